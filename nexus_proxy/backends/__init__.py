@@ -1,0 +1,1 @@
+"""Kinds of backend: a table of built-ins, and entry points under `nexus.backends` beside them."""

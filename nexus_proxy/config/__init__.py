@@ -1,0 +1,1 @@
+"""The one home of configuration: model, loading with origins, checking, writing, watching."""

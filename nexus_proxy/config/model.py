@@ -1,0 +1,282 @@
+"""What can be configured: every key with its type, default, bounds and one line of help.
+
+The structs are frozen: a reload makes a new `Config` and swaps it in. `Meta(description=…)` is
+the help text that `nexus config init` writes beside the key. Durations are seconds and money is
+USD unless the key's name says otherwise.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+DEFAULT_PORT = 8000
+
+
+class Zone(IntEnum):
+    """How far a prompt may travel, from open to closed. Comparison is by closedness."""
+
+    OPEN = 0
+    INTERNAL = 1
+    CONFIDENTIAL = 2
+    RESTRICTED = 3
+
+    @property
+    def label(self) -> str:
+        """The name as configuration, headers and screens spell it."""
+        return self.name.lower()
+
+    @classmethod
+    def parse(cls, text: str) -> Zone:
+        """Read a zone name in any case. Raises `ValueError` naming the zones that exist."""
+        try:
+            return cls[text.strip().upper()]
+        except KeyError:
+            known = ", ".join(zone.label for zone in cls)
+            raise ValueError(f"unknown zone {text!r}; the zones are {known}") from None
+
+
+class BackendType(str, Enum):
+    """Kinds of backend that Nexus knows how to talk to."""
+
+    OLLAMA = "ollama"
+    LMSTUDIO = "lmstudio"
+    VLLM = "vllm"
+    LLAMACPP = "llamacpp"
+    EXO = "exo"
+    OPENAI = "openai"
+    GENERIC = "generic"
+
+
+class Strategy(str, Enum):
+    """How the schedule stage orders the candidates that are left."""
+
+    SMART = "smart"
+    ROUND_ROBIN = "round_robin"
+    PRIORITY_ONLY = "priority_only"
+    RANDOM = "random"
+    LEAST_BUSY = "least_busy"
+
+
+class TrustMdns(str, Enum):
+    """What happens with a host that announces itself over mDNS."""
+
+    ASK = "ask"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class Privacy(str, Enum):
+    """A policy's word on privacy: `restricted` requires the zone of the same name."""
+
+    UNRESTRICTED = "unrestricted"
+    RESTRICTED = "restricted"
+
+
+class LogLevel(str, Enum):
+    """Verbosity of the log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(str, Enum):
+    """`pretty` for people, `json` for aggregators."""
+
+    PRETTY = "pretty"
+    JSON = "json"
+
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
+Tier = Annotated[int, Meta(ge=1, le=5)]
+
+
+class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every table in the file."""
+
+
+class ServerConfig(_Section, frozen=True):
+    host: Annotated[str, Meta(description="Address to listen on. Loopback by default.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port; 0 takes any free one.")] = (
+        DEFAULT_PORT
+    )
+    max_body_mb: Annotated[
+        float, Meta(gt=0, description="Larger requests are refused with 413.")
+    ] = 64
+    allowed_origins: Annotated[
+        list[str],
+        Meta(
+            description="Browser origins that may call the gateway, as globs. "
+            "Empty: loopback pages and desktop apps."
+        ),
+    ] = field(default_factory=list)
+    management_key_env: Annotated[
+        str | None,
+        Meta(description="Variable that holds the key for the management API off loopback."),
+    ] = None
+    allow_unauthenticated: Annotated[
+        bool, Meta(description="Listen off loopback although no API key is set up.")
+    ] = False
+
+
+class TimeoutsConfig(_Section, frozen=True):
+    connect_seconds: Annotated[Positive, Meta(description="To open a connection.")] = 3.0
+    first_token_seconds: Annotated[
+        Positive | None,
+        Meta(description="From request to first token. Default: 600 local, 120 cloud."),
+    ] = None
+    idle_seconds: Annotated[Positive, Meta(description="Between two tokens.")] = 120.0
+    total_seconds: Annotated[Positive | None, Meta(description="For the whole answer.")] = None
+    load_seconds: Annotated[Positive, Meta(description="For a model that is being loaded.")] = 600.0
+
+
+class DiscoveryConfig(_Section, frozen=True):
+    enabled: Annotated[bool, Meta(description="Look for backends at all.")] = True
+    local_ports: Annotated[bool, Meta(description="Probe well-known loopback ports.")] = True
+    mdns: Annotated[bool, Meta(description="Browse the LAN for announced backends.")] = True
+    service_types: Annotated[list[str], Meta(description="mDNS service types to browse.")] = field(
+        default_factory=lambda: [
+            "_nexus._tcp.local.",
+            "_ollama._tcp.local.",
+            "_llm._tcp.local.",
+            "_openai._tcp.local.",
+            "_saturn._tcp.local.",
+        ]
+    )
+    trust_mdns: Annotated[
+        TrustMdns,
+        Meta(description="ask: listed, no traffic until accepted. always, never."),
+    ] = TrustMdns.ASK
+    cloud_from_env: Annotated[
+        bool,
+        Meta(description="List a cloud backend, disabled, for each provider key found."),
+    ] = True
+    grace_period_seconds: Annotated[
+        Positive, Meta(description="A vanished mDNS backend is removed after this.")
+    ] = 60.0
+
+
+class HealthCheckConfig(_Section, frozen=True):
+    enabled: Annotated[bool, Meta(description="Off: backends count as up.")] = True
+    interval_seconds: Annotated[Positive, Meta(description="Between two checks.")] = 10.0
+    timeout_seconds: Annotated[Positive, Meta(description="For one check.")] = 5.0
+    failure_threshold: Annotated[
+        int, Meta(ge=1, description="Failures in a row before a backend counts as down.")
+    ] = 3
+    recovery_threshold: Annotated[
+        int, Meta(ge=1, description="Successes in a row before it counts as up again.")
+    ] = 2
+
+
+class WeightsConfig(_Section, frozen=True):
+    priority: Annotated[Count, Meta(description="Weight of the configured priority.")] = 50
+    load: Annotated[Count, Meta(description="Weight of requests in flight against slots.")] = 30
+    latency: Annotated[Count, Meta(description="Weight of the real first-token time.")] = 20
+
+
+class PolicyConfig(_Section, frozen=True):
+    model_pattern: Annotated[
+        str, Meta(min_length=1, description="Glob; matched against the name asked and served.")
+    ]
+    privacy: Annotated[Privacy, Meta(description="restricted: restricted backends only.")] = (
+        Privacy.UNRESTRICTED
+    )
+    min_tier: Annotated[Tier | None, Meta(description="Lowest backend tier, 1 to 5.")] = None
+    max_cost_per_request: Annotated[
+        Annotated[float, Meta(ge=0)] | None, Meta(description="Dearest request, in USD.")
+    ] = None
+    fallback_allowed: Annotated[
+        bool, Meta(description="May another model of the fallback chain answer?")
+    ] = True
+
+
+class RoutingConfig(_Section, frozen=True):
+    strategy: Annotated[
+        Strategy,
+        Meta(description="smart, round_robin, priority_only, random or least_busy."),
+    ] = Strategy.SMART
+    max_retries: Annotated[
+        int, Meta(ge=0, le=10, description="Further attempts, each on another backend if any.")
+    ] = 2
+    weights: Annotated[WeightsConfig, Meta(description="What smart weighs.")] = field(
+        default_factory=WeightsConfig
+    )
+    aliases: Annotated[
+        dict[str, str], Meta(description="Name or glob asked for = model served; up to 3 hops.")
+    ] = field(default_factory=dict)
+    fallbacks: Annotated[
+        dict[str, list[str]], Meta(description="Model = models to try when it cannot be served.")
+    ] = field(default_factory=dict)
+    pins: Annotated[dict[str, str], Meta(description="Model = backend that serves it first.")] = (
+        field(default_factory=dict)
+    )
+    policies: Annotated[
+        list[PolicyConfig], Meta(description="Privacy and tier by model; first match wins.")
+    ] = field(default_factory=list)
+
+
+class LoggingConfig(_Section, frozen=True):
+    level: Annotated[LogLevel, Meta(description="debug, info, warning or error.")] = LogLevel.INFO
+    format: Annotated[LogFormat, Meta(description="pretty or json.")] = LogFormat.PRETTY
+    component_levels: Annotated[
+        dict[str, LogLevel], Meta(description='Level by component: { relay = "debug" }.')
+    ] = field(default_factory=dict)
+    enable_content_logging: Annotated[
+        bool, Meta(description="Log prompts and answers. Keys are never logged.")
+    ] = False
+
+
+class BackendConfig(_Section, frozen=True):
+    name: Annotated[str, Meta(min_length=1, description="Unique name, shown everywhere.")]
+    url: Annotated[str, Meta(min_length=1, description="With or without /v1.")]
+    type: Annotated[
+        BackendType | None, Meta(description="Left out: found out by asking the server.")
+    ] = None
+    priority: Annotated[int, Meta(ge=0, description="Lower is preferred.")] = 50
+    api_key_env: Annotated[str | None, Meta(description="Variable that holds its key.")] = None
+    zone: Annotated[
+        str | None,
+        Meta(description="open, internal, confidential or restricted."),
+    ] = None
+    tier: Annotated[Tier | None, Meta(description="Quality class, 1 to 5.")] = None
+    max_concurrent: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Most requests at a time.")
+    ] = None
+    tags: Annotated[list[str], Meta(description="Words of your own.")] = field(default_factory=list)
+    enabled: Annotated[bool, Meta(description="false: listed, but gets no traffic.")] = True
+    drained: Annotated[bool, Meta(description="true: takes no new requests.")] = False
+    models: Annotated[list[str], Meta(description="Globs; other models are not served.")] = field(
+        default_factory=list
+    )
+
+
+class Config(_Section, frozen=True):
+    """The whole file."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
+    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
+    health_check: HealthCheckConfig = field(default_factory=HealthCheckConfig)
+    routing: RoutingConfig = field(default_factory=RoutingConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    backends: list[BackendConfig] = field(default_factory=list)
+
+
+Origins = dict[str, str]
+"""Dotted key -> where its value came from: `default`, `file:line`, `NEXUS_PORT`, `--port`."""
+
+
+class Loaded(Struct, frozen=True, kw_only=True):
+    """A validated configuration and where each value came from."""
+
+    config: Config
+    origins: Origins = field(default_factory=dict)
+    path: str | None = None

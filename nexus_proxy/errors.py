@@ -1,0 +1,273 @@
+"""Everything that can go wrong, as one tree. Each leaf knows how it looks to a caller.
+
+NexusError
+├── ConfigError                 the file, environment or a flag is wrong (exit code 2)
+├── CommandError                an operator verb was refused
+│   └── NotFoundError           … because what it names does not exist
+├── GatewayUnreachableError     the CLI found no running gateway (exit code 3)
+├── RequestError                the caller's own mistake, never retried
+│   ├── InvalidRequestError             400
+│   ├── UnauthorizedError               401
+│   ├── ForbiddenError                  403
+│   ├── UnknownRouteError               404
+│   ├── UnknownModelError               404
+│   ├── MethodNotAllowedError           405
+│   ├── BodyTooLargeError               413
+│   └── UnsupportedMediaTypeError       415
+├── RoutingRefusedError         503: nobody may or can serve this now, with a reason per backend
+├── GatewayStoppingError        503: this gateway is shutting down
+└── UpstreamError               a backend failed; the relay may try another one
+    ├── ConnectFailedError              502
+    ├── UpstreamCutError                502: closed before the answer was whole
+    ├── UpstreamGarbageError            502: answered, but not with what was asked for
+    ├── UpstreamStatusError             the backend's own status
+    └── ClockError                      504: one of the clocks ran out; `clock` names it
+        └── HostSilentError             504: the host stopped answering while we waited
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+
+class NexusError(Exception):
+    """Base of all errors that are meant for people. `str(error)` is a full sentence."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str | None] = "internal_error"
+    param: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The sentence shown to a person: what happened, to what, and what to do now."""
+        return str(self)
+
+
+class ConfigError(NexusError):
+    """The configuration cannot be used. Carries where the mistake stands.
+
+    Attributes:
+        file: path of the file, or the variable or flag that holds the value; None for defaults.
+        line: 1-based line in the file, where known.
+        key: dotted key, e.g. `server.port`.
+        hint: what to write instead, e.g. the nearest known key.
+    """
+
+    code = "invalid_config"
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        key: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.problem, self.file, self.line, self.key, self.hint = problem, file, line, key, hint
+        where = file or ""
+        if file and line:
+            where = f"{file}:{line}"
+        text = ": ".join(part for part in (where, key, problem) if part)
+        super().__init__(f"{text} ({hint})" if hint else text)
+
+
+class CommandError(NexusError):
+    """An operator verb was refused. The message says why and what would work."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "command_refused"
+
+
+class NotFoundError(CommandError):
+    """A verb or a management route names something that does not exist."""
+
+    status = 404
+    code = "not_found"
+
+
+class GatewayUnreachableError(NexusError):
+    """No gateway answers at the address that the CLI was given."""
+
+    code = "gateway_unreachable"
+
+
+class RequestError(NexusError):
+    """The caller's own mistake: answered at once, never retried, never held against a backend."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class InvalidRequestError(RequestError):
+    """The body is not what the route takes."""
+
+
+class UnauthorizedError(RequestError):
+    """No key, or a wrong one."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class ForbiddenError(RequestError):
+    """A browser page or a host name that may not use this gateway."""
+
+    status = 403
+    code = "forbidden"
+
+
+class UnknownRouteError(RequestError):
+    """No such path."""
+
+    status = 404
+    code = "unknown_route"
+
+
+class UnknownModelError(RequestError):
+    """No backend lists the model. `nearest` holds the names that come closest, best first."""
+
+    status = 404
+    code = "model_not_found"
+
+    def __init__(self, message: str, *, nearest: Sequence[str] = ()) -> None:
+        super().__init__(message, param="model")
+        self.nearest = tuple(nearest)
+
+
+class MethodNotAllowedError(RequestError):
+    """The path exists, but not with this method. `allow` lists those that do."""
+
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allow: Sequence[str]) -> None:
+        super().__init__(message)
+        self.allow = tuple(allow)
+
+
+class BodyTooLargeError(RequestError):
+    """The body is larger than `server.max_body_mb`."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body's content type or encoding is not one that the route takes."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class RoutingRefusedError(NexusError):
+    """Nobody may or can serve the request now.
+
+    Attributes:
+        context: `{required_tier, required_zone, available_backends, rejections[{backend, stage,
+            reason, fix}], eta_seconds}` as the error body shows it.
+        retry_after: seconds after which a retry may help; None when waiting cannot help.
+    """
+
+    status = 503
+    type = "service_unavailable"
+    code = "no_available_backend"
+
+    def __init__(
+        self, message: str, *, context: Mapping[str, Any], retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.context = dict(context)
+        self.retry_after = retry_after
+
+
+class GatewayStoppingError(NexusError):
+    """The gateway drains before it stops and takes no new requests."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "gateway_stopping"
+
+
+class UpstreamError(NexusError):
+    """A backend failed to answer. `backend` is its name."""
+
+    status = 502
+    type = "server_error"
+    code = "upstream_error"
+
+    def __init__(self, message: str, *, backend: str) -> None:
+        super().__init__(message)
+        self.backend = backend
+
+
+class ConnectFailedError(UpstreamError):
+    """The connection was refused, reset or could not be secured before a byte came back."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamCutError(UpstreamError):
+    """The backend closed the connection, or ended its stream, before the answer was whole."""
+
+    code = "upstream_cut"
+
+
+class UpstreamGarbageError(UpstreamError):
+    """The backend answered with something else than what was asked for (an HTML page, say)."""
+
+    code = "upstream_invalid_response"
+
+
+class UpstreamStatusError(UpstreamError):
+    """The backend answered with an error status.
+
+    Attributes:
+        upstream_status: the HTTP status it sent.
+        headers: its response headers, lower-case names.
+        body: its body as sent, bounded.
+        retry_after: seconds, from `Retry-After` or `retry-after-ms`; None where absent.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        backend: str,
+        upstream_status: int,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, backend=backend)
+        self.upstream_status = upstream_status
+        self.headers = tuple(headers)
+        self.body = body
+        self.retry_after = retry_after
+
+
+class ClockError(UpstreamError):
+    """One of the five clocks ran out; `clock` is `connect`, `first_token`, `idle`, `total` or
+    `load`, and `seconds` what it was set to."""
+
+    status = 504
+    code = "upstream_timeout"
+
+    def __init__(self, message: str, *, backend: str, clock: str, seconds: float) -> None:
+        super().__init__(message, backend=backend)
+        self.clock = clock
+        self.seconds = seconds
+
+
+class HostSilentError(ClockError):
+    """While a request waited, the host stopped answering on a second connection too."""
+
+    code = "upstream_silent"

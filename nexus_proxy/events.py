@@ -1,0 +1,103 @@
+"""What happens in the gateway, as frozen values, and the bus that tells it.
+
+The bus is synchronous and ordered: `publish` calls each subscriber before it returns, so a
+subscriber must be quick and must not block. One that raises is logged and the others still hear.
+Each event has one publisher, named in its docstring.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from msgspec import Struct
+
+log = logging.getLogger(__name__)
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """Base of all events."""
+
+
+class BackendAdded(Event, frozen=True):
+    """registry: a backend is now listed."""
+
+    name: str
+
+
+class BackendRemoved(Event, frozen=True):
+    """registry: a backend is no longer listed."""
+
+    name: str
+
+
+class BackendChanged(Event, frozen=True):
+    """registry: state, switches, models or slots of a backend changed. `what` is a sentence."""
+
+    name: str
+    what: str
+
+
+class RequestStarted(Event, frozen=True):
+    """relay: a request came in."""
+
+    id: str
+
+
+class RequestProgressed(Event, frozen=True):
+    """relay: a request was routed, sent, or got its first token."""
+
+    id: str
+
+
+class RequestFinished(Event, frozen=True):
+    """relay: a request ended, in whatever way. `backend` is None where none was reached."""
+
+    id: str
+    backend: str | None
+
+
+class ConfigReloaded(Event, frozen=True):
+    """config watcher: a changed file was applied (`diff`: one line per key), or refused
+    (`error`)."""
+
+    diff: tuple[str, ...] = ()
+    error: str | None = None
+
+
+class DiscoveryNoted(Event, frozen=True):
+    """discovery: something was found, refused or lost; `note` is a sentence."""
+
+    note: str
+
+
+class GatewayDraining(Event, frozen=True):
+    """runtime: no new requests from now on."""
+
+
+Subscriber = Callable[[Event], None]
+
+
+class Bus:
+    """Delivers events to subscribers, in order of subscription."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Hear every event from now on. Returns the call that ends it."""
+        self._subscribers.append(subscriber)
+
+        def unsubscribe() -> None:
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
+
+        return unsubscribe
+
+    def publish(self, event: Event) -> None:
+        """Tell all subscribers. Never raises."""
+        for subscriber in tuple(self._subscribers):
+            try:
+                subscriber(event)
+            except Exception:
+                log.exception("a subscriber failed on %s", type(event).__name__)

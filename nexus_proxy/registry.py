@@ -1,0 +1,362 @@
+"""The one mutable store of backends and their models. Everything else reads or asks.
+
+Each change publishes one event. The registry knows no network: health, discovery and operators
+tell it what they saw or want, and the relay tells it what real traffic met.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from nexus_proxy.config.model import BackendType, Zone
+from nexus_proxy.errors import CommandError, NotFoundError
+from nexus_proxy.events import BackendAdded, BackendChanged, BackendRemoved, Bus
+from nexus_proxy.state import BackendState, BackendView, ModelInfo, Probe, Source, Traits
+
+RECENT_ERRORS = 8
+EMA_WEIGHT = 0.3
+"""Weight of the newest sample in the moving averages of first-token time and token rate."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Backend:
+    """One backend, as the registry keeps it. Only `Registry` changes it.
+
+    `address` is the canonical `host:port` that tells two names of one server apart from two
+    servers. `api_key_env` names the variable; the key itself is never kept here.
+    """
+
+    name: str
+    url: str
+    address: str
+    type: BackendType
+    traits: Traits
+    source: Source
+    origin: str
+    zone: Zone
+    tier: int = 1
+    priority: int = 50
+    tags: tuple[str, ...] = ()
+    api_key_env: str | None = None
+    enabled: bool = True
+    accepted: bool = True
+    drained: bool = False
+    allow_models: tuple[str, ...] = ()
+    max_concurrent: int | None = None
+
+    health: BackendState = BackendState.UNKNOWN
+    reason: str | None = None
+    streak: int = 0
+    """Checks in a row with the same outcome: positive successes, negative failures."""
+    version: str | None = None
+    models: dict[str, ModelInfo] = field(default_factory=dict)
+    learnt_slots: int | None = None
+    busy_elsewhere: int = 0
+    """Requests that run inside it and are not ours, where it tells."""
+    answers_while_busy: bool | None = None
+    in_flight: int = 0
+    requests: int = 0
+    failures: int = 0
+    probe_ms: float | None = None
+    first_token_ms: dict[str, float] = field(default_factory=dict)
+    """Moving average by model, from real traffic."""
+    tokens_per_second: float | None = None
+    busy_until: float = 0.0
+    """Monotonic seconds until which it asked to be left alone (Retry-After)."""
+    last_seen: float | None = None
+    state_since: float = field(default_factory=time.time)
+    errors: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_ERRORS))
+
+    @property
+    def state(self) -> BackendState:
+        """The switches and the health, folded into one word."""
+        if not self.enabled or not self.accepted:
+            return BackendState.DISABLED
+        if self.health is BackendState.DOWN:
+            return BackendState.DOWN
+        return BackendState.DRAINING if self.drained else self.health
+
+    @property
+    def slots(self) -> int | None:
+        """How many requests it can run at a time, or None: unknown."""
+        return self.max_concurrent if self.max_concurrent is not None else self.learnt_slots
+
+    def serves(self, model_id: str) -> bool:
+        """Whether the allow-list lets this model through."""
+        return not self.allow_models or any(
+            fnmatchcase(model_id, pattern) for pattern in self.allow_models
+        )
+
+
+class Registry:
+    """Backends by name, models by id."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._backends: dict[str, Backend] = {}
+        self._by_model: dict[str, list[Backend]] = {}
+        self.aliases: dict[str, str] = {}
+        self.pins: dict[str, str] = {}
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Backend]:
+        return iter(tuple(self._backends.values()))
+
+    def __len__(self) -> int:
+        return len(self._backends)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._backends
+
+    def get(self, name: str) -> Backend:
+        """The backend called `name`. Raises `NotFoundError` with the names that exist."""
+        try:
+            return self._backends[name]
+        except KeyError:
+            known = ", ".join(sorted(self._backends)) or "none yet"
+            raise NotFoundError(f"no backend is called {name!r} (there are: {known})") from None
+
+    def at(self, address: str) -> Backend | None:
+        """The backend at a canonical `host:port`, under whatever name."""
+        return next((b for b in self._backends.values() if b.address == address), None)
+
+    def serving(self, model_id: str) -> list[Backend]:
+        """All backends that list the model, whatever their state. Not to be changed."""
+        return self._by_model.get(model_id, _NOBODY)
+
+    def model_ids(self) -> Iterable[str]:
+        """Every model id that some backend lists."""
+        return self._by_model.keys()
+
+    def has_model(self, model_id: str) -> bool:
+        """Whether some backend lists the model."""
+        return model_id in self._by_model
+
+    # -- coming and going ----------------------------------------------------------------------
+
+    def add(self, backend: Backend) -> None:
+        """List a backend. Raises `CommandError` where its name or address is taken."""
+        if backend.name in self._backends:
+            raise CommandError(f"a backend called {backend.name!r} exists already")
+        if twin := self.at(backend.address):
+            raise CommandError(f"{backend.url} is the backend {twin.name!r} already")
+        self._backends[backend.name] = backend
+        self._reindex()
+        self._bus.publish(BackendAdded(name=backend.name))
+
+    def remove(self, name: str) -> Backend:
+        """Forget a backend. Requests that run on it finish. Raises `NotFoundError`."""
+        backend = self.get(name)
+        del self._backends[name]
+        self._reindex()
+        self._bus.publish(BackendRemoved(name=name))
+        return backend
+
+    def free_name(self, wanted: str) -> str:
+        """`wanted`, or `wanted-2`, `wanted-3` … if it is taken."""
+        name, number = wanted, 2
+        while name in self._backends:
+            name, number = f"{wanted}-{number}", number + 1
+        return name
+
+    # -- operators -----------------------------------------------------------------------------
+
+    def set_drained(self, name: str, drained: bool) -> None:
+        """Stop, or start again, giving it new requests. Raises `NotFoundError`."""
+        backend = self.get(name)
+        if backend.drained != drained:
+            backend.drained = drained
+            self._changed(backend, "drains: no new requests" if drained else "takes requests again")
+
+    def set_zone(self, name: str, zone: Zone) -> None:
+        """Say how closed it is. Raises `NotFoundError`."""
+        backend = self.get(name)
+        backend.zone = zone
+        self._changed(backend, f"is now in zone {zone.label}")
+
+    def set_priority(self, name: str, priority: int) -> None:
+        """Lower is preferred. Raises `NotFoundError`."""
+        backend = self.get(name)
+        backend.priority = max(0, priority)
+        self._changed(backend, f"now has priority {backend.priority}")
+
+    def set_tags(self, name: str, tags: Iterable[str]) -> None:
+        """Replace its tags. Raises `NotFoundError`."""
+        backend = self.get(name)
+        backend.tags = tuple(tags)
+        self._changed(backend, f"is now tagged {', '.join(backend.tags) or '(nothing)'}")
+
+    def accept(self, name: str) -> None:
+        """Let a found backend have traffic. Raises `NotFoundError`."""
+        backend = self.get(name)
+        backend.accepted = backend.enabled = True
+        self._changed(backend, "is accepted")
+
+    def pin(self, model: str, backend: str) -> None:
+        """Send a model to one backend first. Raises `NotFoundError`."""
+        target = self.get(backend)
+        self.pins[model] = target.name
+        self._changed(target, f"is pinned for {model}")
+
+    def unpin(self, model: str) -> None:
+        """Undo `pin`. Raises `NotFoundError` where the model is not pinned."""
+        if model not in self.pins:
+            raise NotFoundError(f"{model!r} is not pinned")
+        name = self.pins.pop(model)
+        if name in self._backends:
+            self._changed(self._backends[name], f"is no longer pinned for {model}")
+
+    def configure(
+        self,
+        name: str,
+        *,
+        zone: Zone,
+        tier: int,
+        priority: int,
+        tags: Iterable[str],
+        enabled: bool,
+        drained: bool,
+        max_concurrent: int | None,
+        allow_models: Iterable[str],
+        api_key_env: str | None,
+    ) -> None:
+        """Apply what a reloaded file says of it. Raises `NotFoundError`."""
+        backend = self.get(name)
+        backend.zone, backend.tier, backend.priority = zone, tier, priority
+        backend.tags, backend.enabled, backend.drained = tuple(tags), enabled, drained
+        backend.max_concurrent, backend.api_key_env = max_concurrent, api_key_env
+        backend.allow_models = tuple(allow_models)
+        self._reindex()
+        self._changed(backend, "was reconfigured")
+
+    # -- what was seen -------------------------------------------------------------------------
+
+    def retype(self, name: str, type_: BackendType, traits: Traits) -> None:
+        """Another kind of server answers at its address now. Raises `NotFoundError`."""
+        backend = self.get(name)
+        backend.type, backend.traits = type_, traits
+        backend.answers_while_busy = traits.answers_while_busy
+        backend.learnt_slots, backend.models = None, {}
+        self._reindex()
+        self._changed(backend, f"is now {type_.value}")
+
+    def seen(self, name: str, probe: Probe, *, probe_ms: float) -> None:
+        """A check succeeded. Models and slots are taken over; health is `mark`'s business."""
+        backend = self.get(name)
+        backend.last_seen, backend.probe_ms = time.time(), probe_ms
+        backend.version = probe.version or backend.version
+        if backend.in_flight and backend.answers_while_busy is None:
+            backend.answers_while_busy = True
+        before = (backend.models, backend.learnt_slots)
+        if probe.models is not None:
+            backend.models = {model.id: model for model in probe.models}
+        if probe.slots is not None:
+            backend.learnt_slots = probe.slots
+        if probe.busy is not None:
+            backend.busy_elsewhere = max(0, probe.busy - backend.in_flight)
+        if (backend.models, backend.learnt_slots) != before:
+            self._reindex()
+            self._changed(backend, f"lists {len(backend.models)} models")
+
+    def mark(self, name: str, health: BackendState, reason: str | None = None) -> None:
+        """Set its health (UNKNOWN, LOADING, UP or DOWN) and why. Raises `NotFoundError`."""
+        backend = self.get(name)
+        if backend.health is health and backend.reason == reason:
+            return
+        if backend.health is not health:
+            backend.state_since = time.time()
+        backend.health, backend.reason = health, reason
+        what = f"is {health.value}"
+        self._changed(backend, f"{what}: {reason}" if reason else what)
+
+    def note_error(self, backend: Backend, sentence: str) -> None:
+        """Remember an error for the detail view and count it."""
+        backend.failures += 1
+        backend.errors.append(f"{time.strftime('%H:%M:%S')} {sentence}")
+
+    def note_first_token(self, backend: Backend, model: str, milliseconds: float) -> None:
+        """Feed the moving average of first-token time."""
+        old = backend.first_token_ms.get(model)
+        backend.first_token_ms[model] = (
+            milliseconds if old is None else old + EMA_WEIGHT * (milliseconds - old)
+        )
+
+    def note_rate(self, backend: Backend, tokens_per_second: float) -> None:
+        """Feed the moving average of generated tokens per second."""
+        old = backend.tokens_per_second
+        backend.tokens_per_second = (
+            tokens_per_second if old is None else old + EMA_WEIGHT * (tokens_per_second - old)
+        )
+
+    def forget_model(self, backend: Backend, model: str) -> None:
+        """The backend says it no longer has a model that it listed."""
+        if model in backend.models:
+            backend.models = {k: v for k, v in backend.models.items() if k != model}
+            self._reindex()
+            self._changed(backend, f"no longer has {model}")
+
+    # -- views ---------------------------------------------------------------------------------
+
+    def views(self) -> tuple[BackendView, ...]:
+        """All backends as frozen values, by priority, then name."""
+        ordered = sorted(self._backends.values(), key=lambda b: (b.priority, b.name))
+        return tuple(self.view(backend) for backend in ordered)
+
+    def view(self, backend: Backend) -> BackendView:
+        """One backend as a frozen value."""
+        averages = backend.first_token_ms.values()
+        source = "config" if backend.max_concurrent is not None else "learnt"
+        return BackendView(
+            name=backend.name,
+            url=backend.url,
+            type=backend.type,
+            source=backend.source,
+            origin=backend.origin,
+            state=backend.state,
+            reason=backend.reason,
+            zone=backend.zone,
+            tier=backend.tier,
+            priority=backend.priority,
+            tags=backend.tags,
+            enabled=backend.enabled,
+            accepted=backend.accepted,
+            drained=backend.drained,
+            pinned_models=tuple(m for m, name in self.pins.items() if name == backend.name),
+            is_cloud=backend.traits.is_cloud,
+            version=backend.version,
+            models=tuple(m for m in backend.models.values() if backend.serves(m.id)),
+            slots=backend.slots,
+            slots_source=None if backend.slots is None else source,
+            in_flight=backend.in_flight,
+            requests=backend.requests,
+            failures=backend.failures,
+            probe_ms=backend.probe_ms,
+            first_token_ms=sum(averages) / len(averages) if averages else None,
+            tokens_per_second=backend.tokens_per_second,
+            last_seen=backend.last_seen,
+            state_since=backend.state_since,
+            recent_errors=tuple(backend.errors),
+        )
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _reindex(self) -> None:
+        index: dict[str, list[Backend]] = {}
+        for backend in self._backends.values():
+            for model_id, model in backend.models.items():
+                if not backend.serves(model_id):
+                    continue
+                for name in {model_id, *model.aliases}:
+                    index.setdefault(name, []).append(backend)
+        self._by_model = index
+
+    def _changed(self, backend: Backend, what: str) -> None:
+        self._bus.publish(BackendChanged(name=backend.name, what=what))
+
+
+_NOBODY: list[Backend] = []

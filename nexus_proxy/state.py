@@ -1,0 +1,283 @@
+"""All that a reader may see: frozen views, made by `Runtime.snapshot()`, shared by UI, CLI and API.
+
+Times are seconds since the epoch unless a name ends in `_ms`. `None` means unknown, never zero.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+from nexus_proxy.config.model import BackendType, Zone
+
+
+class BackendState(str, Enum):
+    """What a backend is doing, as one word. The first that applies, in this order."""
+
+    DISABLED = "disabled"
+    """Listed, but switched off by the operator or not accepted yet."""
+    DOWN = "down"
+    DRAINING = "draining"
+    """Finishes what it has, takes nothing new."""
+    LOADING = "loading"
+    """Answers its health check, but is still loading its model."""
+    UP = "up"
+    UNKNOWN = "unknown"
+    """Not checked yet."""
+
+
+class Source(str, Enum):
+    """How a backend came to be known."""
+
+    CONFIG = "config"
+    LOCAL_PORT = "local port"
+    MDNS = "mdns"
+    ENVIRONMENT = "environment"
+    OPERATOR = "operator"
+    DEMO = "demo"
+
+
+class Capability(str, Enum):
+    """What a model can do. Absent from both sets of a `ModelInfo`: unknown, and allowed."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+    TOOLS = "tools"
+    VISION = "vision"
+    AUDIO = "audio"
+    THINKING = "thinking"
+    JSON_SCHEMA = "json_schema"
+    RERANK = "rerank"
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True):
+    """One model as one backend serves it.
+
+    `context_length` is what a request can use now, in tokens (llama.cpp: per slot); `max_context`
+    what the model was trained for. `loaded` is None where the backend does not tell. `remote`
+    models are run elsewhere by the backend (Ollama cloud) and live in the zone `open`.
+    """
+
+    id: str
+    context_length: int | None = None
+    max_context: int | None = None
+    can: frozenset[Capability] = frozenset()
+    cannot: frozenset[Capability] = frozenset()
+    loaded: bool | None = None
+    remote: bool = False
+    quantization: str | None = None
+    parameters: str | None = None
+    size_bytes: int | None = None
+    aliases: tuple[str, ...] = ()
+
+
+class Traits(Struct, frozen=True, kw_only=True):
+    """What a kind of backend can be trusted with. Each module states the observation behind it.
+
+    Attributes:
+        default_port: the port it listens on unless told otherwise; None where there is none.
+        is_cloud: runs on somebody else's machines; zone `open`, patience 120 s.
+        cancels_non_stream: stops generating when the client of a non-streaming request leaves.
+            Where False, the relay asks for a stream and puts the answer together itself.
+        reuse_after_stream: the connection may carry another request after a streamed answer.
+        idle_reuse_seconds: a pooled connection older than this is not used again.
+        answers_while_busy: answers its health path while it generates. None: to be learnt.
+        stream_usage: understands `stream_options.include_usage`.
+    """
+
+    default_port: int | None = None
+    is_cloud: bool = False
+    cancels_non_stream: bool = True
+    reuse_after_stream: bool = True
+    idle_reuse_seconds: float = 4.0
+    answers_while_busy: bool | None = None
+    stream_usage: bool = True
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """What one health check saw.
+
+    Attributes:
+        models: None when the list could not be read this time (the old one is kept).
+        loading: it answers, but its model is not ready.
+        slots: how many requests it runs at a time, where it tells.
+        busy: requests running inside it now, where it tells (ours and others').
+    """
+
+    models: tuple[ModelInfo, ...] | None
+    version: str | None = None
+    loading: bool = False
+    slots: int | None = None
+    busy: int | None = None
+    note: str | None = None
+
+
+class BackendView(Struct, frozen=True, kw_only=True):
+    """One backend at one moment.
+
+    `state` folds the switches into one word. `reason` says why it is not up. `slots` is the number
+    of requests it can run at a time; `slots_source` is `config`, `learnt` or None.
+    """
+
+    name: str
+    url: str
+    type: BackendType
+    source: Source
+    origin: str
+    state: BackendState
+    reason: str | None
+    zone: Zone
+    tier: int
+    priority: int
+    tags: tuple[str, ...]
+    enabled: bool
+    accepted: bool
+    drained: bool
+    pinned_models: tuple[str, ...]
+    is_cloud: bool
+    version: str | None
+    models: tuple[ModelInfo, ...]
+    slots: int | None
+    slots_source: str | None
+    in_flight: int
+    requests: int
+    failures: int
+    probe_ms: float | None
+    first_token_ms: float | None
+    tokens_per_second: float | None
+    last_seen: float | None
+    state_since: float
+    recent_errors: tuple[str, ...]
+
+
+class RequestPhase(str, Enum):
+    """How far a request has come."""
+
+    ROUTING = "routing"
+    WAITING = "waiting"
+    """Sent to a backend, no token yet."""
+    STREAMING = "streaming"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    """The client left."""
+
+
+class AttemptView(Struct, frozen=True, kw_only=True):
+    """One try at one backend. `error` is None for the one that answered."""
+
+    backend: str
+    model: str
+    started: float
+    connect_ms: float | None
+    first_token_ms: float | None
+    total_ms: float | None
+    error: str | None
+
+
+class RejectionView(Struct, frozen=True, kw_only=True):
+    """Why one backend was not a candidate: the stage that removed it, the reason, the cure."""
+
+    backend: str
+    model: str
+    stage: str
+    reason: str
+    fix: str | None = None
+
+
+class CandidateView(Struct, frozen=True, kw_only=True):
+    """A backend that could serve, in the order of the schedule, with its score and its parts."""
+
+    backend: str
+    model: str
+    score: float
+    parts: dict[str, float] = {}
+
+
+class DecisionView(Struct, frozen=True, kw_only=True):
+    """The whole record of one routing decision; what `nexus why` and the request detail show."""
+
+    model_asked: str
+    model: str
+    path: tuple[str, ...]
+    """Names on the way from what was asked to what is served: aliases, `:latest`, fallbacks."""
+    required_zone: Zone
+    required_tier: int | None
+    needs: tuple[str, ...]
+    prompt_tokens: int
+    strategy: str
+    route_reason: str | None
+    stages: tuple[tuple[str, str], ...]
+    """(stage, sentence) in the order of STAGES."""
+    candidates: tuple[CandidateView, ...]
+    rejections: tuple[RejectionView, ...]
+
+
+class RequestView(Struct, frozen=True, kw_only=True):
+    """One request, running or finished. Never holds a prompt, an answer or a key."""
+
+    id: str
+    started: float
+    endpoint: str
+    client: str
+    model_asked: str
+    model: str | None
+    backend: str | None
+    stream: bool
+    phase: RequestPhase
+    status: int | None
+    error: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    usage_source: str
+    """`measured` (the backend said so), `estimated` or `unknown`."""
+    first_token_ms: float | None
+    total_ms: float | None
+    route_ms: float | None
+    finish_reason: str | None
+    decision: DecisionView | None
+    attempts: tuple[AttemptView, ...]
+
+
+class LogLine(Struct, frozen=True, kw_only=True):
+    """One log record, redacted."""
+
+    at: float
+    level: str
+    component: str
+    message: str
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """Counters since start and rates over the last ten seconds."""
+
+    requests: int
+    failures: int
+    cancelled: int
+    in_flight: int
+    requests_per_second: float
+    tokens_per_second: float
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """The gateway at one moment. `requests` is newest first and bounded (running ones are always
+    all there). `problems` are sentences about what is wrong now, worst first."""
+
+    taken_at: float
+    version: str
+    endpoint: str
+    started_at: float
+    draining: bool
+    config_path: str | None
+    strategy: str
+    totals: Totals
+    backends: tuple[BackendView, ...]
+    requests: tuple[RequestView, ...]
+    logs: tuple[LogLine, ...]
+    aliases: dict[str, str]
+    pins: dict[str, str]
+    problems: tuple[str, ...]
+    searching: tuple[str, ...]
+    """Where discovery looks, in words: `127.0.0.1:11434 (Ollama)`, `mDNS _ollama._tcp`."""

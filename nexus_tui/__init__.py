@@ -1,0 +1,1 @@
+"""The terminal UI: a reader of snapshots and a caller of commands."""
