@@ -36,6 +36,9 @@ class Fault(Enum):
     """The model is being loaded: try another one, or wait within the load clock."""
     MODEL_MISSING = "model missing"
     """It no longer has the model it listed: refresh the list, try another one."""
+    UNSUPPORTED = "unsupported"
+    """It cannot do this kind of request (no embeddings, no images): try another one, blame nobody,
+    keep the model; with nobody left, the answer goes to the client as it is."""
     CREDENTIALS = "credentials"
     """It refuses our key: try another one, tell the operator."""
     BACKEND = "backend"
@@ -110,8 +113,10 @@ def classify_openai(status: int, body: Mapping[str, Any] | None, text: str) -> F
         return Fault.CONTEXT_OVERFLOW
     if status in (401, 403):
         return Fault.CREDENTIALS
-    if status == 404:
-        return Fault.MODEL_MISSING
+    if status == 404:  # without the word, it is the path that does not exist
+        return Fault.MODEL_MISSING if "model" in lowered else Fault.UNSUPPORTED
+    if status in (405, 501):
+        return Fault.UNSUPPORTED
     if status in (408, 409, 425, 429):
         return Fault.BUSY
     if status == 503 and "loading model" in lowered:
