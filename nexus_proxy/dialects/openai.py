@@ -1,0 +1,281 @@
+"""The OpenAI dialect: what routing must know of a request, small edits, errors.
+
+Bodies are decoded only as far as needed and never re-encoded: an edit replaces single top-level
+values and keeps the bytes of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from nexus_proxy.errors import (
+    InvalidRequestError,
+    NexusError,
+    RoutingRefusedError,
+    UpstreamStatusError,
+)
+from nexus_proxy.state import Capability
+
+
+class Endpoint(str, Enum):
+    """The hot routes of the dialect."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+
+
+class RequestPeek(Struct, frozen=True, kw_only=True):
+    """What one look at a request body shows.
+
+    `prompt_bytes` counts the bytes of text in the prompt, not those of images or keys.
+    """
+
+    model: str
+    stream: bool
+    wants_usage: bool
+    prompt_bytes: int
+    max_tokens: int | None
+    needs: frozenset[Capability]
+
+
+ABSENT = Raw()
+"""Default of optional raw values: `Raw | None` is not a union that msgspec takes."""
+
+
+def says_nothing(value: Raw) -> bool:
+    """Whether a raw value is absent, null or empty."""
+    return len(value) <= 4 and bytes(value) in (b"", b"null", b"[]", b'""', b"{}")
+
+
+class _StreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class _ResponseFormat(Struct):
+    type: str | None = None
+
+
+class _Message(Struct):
+    content: Raw = ABSENT
+    tool_calls: Raw = ABSENT
+
+
+class _Body(Struct):
+    model: str | UnsetType = UNSET
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    messages: list[_Message] | None = None
+    prompt: Raw = ABSENT
+    input: Raw = ABSENT
+    tools: Raw = ABSENT
+    response_format: _ResponseFormat | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+
+
+class _Part(Struct):
+    type: str | None = None
+    text: Raw = ABSENT
+
+
+_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_parts = msgspec.json.Decoder(list[_Part]).decode
+_decode_raw_object = msgspec.json.Decoder(dict[str, Raw]).decode
+
+_PART_NEEDS = {
+    "image_url": Capability.VISION,
+    "input_image": Capability.VISION,
+    "image": Capability.VISION,
+    "input_audio": Capability.AUDIO,
+}
+
+
+def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
+    """Decode what routing needs. Raises `InvalidRequestError` with the parser's own words."""
+    try:
+        decoded = _decode_body(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequestError(_explain(body, error)) from None
+    if decoded.model is UNSET or not decoded.model:
+        raise InvalidRequestError("the body names no model", param="model")
+    needs: set[Capability] = set()
+    if endpoint is Endpoint.EMBEDDINGS:
+        needs.add(Capability.EMBEDDINGS)
+        text = _required(decoded.input, "input")
+    elif endpoint is Endpoint.COMPLETIONS:
+        needs.add(Capability.COMPLETIONS)
+        text = len(decoded.prompt)
+    else:
+        needs.add(Capability.CHAT)
+        text = _measure_messages(decoded, needs)
+    return RequestPeek(
+        model=decoded.model,
+        stream=bool(decoded.stream),
+        wants_usage=bool(decoded.stream_options and decoded.stream_options.include_usage),
+        prompt_bytes=text,
+        max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
+        needs=frozenset(needs),
+    )
+
+
+def _required(value: Raw, name: str) -> int:
+    if says_nothing(value):
+        raise InvalidRequestError(f"{name} is missing or empty", param=name)
+    return len(value)
+
+
+def _measure_messages(body: _Body, needs: set[Capability]) -> int:
+    """Bytes of prompt text; adds what the messages need. Raises `InvalidRequestError`."""
+    if body.messages is None:
+        raise InvalidRequestError("messages is missing", param="messages")
+    if not body.messages:
+        raise InvalidRequestError("messages is empty", param="messages")
+    text = 0
+    for message in body.messages:
+        text += len(message.tool_calls)
+        if memoryview(message.content)[:1].tobytes() == b"[":
+            text += _measure_parts(message.content, needs)
+        else:
+            text += len(message.content)
+    if not says_nothing(body.tools):
+        needs.add(Capability.TOOLS)
+        text += len(body.tools)
+    if body.response_format is not None and body.response_format.type == "json_schema":
+        needs.add(Capability.JSON_SCHEMA)
+    return text
+
+
+def _measure_parts(content: Raw, needs: set[Capability]) -> int:
+    try:
+        parts = _decode_parts(content)
+    except msgspec.DecodeError:
+        # Not a list of objects: the backend will say what is wrong with it.
+        return len(content)
+    for part in parts:
+        if need := _PART_NEEDS.get(part.type or ""):
+            needs.add(need)
+    return sum(len(part.text) for part in parts)
+
+
+def _explain(body: bytes, error: Exception) -> str:
+    if not body.strip():
+        return "the body is empty; send a JSON object"
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
+        return f"the body is not valid JSON: {malformed}"
+    return f"the body does not fit: {error}"
+
+
+def edit(body: bytes, changes: Mapping[str, Any]) -> bytes:
+    """Replace or add top-level values; all other values keep their bytes."""
+    members = _decode_raw_object(body)
+    for key, value in changes.items():
+        members[key] = Raw(msgspec.json.encode(value))
+    return msgspec.json.encode(members)
+
+
+def stream_options_with_usage(body: bytes) -> Any:
+    """The body's `stream_options` with `include_usage` switched on, other options kept."""
+    members = _decode_raw_object(body)
+    raw = members.get("stream_options")
+    options = msgspec.json.decode(raw) if raw is not None else None
+    return {**(options or {}), "include_usage": True}
+
+
+# -- errors ------------------------------------------------------------------------------------
+
+
+def error_body(error: NexusError, *, message: str | None = None) -> bytes:
+    """`{"error": {message, type, param, code}}`, with `context` on routing refusals."""
+    inner: dict[str, Any] = {
+        "message": message or error.message,
+        "type": error.type,
+        "param": error.param,
+        "code": error.code,
+    }
+    if isinstance(error, RoutingRefusedError):
+        inner["context"] = error.context
+    return msgspec.json.encode({"error": inner})
+
+
+def overflow_body(message: str) -> bytes:
+    """A prompt that is too long, in the words that clients of this dialect recognise."""
+    return msgspec.json.encode(
+        {
+            "error": {
+                "message": message,
+                "type": "invalid_request_error",
+                "param": "messages",
+                "code": "context_length_exceeded",
+            }
+        }
+    )
+
+
+def upstream_error_body(error: UpstreamStatusError) -> bytes:
+    """The backend's own error body where it has the dialect's shape, else wrapped into it."""
+    decoded = as_object(error.body)
+    if decoded is not None and isinstance(decoded.get("error"), dict):
+        return error.body
+    return msgspec.json.encode(
+        {
+            "error": {
+                "message": error.message,
+                "type": "server_error" if error.upstream_status >= 500 else "invalid_request_error",
+                "param": None,
+                "code": "upstream_error",
+            }
+        }
+    )
+
+
+def as_object(body: bytes) -> dict[str, Any] | None:
+    """`body` as a JSON object. A list with one object is unwrapped (Google's habit); else None."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if isinstance(decoded, list) and len(decoded) == 1:
+        decoded = decoded[0]
+    return decoded if isinstance(decoded, dict) else None
+
+
+def error_sentence(body: bytes, *, limit: int = 300) -> str:
+    """What an error body says, in one bounded line; empty where it says nothing."""
+    decoded = as_object(body)
+    inner: Any = decoded.get("error", decoded) if decoded is not None else None
+    if isinstance(inner, dict):
+        inner = inner.get("message") or inner.get("detail") or ""
+    if not isinstance(inner, str):
+        inner = body[: limit * 2].decode("utf-8", "replace") if decoded is None else ""
+    line = " ".join(inner.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def stream_error_event(error: NexusError, *, chunk_id: str, model: str, created: int) -> bytes:
+    """The event that ends a broken stream: a chunk whose `error` key makes real clients raise.
+
+    Measured with openai-python, openai-node and the Vercel AI SDK: each raises on a data event
+    with a top-level `error`; readers that know only chunks see `finish_reason: "error"`.
+    """
+    chunk = {
+        "id": chunk_id,
+        "object": "chat.completion.chunk",
+        "created": created,
+        "model": model,
+        "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}],
+        "error": {
+            "message": error.message,
+            "type": error.type,
+            "code": error.code,
+            "param": None,
+        },
+    }
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"

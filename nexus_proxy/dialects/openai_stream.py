@@ -1,0 +1,236 @@
+"""Reading OpenAI answers: what one chunk says, and a whole answer out of chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from nexus_proxy.dialects.openai import ABSENT, Endpoint, says_nothing
+from nexus_proxy.dialects.sse import DONE, payload
+
+
+class Usage(Struct, frozen=True):
+    """Tokens as the backend counted them. None: it did not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class ChunkFacts(Struct, frozen=True, kw_only=True):
+    """What one event of a stream says.
+
+    Attributes:
+        has_token: it carries text, reasoning or a piece of a tool call.
+        finish_reason: the last one in it, if any.
+        usage: token counts, if any (llama.cpp: from `timings` where `usage` is absent).
+        is_usage_only: `choices` is empty and usage is there: the extra chunk that
+            `stream_options.include_usage` asks for.
+        done: it is `[DONE]`.
+        error: the bytes of its top-level `error` value, if any.
+    """
+
+    has_token: bool = False
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    is_usage_only: bool = False
+    done: bool = False
+    error: bytes | None = None
+
+
+class _Delta(Struct):
+    content: Raw = ABSENT
+    reasoning_content: Raw = ABSENT
+    reasoning: Raw = ABSENT
+    refusal: Raw = ABSENT
+    tool_calls: Raw = ABSENT
+    function_call: Raw = ABSENT
+    audio: Raw = ABSENT
+
+
+class _Choice(Struct):
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Timings(Struct):
+    cache_n: int = 0
+    prompt_n: int | None = None
+    predicted_n: int | None = None
+
+
+class _Chunk(Struct):
+    choices: list[_Choice] | None = None
+    usage: Usage | None = None
+    timings: _Timings | None = None
+    error: Raw = ABSENT
+
+
+_NOTHING = ChunkFacts()
+_DONE = ChunkFacts(done=True)
+_decode_chunk = msgspec.json.Decoder(_Chunk, strict=False).decode
+
+
+def read_chunk(event: bytes) -> ChunkFacts:
+    """What one whole event says. Comments and events that are no chunk say nothing."""
+    data = payload(event)
+    if data is None:
+        return _NOTHING
+    if data == DONE:
+        return _DONE
+    try:
+        chunk = _decode_chunk(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _NOTHING
+    has_token, finish_reason = False, None
+    for choice in chunk.choices or ():
+        finish_reason = choice.finish_reason or finish_reason
+        has_token = has_token or bool(choice.text) or _says_something(choice.delta)
+    usage = chunk.usage
+    if usage is None and chunk.timings is not None and chunk.timings.prompt_n is not None:
+        timings = chunk.timings
+        usage = Usage(timings.cache_n + (timings.prompt_n or 0), timings.predicted_n)
+    return ChunkFacts(
+        has_token=has_token,
+        finish_reason=finish_reason,
+        usage=usage,
+        is_usage_only=chunk.choices == [] and chunk.usage is not None,
+        error=None if says_nothing(chunk.error) else bytes(chunk.error),
+    )
+
+
+def _says_something(delta: _Delta | None) -> bool:
+    if delta is None:
+        return False
+    if not says_nothing(delta.content):
+        return True
+    rest = (delta.reasoning_content, delta.reasoning, delta.tool_calls, delta.refusal)
+    return not all(map(says_nothing, (*rest, delta.function_call, delta.audio)))
+
+
+# -- whole answers -----------------------------------------------------------------------------
+
+
+class AnswerFacts(Struct, frozen=True, kw_only=True):
+    """What a non-streaming answer says. `is_answer`: it has what its endpoint promises."""
+
+    is_answer: bool
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    has_error: bool = False
+
+
+class _Answer(Struct):
+    choices: list[_Choice] | None = None
+    data: Raw = ABSENT
+    usage: Usage | None = None
+    error: Raw = ABSENT
+
+
+_decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
+
+
+def read_answer(endpoint: Endpoint, body: bytes) -> AnswerFacts:
+    """Check that a body is a whole answer of its endpoint, and read its usage."""
+    try:
+        answer = _decode_answer(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return AnswerFacts(is_answer=False)
+    has_error = not says_nothing(answer.error)
+    if endpoint is Endpoint.EMBEDDINGS:
+        return AnswerFacts(is_answer=len(answer.data) > 0, usage=answer.usage, has_error=has_error)
+    reasons = [choice.finish_reason for choice in answer.choices or () if choice.finish_reason]
+    return AnswerFacts(
+        is_answer=bool(answer.choices),
+        usage=answer.usage,
+        finish_reason=reasons[-1] if reasons else None,
+        has_error=has_error,
+    )
+
+
+class Aggregator:
+    """Builds the non-streaming answer out of the chunks of a stream.
+
+    Used where a backend goes on generating after the client of a non-streaming request left
+    (llama.cpp). Text is joined, tool calls are joined by index, log probabilities are
+    concatenated; every other key is taken over, the last value winning.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._chat = endpoint is Endpoint.CHAT
+        self._top: dict[str, Any] = {}
+        self._choices: dict[int, dict[str, Any]] = {}
+
+    def add(self, event: bytes) -> None:
+        """Take in one whole event; `[DONE]` and comments are passed over."""
+        data = payload(event)
+        if data is None or data == DONE:
+            return
+        chunk = msgspec.json.decode(data)
+        if not isinstance(chunk, dict):
+            return
+        for choice in chunk.pop("choices", None) or ():
+            self._add_choice(choice)
+        self._top.update(chunk)
+
+    def answer(self) -> bytes:
+        """The whole answer as JSON."""
+        top = dict(self._top)
+        top["object"] = "chat.completion" if self._chat else "text_completion"
+        choices = [self._choices[index] for index in sorted(self._choices)]
+        for choice in choices:
+            message = choice.get("message")
+            if message is not None and "tool_calls" in message:
+                calls = message["tool_calls"]
+                message["tool_calls"] = [calls[index] for index in sorted(calls)]
+        return msgspec.json.encode({"choices": choices, **top})
+
+    def _add_choice(self, piece: dict[str, Any]) -> None:
+        index = int(piece.get("index") or 0)
+        choice = self._choices.setdefault(index, {"index": index})
+        if self._chat:
+            message = choice.setdefault("message", {"role": "assistant", "content": None})
+            _merge_delta(message, piece.pop("delta", None) or {})
+        elif "text" in piece:
+            choice["text"] = choice.get("text", "") + (piece.pop("text") or "")
+        _merge_logprobs(choice, piece.pop("logprobs", None))
+        for key, value in piece.items():
+            if value is not None or key not in choice:
+                choice[key] = value
+
+
+def _merge_delta(message: dict[str, Any], delta: dict[str, Any]) -> None:
+    for call in delta.pop("tool_calls", None) or ():
+        _merge_call(message.setdefault("tool_calls", {}), call)
+    for key, value in delta.items():
+        if key == "role":
+            message["role"] = value or message["role"]
+        elif isinstance(value, str) and isinstance(message.get(key), str):
+            message[key] += value
+        elif value is not None or key not in message:
+            message[key] = value
+
+
+def _merge_call(calls: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None:
+    index = piece.pop("index", None)
+    if index is None:
+        index = len(calls) if piece.get("id") or not calls else max(calls)
+    call = calls.setdefault(int(index), {"type": "function", "function": {"arguments": ""}})
+    function = piece.pop("function", None) or {}
+    call.update({key: value for key, value in piece.items() if value is not None})
+    if function.get("name"):
+        call["function"]["name"] = function["name"]
+    call["function"]["arguments"] += function.get("arguments") or ""
+
+
+def _merge_logprobs(choice: dict[str, Any], piece: dict[str, Any] | None) -> None:
+    if piece is None:
+        return
+    merged = choice.setdefault("logprobs", {})
+    for key, value in piece.items():
+        if isinstance(value, list) and isinstance(merged.get(key), list):
+            merged[key] = merged[key] + value
+        elif value is not None or key not in merged:
+            merged[key] = value

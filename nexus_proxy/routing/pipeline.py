@@ -1,0 +1,199 @@
+"""Running the stages: one decision per model, and the plan over a model's fallback chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nexus_proxy.config.model import Zone
+from nexus_proxy.errors import UnknownModelError
+from nexus_proxy.routing import STAGES
+from nexus_proxy.routing.resolve import Resolution, resolve
+from nexus_proxy.routing.rules import Rules
+from nexus_proxy.routing.schedule import PARTS, is_full
+from nexus_proxy.routing.types import (
+    Candidate,
+    Catalogue,
+    Demand,
+    Rejection,
+    RequestFacts,
+    Routable,
+    Selection,
+)
+from nexus_proxy.state import CandidateView, DecisionView, RejectionView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The whole record for one model: who may serve it, in which order, and why not the others.
+
+    `stages` holds, for each stage that ran, its name and how many candidates were left.
+    """
+
+    facts: RequestFacts
+    resolution: Resolution
+    demand: Demand
+    strategy: str
+    candidates: tuple[Candidate, ...]
+    rejections: tuple[Rejection, ...]
+    stages: tuple[tuple[str, int], ...]
+    is_fallback: bool
+    pinned: str | None
+
+    def route_reason(self, chosen: Candidate, attempt: int) -> str:
+        """Why `chosen` serves, in the words of `X-Nexus-Route-Reason`."""
+        if self.is_fallback:
+            return "fallback"
+        if attempt > 0:
+            return "failover"
+        if chosen.backend.name == self.pinned:
+            return "pinned"
+        if any(rejection.stage == "privacy" for rejection in self.rejections):
+            return "privacy-requirement"
+        if any(r.stage == "schedule" for r in self.rejections) or any(
+            c.backend.priority < chosen.backend.priority and is_full(c) for c in self.candidates
+        ):
+            return "capacity-overflow"
+        return "capability-match"
+
+    def view(self, route_reason: str | None = None) -> DecisionView:
+        """The record as a frozen value, for people and programs."""
+        questions = {stage.name: stage.question for stage in STAGES}
+        return DecisionView(
+            model_asked=self.facts.model_asked,
+            model=self.resolution.model,
+            path=self.resolution.path,
+            required_zone=self.demand.zone,
+            required_tier=self.demand.min_tier,
+            needs=tuple(sorted(need.value for need in self.facts.needs)),
+            prompt_tokens=self.facts.prompt_tokens,
+            strategy=self.strategy,
+            route_reason=route_reason,
+            stages=tuple(
+                (name, f"{questions[name]}: {_count(left)} left") for name, left in self.stages
+            ),
+            candidates=tuple(
+                CandidateView(
+                    backend=c.backend.name,
+                    model=c.served_id,
+                    score=round(c.score, 1),
+                    parts={n: round(part, 1) for n, part in zip(PARTS, c.parts, strict=False)},
+                )
+                for c in self.candidates
+            ),
+            rejections=tuple(
+                RejectionView(
+                    backend=r.backend, model=r.model, stage=r.stage, reason=r.reason, fix=r.fix
+                )
+                for r in self.rejections
+            ),
+        )
+
+
+def plan(facts: RequestFacts, catalogue: Catalogue, rules: Rules) -> Iterator[Decision]:
+    """Decisions in the order in which they should be tried: the model, its fallback chain, and,
+    if the caller is flexible, any other model of at least the same tier.
+
+    Each later decision inherits the demands of all earlier ones, so no hop can loosen privacy.
+    Raises `UnknownModelError` at the first step if nobody lists the model; unknown links of a
+    chain are passed over.
+    """
+    resolution = resolve(facts.model_asked, catalogue, rules)
+    demand = rules.demand(resolution.path, Demand(zone=facts.zone))
+    yield decide(facts, resolution, demand, catalogue, rules)
+    if facts.strict or resolution.forced is not None or not demand.fallback_allowed:
+        return
+    tried = {resolution.model}
+    for name in rules.chain(resolution.path):
+        try:
+            link = resolve(name, catalogue, rules)
+        except UnknownModelError:
+            continue
+        if link.model in tried:
+            continue
+        tried.add(link.model)
+        demand = rules.demand(link.path, demand)
+        onward = Resolution(link.model, (*resolution.path, *link.path), link.forced)
+        yield decide(facts, onward, demand, catalogue, rules, is_fallback=True)
+    if facts.flexible:
+        yield from _equivalents(facts, resolution, demand, catalogue, rules, tried)
+
+
+def decide(
+    facts: RequestFacts,
+    resolution: Resolution,
+    demand: Demand,
+    catalogue: Catalogue,
+    rules: Rules,
+    *,
+    is_fallback: bool = False,
+) -> Decision:
+    """Run all stages over the backends that list one model."""
+    pinned = _pinned(resolution, catalogue)
+    selection = Selection(facts, demand, resolution.model, pinned, rules.strategy, rules.weights)
+    candidates = [
+        candidate_of(backend, resolution.model)
+        for backend in catalogue.serving(resolution.model)
+        if resolution.forced in (None, backend.name)
+    ]
+    rejections: list[Rejection] = []
+    stages: list[tuple[str, int]] = []
+    for stage in STAGES:
+
+        def reject(
+            candidate: Candidate, reason: str, fix: str | None, stage_name: str = stage.name
+        ) -> None:
+            rejections.append(
+                Rejection(candidate.backend.name, candidate.served_id, stage_name, reason, fix)
+            )
+
+        candidates = stage.apply(selection, candidates, reject)
+        stages.append((stage.name, len(candidates)))
+    return Decision(
+        facts=facts,
+        resolution=resolution,
+        demand=demand,
+        strategy=rules.strategy.value,
+        candidates=tuple(candidates),
+        rejections=tuple(rejections),
+        stages=tuple(stages),
+        is_fallback=is_fallback,
+        pinned=pinned,
+    )
+
+
+def candidate_of(backend: Routable, model_name: str) -> Candidate:
+    """Pair a backend with its model. A model that runs elsewhere lives in the zone `open`."""
+    model = backend.models.get(model_name) or next(
+        m for m in backend.models.values() if model_name in m.aliases
+    )
+    zone = Zone.OPEN if model.remote else backend.zone
+    return Candidate(backend=backend, model=model, served_id=model_name, zone=zone)
+
+
+def _pinned(resolution: Resolution, catalogue: Catalogue) -> str | None:
+    return next(
+        (catalogue.pins[name] for name in reversed(resolution.path) if name in catalogue.pins), None
+    )
+
+
+def _equivalents(
+    facts: RequestFacts,
+    resolution: Resolution,
+    demand: Demand,
+    catalogue: Catalogue,
+    rules: Rules,
+    tried: set[str],
+) -> Iterator[Decision]:
+    tiers = [backend.tier for backend in catalogue.serving(resolution.model)]
+    floor = max([*tiers, demand.min_tier or 1])
+    demand = demand._replace(min_tier=floor)
+    for name in sorted(set(catalogue.model_ids()) - tried):
+        onward = Resolution(name, (*resolution.path, name))
+        yield decide(
+            facts, onward, rules.demand((name,), demand), catalogue, rules, is_fallback=True
+        )
+
+
+def _count(left: int) -> str:
+    return "nobody" if left == 0 else str(left)

@@ -1,0 +1,135 @@
+"""The values that routing works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from nexus_proxy.config.model import Strategy, Zone
+from nexus_proxy.state import BackendState, Capability, ModelInfo, Traits
+
+BYTES_PER_TOKEN = 4
+"""The honest guess where no tokenizer is at hand; English text and code lie between 3 and 5."""
+
+
+class Routable(Protocol):
+    """What routing reads of a backend. `registry.Backend` is one."""
+
+    name: str
+    zone: Zone
+    tier: int
+    priority: int
+    enabled: bool
+    accepted: bool
+    drained: bool
+    health: BackendState
+    reason: str | None
+    traits: Traits
+    models: dict[str, ModelInfo]
+    in_flight: int
+    busy_elsewhere: int
+    max_concurrent: int | None
+    busy_until: float
+    first_token_ms: dict[str, float]
+
+    @property
+    def slots(self) -> int | None:
+        """How many requests it can run at a time; None: unknown."""
+
+
+class Catalogue(Protocol):
+    """What routing reads of the registry."""
+
+    aliases: dict[str, str]
+    pins: dict[str, str]
+
+    def __contains__(self, name: object) -> bool: ...
+
+    def has_model(self, model_id: str) -> bool:
+        """Whether some backend lists the model."""
+
+    def model_ids(self) -> Iterable[str]:
+        """Every model id that some backend lists."""
+
+    def serving(self, model_id: str) -> Sequence[Routable]:
+        """All backends that list the model, whatever their state."""
+
+
+class Demand(NamedTuple):
+    """What a backend must fulfil: strictest of policy, key and header. Only ever tightened."""
+
+    zone: Zone = Zone.OPEN
+    min_tier: int | None = None
+    fallback_allowed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFacts:
+    """What a request is, as far as routing cares.
+
+    `zone` is what the caller asks for (header), `strict` forbids the fallback chain, `flexible`
+    allows any model of at least the same tier after it. `turn` counts requests (round robin),
+    `now` is monotonic seconds, `luck` yields numbers in [0, 1).
+    """
+
+    model_asked: str
+    needs: frozenset[Capability] = frozenset()
+    prompt_bytes: int = 0
+    max_tokens: int | None = None
+    zone: Zone = Zone.OPEN
+    strict: bool = False
+    flexible: bool = False
+    turn: int = 0
+    now: float = 0.0
+    luck: Callable[[], float] = lambda: 0.5
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Estimate of the prompt's length in tokens."""
+        return self.prompt_bytes // BYTES_PER_TOKEN
+
+
+@dataclass(slots=True, kw_only=True)
+class Candidate:
+    """A backend with one of its models. `served_id` is the name the backend knows it by."""
+
+    backend: Routable
+    model: ModelInfo
+    served_id: str
+    zone: Zone
+    score: float = 0.0
+    parts: tuple[float, ...] = ()
+
+
+class Rejection(NamedTuple):
+    """Why one candidate was removed, and what would bring it back."""
+
+    backend: str
+    model: str
+    stage: str
+    reason: str
+    fix: str | None = None
+
+
+class Selection(NamedTuple):
+    """What a stage works on beside the candidates."""
+
+    facts: RequestFacts
+    demand: Demand
+    model: str
+    pinned: str | None
+    strategy: Strategy
+    weights: Mapping[str, int]
+
+
+Reject = Callable[[Candidate, str, "str | None"], None]
+Keep = Callable[[Selection, "list[Candidate]", Reject], "list[Candidate]"]
+
+
+class Stage(NamedTuple):
+    """One stage: its name in records and errors, what it asks, and the function."""
+
+    name: str
+    question: str
+    apply: Keep
