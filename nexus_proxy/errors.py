@@ -53,6 +53,7 @@ class ConfigError(NexusError):
         line: 1-based line in the file, where known.
         key: dotted key, e.g. `server.port`.
         hint: what to write instead, e.g. the nearest known key.
+        others: how many further problems were found with this first one.
     """
 
     code = "invalid_config"
@@ -65,13 +66,20 @@ class ConfigError(NexusError):
         line: int | None = None,
         key: str | None = None,
         hint: str | None = None,
+        others: int = 0,
     ) -> None:
         self.problem, self.file, self.line, self.key, self.hint = problem, file, line, key, hint
+        self.others = others
         where = file or ""
         if file and line:
             where = f"{file}:{line}"
         text = ": ".join(part for part in (where, key, problem) if part)
-        super().__init__(f"{text} ({hint})" if hint else text)
+        if hint:
+            text += f" ({hint})"
+        if others:
+            more = "1 more problem" if others == 1 else f"{others} more problems"
+            text += f"; and {more}: `nexus config check` lists all"
+        super().__init__(text)
 
 
 class CommandError(NexusError):
@@ -109,6 +117,12 @@ class RequestError(NexusError):
 
 class InvalidRequestError(RequestError):
     """The body is not what the route takes."""
+
+
+class ContextOverflowError(RequestError):
+    """The prompt is longer than the context of every backend that could serve it."""
+
+    code = "context_length_exceeded"
 
 
 class UnauthorizedError(RequestError):
@@ -166,6 +180,13 @@ class UnsupportedMediaTypeError(RequestError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class LoopDetectedError(RequestError):
+    """The request passed through this very gateway before (two that list each other)."""
+
+    status = 508
+    code = "loop_detected"
 
 
 class RoutingRefusedError(NexusError):

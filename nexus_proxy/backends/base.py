@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec import Struct
 
 from nexus_proxy.config.model import BackendType
+from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.state import Probe, Traits
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ class Adapter(ABC):
     embeddings_path: ClassVar[str] = "/v1/embeddings"
     health_path: ClassVar[str] = "/v1/models"
     """Cheapest path that proves the process is alive; asked while a request waits."""
+
+    def path_of(self, endpoint: Endpoint) -> str:
+        """Where it serves a hot endpoint, below its base URL."""
+        return {
+            Endpoint.CHAT: self.chat_path,
+            Endpoint.COMPLETIONS: self.completions_path,
+            Endpoint.EMBEDDINGS: self.embeddings_path,
+        }[endpoint]
 
     @abstractmethod
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:

@@ -190,9 +190,6 @@ class PolicyConfig(_Section, frozen=True):
         Privacy.UNRESTRICTED
     )
     min_tier: Annotated[Tier | None, Meta(description="Lowest backend tier, 1 to 5.")] = None
-    max_cost_per_request: Annotated[
-        Annotated[float, Meta(ge=0)] | None, Meta(description="Dearest request, in USD.")
-    ] = None
     fallback_allowed: Annotated[
         bool, Meta(description="May another model of the fallback chain answer?")
     ] = True

@@ -1,0 +1,1 @@
+"""The hot path: attempts at backends, their connections and clocks, and the way back."""

@@ -1,0 +1,206 @@
+"""From a backend's answer to the client's: as a stream, as a whole, or a whole out of a stream."""
+
+from __future__ import annotations
+
+import msgspec
+
+from nexus_proxy.dialects.openai import as_object, error_sentence
+from nexus_proxy.dialects.openai_stream import Aggregator, Usage, read_answer
+from nexus_proxy.dialects.sse import DONE
+from nexus_proxy.errors import UpstreamCutError, UpstreamGarbageError, UpstreamStatusError
+from nexus_proxy.relay.call import Call
+from nexus_proxy.relay.headers import returned
+from nexus_proxy.relay.patience import Patience
+from nexus_proxy.relay.tap import ModelName, StreamTap
+from nexus_proxy.relay.upstream import Exchange
+from nexus_proxy.relay.wire import Head
+from nexus_proxy.state import RequestPhase
+from nexus_proxy.telemetry.history import Attempt
+
+MAX_WHOLE_ANSWER = 256 * 1024 * 1024
+MAX_HELD = 1024 * 1024
+"""Bytes that may come before the first token; more is passed on as it is."""
+DONE_EVENT = b"data: " + DONE + b"\n\n"
+
+
+class Delivery:
+    """Carries one answer of one backend to one client. Raises `UpstreamError` when it breaks."""
+
+    def __init__(
+        self,
+        call: Call,
+        exchange: Exchange,
+        patience: Patience,
+        attempt: Attempt,
+        *,
+        rename: ModelName | None,
+        strip_usage: bool,
+    ) -> None:
+        self._call = call
+        self._exchange = exchange
+        self._patience = patience
+        self._attempt = attempt
+        self._rename = rename
+        self._tap = StreamTap(strip_usage=strip_usage, rename=rename)
+
+    async def head(self) -> Head:
+        """Wait for status and headers."""
+        while (head := await self._exchange.head()) is None:
+            await self._call.sign_of_life()
+        return head
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, up to `limit` bytes; what is more is a fault."""
+        parts: list[bytes] = []
+        size = 0
+        while data := await self._next():
+            parts.append(data)
+            size += len(data)
+            if size > limit:
+                raise self._garbage(f"sent more than {limit // 2**20} MiB")
+        return b"".join(parts)
+
+    async def stream(self, head: Head) -> None:
+        """Event stream in, the same events out, as they come."""
+        self._require(head, b"text/event-stream")
+        call, tap = self._call, self._tap
+        held: list[bytes] = []
+        held_size = 0
+        while data := await self._next():
+            events = self._observe(data)
+            if not call.committed:
+                held += events
+                held_size += len(data)
+                if not (tap.seen_token or tap.complete or held_size > MAX_HELD):
+                    continue
+                await call.commit(returned(head.headers))
+                events = held
+            if events:
+                await call.write(b"".join(events))
+        if tap.error is not None:
+            call.told = True
+            await call.responder.finish()
+        self._check_whole()
+        if not call.committed:
+            await call.commit(returned(head.headers))
+            await call.write(b"".join(held))
+        if not tap.done:
+            await call.write(DONE_EVENT)
+        await call.responder.finish()
+        self._settle()
+
+    async def whole(self, head: Head) -> None:
+        """JSON in, the same JSON out, once it is whole."""
+        self._require(head, b"application/json")
+        body = await self.read(MAX_WHOLE_ANSWER)
+        facts = read_answer(self._call.inbound.endpoint, body)
+        if not facts.is_answer:
+            said = error_sentence(body)
+            raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
+        self._first_token()
+        self._note(facts.usage, facts.finish_reason)
+        await self._respond(head, body)
+
+    async def aggregate(self, head: Head) -> None:
+        """Event stream in, one JSON answer out."""
+        if (head.get(b"content-type") or b"").startswith(b"application/json"):
+            await self.whole(head)
+            return
+        self._require(head, b"text/event-stream")
+        aggregator = Aggregator(self._call.inbound.endpoint)
+        while data := await self._next():
+            for event in self._observe(data):
+                aggregator.add(event)
+        self._check_whole()
+        self._settle()
+        await self._respond(head, aggregator.answer())
+
+    # -- inside --------------------------------------------------------------------------------
+
+    async def _next(self) -> bytes:
+        while (data := await self._exchange.body()) is None:
+            await self._call.sign_of_life()
+        return data
+
+    def _observe(self, data: bytes) -> list[bytes]:
+        """Feed the tap; note the first token; turn an early error event into an error."""
+        tap = self._tap
+        tokens = tap.token_events
+        events = tap.feed(data)
+        if tap.token_events > tokens or tap.complete:
+            self._patience.token()
+            if self._attempt.first_token_ms is None:
+                self._first_token()
+        if tap.error is not None and not self._call.committed:
+            raise self._error_event(tap.error)
+        return events
+
+    def _first_token(self) -> None:
+        self._patience.token()
+        self._attempt.first_token_ms = self._attempt.elapsed_ms()
+        record = self._call.record
+        record.first_token_ms, record.phase = record.elapsed_ms(), RequestPhase.STREAMING
+        self._call.progressed()
+
+    def _check_whole(self) -> None:
+        tap = self._tap
+        if tap.error is not None:
+            raise self._error_event(tap.error)
+        if not tap.complete:
+            raise UpstreamCutError(
+                f"{self._attempt.backend} ended its stream after {tap.token_events} pieces without "
+                "a finish reason",
+                backend=self._attempt.backend,
+            )
+
+    def _settle(self) -> None:
+        usage, tap = self._tap.usage, self._tap
+        self._note(usage, tap.finish_reason)
+        if usage is None and tap.token_events:
+            record = self._call.record
+            record.completion_tokens, record.usage_source = tap.token_events, "estimated"
+
+    def _note(self, usage: Usage | None, finish_reason: str | None) -> None:
+        record = self._call.record
+        record.finish_reason = finish_reason
+        if usage is not None:
+            record.prompt_tokens = usage.prompt_tokens
+            record.completion_tokens = usage.completion_tokens
+            record.usage_source = "measured"
+
+    async def _respond(self, head: Head, body: bytes) -> None:
+        if self._rename is not None:
+            body = self._rename.restore(body)
+        kept = [h for h in returned(head.headers) if h[0] != b"content-type"]
+        kept.append((b"content-type", b"application/json"))
+        self._call.committed = True
+        await self._call.responder.respond(200, self._call.headers(*kept), body)
+
+    def _require(self, head: Head, content_type: bytes) -> None:
+        """Refuse what is plainly something else. No content type at all is believed."""
+        encoding = head.get(b"content-encoding")
+        if encoding not in (None, b"identity", b""):
+            raise self._garbage(f"compressed its answer ({encoding!r}) although told not to")
+        got = (head.get(b"content-type") or content_type).partition(b";")[0].strip().lower()
+        if got != content_type and not (
+            content_type == b"application/json" and got.endswith((b"json", b"text/plain"))
+        ):
+            shown = got.decode("latin-1")[:60]
+            raise self._garbage(f"answered with {shown} instead of {content_type.decode()}")
+
+    def _garbage(self, what: str) -> UpstreamGarbageError:
+        return UpstreamGarbageError(
+            f"{self._attempt.backend} {what}", backend=self._attempt.backend
+        )
+
+    def _error_event(self, error: bytes) -> UpstreamStatusError:
+        body = msgspec.json.encode({"error": msgspec.Raw(error)})
+        inner = (as_object(body) or {}).get("error")
+        code = inner.get("code") if isinstance(inner, dict) else None
+        status = code if isinstance(code, int) and 400 <= code < 600 else 502
+        return UpstreamStatusError(
+            f"{self._attempt.backend} reported an error: {error_sentence(body) or 'no reason'}",
+            backend=self._attempt.backend,
+            upstream_status=status,
+            body=body,
+        )

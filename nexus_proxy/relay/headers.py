@@ -1,0 +1,184 @@
+"""Headers in and out: what is read of a caller's, what goes upstream, what comes back.
+
+Both directions are allow-lists. A caller's `Authorization` and cookies never go upstream; a
+backend's cookies and CORS headers never come back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from nexus_proxy import __version__
+from nexus_proxy.config.model import Zone
+from nexus_proxy.errors import (
+    InvalidRequestError,
+    LoopDetectedError,
+    NexusError,
+    RoutingRefusedError,
+    UpstreamStatusError,
+)
+
+HOPS = b"x-nexus-hops"
+NODE = b"x-nexus-node"
+MAX_DETAILS = 4096
+MAX_RETRY_AFTER_SECONDS = 86_400
+
+_FORWARDED = (
+    b"openai-organization",
+    b"openai-project",
+    b"openai-beta",
+    b"idempotency-key",
+    b"traceparent",
+    b"tracestate",
+)
+_RETURNED = re.compile(
+    rb"^(content-type|content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?)$"
+)
+_REQUEST_ID = re.compile(rb"^[A-Za-z0-9_-]{1,128}$")
+_UNSAFE = re.compile(r"[^\x20-\x7e]")
+
+Headers = Mapping[bytes, bytes]
+HeaderList = list[tuple[bytes, bytes]]
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller asks of the gateway by header."""
+
+    zone: Zone
+    strict: bool
+    flexible: bool
+
+
+def read_wishes(headers: Headers) -> Wishes:
+    """Raises `InvalidRequestError` for a wish that cannot be read or cannot be kept."""
+    zone = Zone.OPEN
+    if raw := headers.get(b"x-nexus-zone"):
+        try:
+            zone = Zone.parse(raw.decode("latin-1"))
+        except ValueError as error:
+            raise InvalidRequestError(f"X-Nexus-Zone: {error}") from None
+    if b"x-nexus-max-cost" in headers:
+        raise InvalidRequestError(
+            "X-Nexus-Max-Cost cannot be kept: this version knows no prices yet. Leave it out, or "
+            "send X-Nexus-Zone: restricted to keep the request off paid backends."
+        )
+    return Wishes(
+        zone=zone,
+        strict=b"x-nexus-strict" in headers,
+        flexible=headers.get(b"x-nexus-flexible", b"").lower() == b"true",
+    )
+
+
+def request_id(headers: Headers) -> str:
+    """The caller's own id where it is harmless, else a new one."""
+    for name in (b"x-request-id", b"x-client-request-id"):
+        value = headers.get(name, b"")
+        if _REQUEST_ID.match(value):
+            return value.decode()
+    return f"req-{secrets.token_hex(8)}"
+
+
+def check_hops(headers: Headers, node_id: str) -> bytes:
+    """The value of the hop header to send on. Raises `LoopDetectedError` if we are in it."""
+    hops = [hop.strip() for hop in headers.get(HOPS, b"").split(b",") if hop.strip()]
+    if node_id.encode() in hops:
+        raise LoopDetectedError(
+            "this request came through this gateway before: two gateways list each other as "
+            "backends. Remove one of them (`nexus backends remove`)."
+        )
+    return b", ".join((*hops[-8:], node_id.encode()))
+
+
+def request_head(
+    *,
+    path: str,
+    authority: str,
+    auth: Mapping[str, str],
+    headers: Headers,
+    hops: bytes,
+    length: int,
+    stream: bool,
+    rid: str,
+) -> bytes:
+    """The request line and headers of an upstream POST, ending with the blank line."""
+    lines = [
+        f"POST {path} HTTP/1.1".encode(),
+        b"host: " + authority.encode(),
+        b"content-type: application/json",
+        b"content-length: " + str(length).encode(),
+        b"accept: " + (b"text/event-stream" if stream else b"application/json"),
+        b"accept-encoding: identity",
+        b"user-agent: nexus/" + __version__.encode(),
+        b"x-request-id: " + rid.encode(),
+        HOPS + b": " + hops,
+    ]
+    lines += [f"{name}: {value}".encode() for name, value in auth.items()]
+    lines += [name + b": " + headers[name] for name in _FORWARDED if name in headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def returned(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:
+    """Those of a backend's headers that the client gets."""
+    kept = [(name, value) for name, value in headers if _RETURNED.match(name)]
+    kept += [
+        (b"x-nexus-upstream-request-id", value)
+        for name, value in headers
+        if name == b"x-request-id"
+    ]
+    return kept
+
+
+def retry_after_seconds(headers: Iterable[tuple[bytes, bytes]], *, now: float) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or `Retry-After` (seconds or an HTTP date).
+
+    `now` is seconds since the epoch. None where absent or unreadable.
+    """
+    found = dict(headers)
+    try:
+        if raw := found.get(b"retry-after-ms"):
+            seconds = float(raw) / 1000.0
+        elif raw := found.get(b"retry-after"):
+            seconds = _seconds(raw.decode("latin-1").strip(), now)
+        else:
+            return None
+    except (ValueError, TypeError):
+        return None
+    return min(max(0.0, seconds), MAX_RETRY_AFTER_SECONDS) if seconds == seconds else None
+
+
+def _seconds(text: str, now: float) -> float:
+    from email.utils import parsedate_to_datetime
+
+    return float(text) if text[:1].isdigit() else parsedate_to_datetime(text).timestamp() - now
+
+
+def refusal(error: NexusError) -> HeaderList:
+    """Headers that go with an error: rejections, `Retry-After`, `x-should-retry`."""
+    headers: HeaderList = []
+    if isinstance(error, RoutingRefusedError):
+        rejections = error.context.get("rejections", [])
+        reasons = "; ".join(f"{r['backend']}: {r['reason']}" for r in rejections)
+        headers.append((b"x-nexus-rejection-reasons", header_text(reasons)))
+        headers.append((b"x-nexus-rejection-details", _details(rejections)))
+        if error.retry_after is None:
+            headers.append((b"x-should-retry", b"false"))
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None and not isinstance(error, UpstreamStatusError):
+        headers.append((b"retry-after", str(max(1, round(retry_after))).encode()))
+    return headers
+
+
+def header_text(text: str) -> bytes:
+    """Foreign text made harmless for a header: printable ASCII, bounded."""
+    return _UNSAFE.sub("?", text[:MAX_DETAILS]).encode()
+
+
+def _details(rejections: list[dict[str, Any]]) -> bytes:
+    text = json.dumps(rejections, ensure_ascii=True)
+    return text.encode() if len(text) <= MAX_DETAILS else b"[]"

@@ -1,0 +1,141 @@
+"""The clocks of one attempt, and the watch over a host that keeps us waiting.
+
+One timer per attempt, re-armed every `TICK` seconds, whatever the number of chunks: a token only
+moves the deadline. At each tick the waiting relay is woken, so that it can send its client a
+sign of life; and while no token has come, the host is asked on a second connection whether it is
+still there. A host that is silent there too (asleep, frozen, unplugged) is given up after two
+such questions, long before the first-token clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+from msgspec import Struct
+
+from nexus_proxy.errors import ClockError, HostSilentError
+from nexus_proxy.relay.upstream import Exchange
+from nexus_proxy.tasks import spawn
+
+TICK = 2.0
+SILENT_QUESTIONS = 2
+
+AskHost = Callable[[], Awaitable[bool]]
+
+
+class Clocks(Struct, frozen=True, kw_only=True):
+    """Seconds for each clock of one attempt. `load_seconds` replaces the first-token clock while
+    the model is known to be loading."""
+
+    connect_seconds: float
+    first_token_seconds: float
+    idle_seconds: float
+    total_seconds: float | None
+    load_seconds: float
+
+
+class Patience:
+    """Runs the clocks of one exchange. Use as `with`."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        clocks: Clocks,
+        *,
+        backend: str,
+        loading: bool,
+        ask_host: AskHost | None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._exchange = exchange
+        self._clocks = clocks
+        self._backend = backend
+        self._ask_host = ask_host
+        self._question: asyncio.Task[None] | None = None
+        self._silent = 0
+        self._waiting_for_first = True
+        self._started = self._loop.time()
+        self._clock = "load" if loading else "first_token"
+        self._seconds = clocks.load_seconds if loading else clocks.first_token_seconds
+        self._deadline = self._started + self._seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Patience:
+        self._arm()
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._question is not None:
+            self._question.cancel()
+
+    def token(self) -> None:
+        """A token came: from now on the idle clock runs."""
+        self._waiting_for_first = False
+        self._clock, self._seconds = "idle", self._clocks.idle_seconds
+        self._deadline = self._loop.time() + self._seconds
+
+    def _arm(self) -> None:
+        now = self._loop.time()
+        nearest = min(self._deadline, self._total_deadline(), now + TICK)
+        self._timer = self._loop.call_at(max(nearest, now + 0.01), self._tick)
+
+    def _total_deadline(self) -> float:
+        total = self._clocks.total_seconds
+        return float("inf") if total is None else self._started + total
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        if now >= self._total_deadline() and self._clocks.total_seconds is not None:
+            self._expire("total", self._clocks.total_seconds)
+        elif now >= self._deadline:
+            self._expire(self._clock, self._seconds)
+        else:
+            self._watch_host()
+            self._exchange.wake()
+        self._arm()
+
+    def _expire(self, clock: str, seconds: float) -> None:
+        what = {
+            "first_token": "sent no token",
+            "load": "did not finish loading the model",
+            "idle": "sent nothing more",
+            "total": "did not finish its answer",
+        }[clock]
+        self._exchange.fail(
+            ClockError(
+                f"{self._backend} {what} within {seconds:g} s (timeouts.{clock}_seconds)",
+                backend=self._backend,
+                clock=clock,
+                seconds=seconds,
+            )
+        )
+
+    def _watch_host(self) -> None:
+        if self._ask_host is None or not self._waiting_for_first or self._question is not None:
+            return
+        self._question = spawn(self._ask(self._ask_host), name=f"ask {self._backend}")
+
+    async def _ask(self, ask_host: AskHost) -> None:
+        answered = await ask_host()
+        self._question = None
+        self._silent = 0 if answered else self._silent + 1
+        if self._silent >= SILENT_QUESTIONS and self._waiting_for_first:
+            waited = self._loop.time() - self._started
+            self._exchange.fail(
+                HostSilentError(
+                    f"{self._backend} went silent: after {waited:.0f} s without a token its host "
+                    "no longer answers on a second connection",
+                    backend=self._backend,
+                    clock="first_token",
+                    seconds=round(waited, 1),
+                )
+            )

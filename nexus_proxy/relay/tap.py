@@ -1,0 +1,88 @@
+"""Watching a stream go by: whole events in, the same bytes out, and what they said.
+
+Nothing is re-encoded. Three things may change: the extra usage chunk that we asked for and the
+client did not is left out; the name of the model is put back to the one that the client asked
+for; and what the backend sent as comments before the first token is dropped, since nothing has
+been promised to the client yet.
+"""
+
+from __future__ import annotations
+
+import re
+
+from nexus_proxy.dialects.openai_stream import Usage, read_chunk
+from nexus_proxy.dialects.sse import EventSplitter, payload
+
+
+class ModelName:
+    """Puts the asked name back where the backend wrote the served one.
+
+    A quoted `"model":"…"` cannot stand inside a JSON string without backslashes before its
+    quotes, so a match is always a key of the answer itself.
+    """
+
+    def __init__(self, served: str, asked: str) -> None:
+        self._pattern = re.compile(rb'("model"\s*:\s*)"' + re.escape(_quoted(served)) + rb'"')
+        self._replacement = rb'\g<1>"' + _quoted(asked).replace(b"\\", b"\\\\") + b'"'
+
+    def restore(self, data: bytes) -> bytes:
+        """`data` with the first occurrence replaced."""
+        return self._pattern.sub(self._replacement, data, count=1)
+
+
+def _quoted(name: str) -> bytes:
+    return name.replace("\\", "\\\\").replace('"', '\\"').encode()
+
+
+class StreamTap:
+    """Follows one stream.
+
+    Attributes:
+        seen_token: text, reasoning or a tool call has come.
+        token_events: how many events carried some.
+        finish_reason: the last one that came.
+        usage: token counts, if the backend sent them.
+        done: `[DONE]` came.
+        error: bytes of an `error` value that the backend sent in the stream.
+    """
+
+    def __init__(self, *, strip_usage: bool, rename: ModelName | None) -> None:
+        self._splitter = EventSplitter()
+        self._strip_usage = strip_usage
+        self._rename = rename
+        self.seen_token = False
+        self.token_events = 0
+        self.finish_reason: str | None = None
+        self.usage: Usage | None = None
+        self.done = False
+        self.error: bytes | None = None
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Whole events to pass on, in order."""
+        return [
+            event if self._rename is None else self._rename.restore(event)
+            for event in self._splitter.feed(chunk)
+            if self._note(event)
+        ]
+
+    def rest(self) -> bytes:
+        """Bytes of an event that was cut off."""
+        return self._splitter.rest()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the stream said that it is whole: a finish reason, or `[DONE]`."""
+        return self.done or self.finish_reason is not None
+
+    def _note(self, event: bytes) -> bool:
+        facts = read_chunk(event)
+        if facts.has_token:
+            self.seen_token = True
+            self.token_events += 1
+        elif not self.seen_token and payload(event) is None:
+            return False
+        self.finish_reason = facts.finish_reason or self.finish_reason
+        self.usage = facts.usage or self.usage
+        self.done = self.done or facts.done
+        self.error = facts.error or self.error
+        return not (facts.is_usage_only and self._strip_usage)

@@ -1,0 +1,1 @@
+"""What is kept of what happened: the request history and the log."""

@@ -1,0 +1,184 @@
+"""The requests that run and the last ones that ended. Never a prompt, an answer or a key."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from nexus_proxy.errors import NotFoundError
+from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestStarted
+from nexus_proxy.routing.pipeline import Decision
+from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals
+
+KEPT = 1000
+"""Finished requests kept in memory."""
+RATE_WINDOW = 10
+"""Seconds over which rates are measured."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """One try at one backend, while it runs and after. Durations in milliseconds."""
+
+    backend: str
+    model: str
+    started: float = field(default_factory=time.time)
+    clock: float = field(default_factory=time.perf_counter)
+    connect_ms: float | None = None
+    first_token_ms: float | None = None
+    total_ms: float | None = None
+    error: str | None = None
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since it started."""
+        return (time.perf_counter() - self.clock) * 1000.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """One request. Written by the relay only."""
+
+    id: str
+    endpoint: str
+    client: str
+    started: float = field(default_factory=time.time)
+    clock: float = field(default_factory=time.perf_counter)
+    model_asked: str = "?"
+    stream: bool = False
+    model: str | None = None
+    backend: str | None = None
+    phase: RequestPhase = RequestPhase.ROUTING
+    status: int | None = None
+    error: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    usage_source: str = "unknown"
+    first_token_ms: float | None = None
+    total_ms: float | None = None
+    route_ms: float | None = None
+    finish_reason: str | None = None
+    decision: Decision | None = None
+    route_reason: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the request came in."""
+        return (time.perf_counter() - self.clock) * 1000.0
+
+    def view(self) -> RequestView:
+        """The record as a frozen value."""
+        return RequestView(
+            id=self.id,
+            started=self.started,
+            endpoint=self.endpoint,
+            client=self.client,
+            model_asked=self.model_asked,
+            model=self.model,
+            backend=self.backend,
+            stream=self.stream,
+            phase=self.phase,
+            status=self.status,
+            error=self.error,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            usage_source=self.usage_source,
+            first_token_ms=self.first_token_ms,
+            total_ms=self.total_ms,
+            route_ms=self.route_ms,
+            finish_reason=self.finish_reason,
+            decision=self.decision.view(self.route_reason) if self.decision else None,
+            attempts=tuple(
+                AttemptView(
+                    backend=a.backend,
+                    model=a.model,
+                    started=a.started,
+                    connect_ms=a.connect_ms,
+                    first_token_ms=a.first_token_ms,
+                    total_ms=a.total_ms,
+                    error=a.error,
+                )
+                for a in self.attempts
+            ),
+        )
+
+
+class History:
+    """Owner of the records; publishes what happens to them."""
+
+    def __init__(self, bus: Bus, *, kept: int = KEPT) -> None:
+        self._bus = bus
+        self._running: dict[str, Record] = {}
+        self._finished: deque[RequestView] = deque(maxlen=kept)
+        self._arrivals: deque[float] = deque()
+        self._tokens: deque[tuple[float, int]] = deque()
+        self.requests = self.failures = self.cancelled = 0
+
+    def open(self, record: Record) -> None:
+        """A request came in. An id that is in use is made unique."""
+        if record.id in self._running:
+            record.id = f"{record.id}-{self.requests}"
+        self._running[record.id] = record
+        self.requests += 1
+        self._arrivals.append(record.clock)
+        self._bus.publish(RequestStarted(id=record.id))
+
+    def progressed(self, record: Record) -> None:
+        """Something worth showing happened to a request."""
+        self._bus.publish(RequestProgressed(id=record.id))
+
+    def close(self, record: Record) -> None:
+        """A request ended."""
+        record.total_ms = record.elapsed_ms()
+        self._running.pop(record.id, None)
+        self._finished.appendleft(record.view())
+        if record.phase is RequestPhase.CANCELLED:
+            self.cancelled += 1
+        elif record.phase is RequestPhase.FAILED:
+            self.failures += 1
+        if record.completion_tokens:
+            self._tokens.append((time.perf_counter(), record.completion_tokens))
+        self._bus.publish(RequestFinished(id=record.id, backend=record.backend))
+
+    def get(self, request_id: str) -> RequestView:
+        """One request by id. Raises `NotFoundError`."""
+        if record := self._running.get(request_id):
+            return record.view()
+        for view in self._finished:
+            if view.id == request_id:
+                return view
+        raise NotFoundError(
+            f"no request {request_id!r} among the last {self._finished.maxlen}; "
+            "`nexus requests` lists them"
+        )
+
+    def newest(self, limit: int) -> tuple[RequestView, ...]:
+        """All running requests and the newest finished ones, newest first."""
+        running = sorted(self._running.values(), key=lambda r: -r.started)
+        return (*(r.view() for r in running), *_first(limit, self._finished))
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that run now."""
+        return len(self._running)
+
+    def totals(self) -> Totals:
+        """Counters and rates."""
+        since = time.perf_counter() - RATE_WINDOW
+        while self._arrivals and self._arrivals[0] < since:
+            self._arrivals.popleft()
+        while self._tokens and self._tokens[0][0] < since:
+            self._tokens.popleft()
+        return Totals(
+            requests=self.requests,
+            failures=self.failures,
+            cancelled=self.cancelled,
+            in_flight=self.in_flight,
+            requests_per_second=len(self._arrivals) / RATE_WINDOW,
+            tokens_per_second=sum(n for _, n in self._tokens) / RATE_WINDOW,
+        )
+
+
+def _first(limit: int, views: deque[RequestView]) -> Iterator[RequestView]:
+    return (view for view, _ in zip(views, range(limit), strict=False))

@@ -1,0 +1,138 @@
+"""Where log records go: a ring for the UI, and standard error when no screen is on it.
+
+Every record passes the redactor, which knows the values of all key variables and the usual shapes
+of keys. A handler on standard error would paint over the terminal UI, so the UI runs without one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from nexus_proxy.config.model import LogFormat, LoggingConfig
+from nexus_proxy.state import LogLine
+
+KEPT_LINES = 1000
+MASK = "[key]"
+_KEY_SHAPES = re.compile(
+    r"(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{4,})"
+)
+_QUIET = ("hypercorn.access", "asyncio", "httpx", "httpcore", "zeroconf")
+ROOTS = ("nexus_proxy", "nexus_tui")
+
+
+class Redactor:
+    """Takes keys out of text."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets = sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """`text` with every known key, and all that looks like one, masked."""
+        for secret in self._secrets:
+            text = text.replace(secret, MASK)
+        return _KEY_SHAPES.sub(MASK, text)
+
+
+class RingHandler(logging.Handler):
+    """Keeps the last lines for the UI."""
+
+    def __init__(self, redact: Redactor, *, kept: int = KEPT_LINES) -> None:
+        super().__init__()
+        self.redact = redact
+        self.lines: deque[LogLine] = deque(maxlen=kept)
+        self.on_line: Callable[[], None] = lambda: None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """logging: one record."""
+        self.lines.append(
+            LogLine(
+                at=record.created,
+                level=record.levelname.lower(),
+                component=_component(record.name),
+                message=self.redact(_text(record)),
+            )
+        )
+        self.on_line()
+
+
+class StreamFormatter(logging.Formatter):
+    """`pretty` for people, `json` for aggregators. One record, one line (tracebacks excepted)."""
+
+    def __init__(self, redact: Redactor, style: LogFormat) -> None:
+        super().__init__()
+        self._redact = redact
+        self._json = style is LogFormat.JSON
+
+    def format(self, record: logging.LogRecord) -> str:
+        """logging: one record as text."""
+        message = self._redact(_text(record))
+        if self._json:
+            fields = getattr(record, "fields", {})
+            return json.dumps(
+                {
+                    "ts": round(record.created, 3),
+                    "level": record.levelname.lower(),
+                    "component": _component(record.name),
+                    "message": message,
+                    **fields,
+                },
+                ensure_ascii=False,
+                default=str,
+            )
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        return f"{clock} {record.levelname.lower():<7} {_component(record.name):<10} {message}"
+
+
+class Logs:
+    """The handlers of one run. Use `install` before anything logs and `remove` at the end."""
+
+    def __init__(self, config: LoggingConfig, *, secrets: Iterable[str], to_stderr: bool) -> None:
+        redact = Redactor(secrets)
+        self.ring = RingHandler(redact)
+        self._handlers: list[logging.Handler] = [self.ring]
+        if to_stderr:
+            stream = logging.StreamHandler(sys.stderr)
+            stream.setFormatter(StreamFormatter(redact, config.format))
+            self._handlers.append(stream)
+        self._before: list[logging.Handler] = []
+        self.apply(config)
+
+    def install(self) -> None:
+        """Put the handlers on the root logger, in place of what was there."""
+        root = logging.getLogger()
+        self._before = list(root.handlers)
+        root.handlers[:] = self._handlers
+        logging.captureWarnings(True)
+
+    def apply(self, config: LoggingConfig) -> None:
+        """Set levels: the root's, each component's, and quiet for chatty libraries."""
+        level = config.level.value.upper()
+        logging.getLogger().setLevel(level)
+        for name in _QUIET:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        for component, component_level in config.component_levels.items():
+            for root in ROOTS:
+                logging.getLogger(f"{root}.{component}").setLevel(component_level.value.upper())
+
+    def remove(self) -> None:
+        """Put back what was there."""
+        logging.getLogger().handlers[:] = self._before
+        logging.captureWarnings(False)
+
+
+def _component(name: str) -> str:
+    root, _, rest = name.partition(".")
+    return rest.partition(".")[0] if root in ROOTS and rest else root
+
+
+def _text(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    if record.exc_info:
+        text += "\n" + logging.Formatter().formatException(record.exc_info)
+    return text
