@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import responses
-from typing import Any
+from typing import Any, cast
 
 import httptools
 
@@ -180,8 +180,7 @@ class Connection(asyncio.Protocol):
         self.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._on_change(self)
 
     def data_received(self, data: bytes) -> None:
