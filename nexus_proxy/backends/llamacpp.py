@@ -1,0 +1,204 @@
+"""llama.cpp's `llama-server`, with one model or as a router of many.
+
+Observed on b10068 and about b11549 [run]:
+- After each streamed answer it closes the connection while announcing keep-alive (37 of 40 reuses
+  failed): `reuse_after_stream=False`. Idle connections are closed after 5.0 s.
+- A client that leaves frees the slot only in a stream; without one, 400 tokens were generated to
+  the end: `cancels_non_stream=False`.
+- Full slots queue without limit and without headers, while `/health` and `/v1/models` go on
+  answering: `answers_while_busy=True`.
+- `/slots` and `/metrics` go through the queue of tasks: asking once wakes a server that sleeps
+  (`--sleep-idle-seconds`), asking on a schedule keeps it from ever sleeping. `/props`, `/v1/models`
+  and `/health` do neither, so those are asked, and how many slots are busy is not known.
+- `meta.n_ctx` is the context of one slot, which is what a request can use.
+- Nothing tells whether `--embeddings` is on (`capabilities` is `["completion"]` either way), but
+  without it `/v1/embeddings` answers 501: `Fault.UNSUPPORTED`. A WordPiece vocabulary (type 3) is
+  only found in encoders such as BERT, and a router shows the flags of each model.
+- Without support for tools in its chat template, `tools` are silently ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nexus_proxy.backends.ask import Answer, Inquiry
+from nexus_proxy.backends.base import Adapter, Fault, ProbeFailed, Target, classify_openai
+from nexus_proxy.backends.capabilities import GENERATES, NEEDS_GENERATION
+from nexus_proxy.backends.foreign import (
+    OWNERS,
+    count,
+    flag,
+    mapping,
+    model_entries,
+    owner,
+    parameters,
+    text,
+    texts,
+)
+from nexus_proxy.config.model import BackendType
+from nexus_proxy.state import Capability, ModelInfo, Probe, Traits
+
+if TYPE_CHECKING:
+    import httpx
+
+_WORDPIECE = 3
+
+
+class LlamaCpp(Adapter):
+    """llama.cpp."""
+
+    type = BackendType.LLAMACPP
+    title = "llama.cpp"
+    traits: ClassVar[Traits] = Traits(
+        default_port=8080,
+        cancels_non_stream=False,
+        reuse_after_stream=False,
+        answers_while_busy=True,
+    )
+    health_path = "/health"
+
+    async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
+        """Two GETs at once: `/v1/models` (public) and `/props` (needs the key)."""
+        inquiry = Inquiry(client, target, self)
+        listing, props = await asyncio.gather(inquiry.get("/v1/models"), inquiry.hint("/props"))
+        if is_loading(listing):
+            return Probe(models=None, loading=True)
+        if props.status == 401:  # the list is public, but no request would get through
+            raise inquiry.refusal(props)
+        entries = model_entries(listing.json) if listing.status == 200 else None
+        if entries is None:
+            raise inquiry.refusal(listing)
+        if OWNERS.get(owner(entries) or "", self.type) is not self.type:
+            raise ProbeFailed("another kind of server answers there now")
+        facts = mapping(props.json)
+        return _probe_of(entries, facts)
+
+    def classify(self, status: int, body: Mapping[str, Any] | None, text: str) -> Fault:
+        """llama.cpp answers several mistakes of the caller with 500."""
+        said = text.lower()
+        if "input is not supported" in said or "feature_disabled" in said:
+            return Fault.UNSUPPORTED  # image, audio; an endpoint that is switched off
+        if "is too large to process" in said:
+            return Fault.CONTEXT_OVERFLOW  # an embedding input longer than the batch
+        if status == 400 and "model" in said and said_missing(said):
+            return Fault.MODEL_MISSING
+        if "json.exception.parse_error" in said:  # b10068 answers bad JSON with 500
+            return Fault.CALLER
+        return classify_openai(status, body, text)
+
+
+def is_loading(answer: Answer) -> bool:
+    """Whether this is the 503 that everything answers until the model is read."""
+    return answer.status == 503 and b"loading model" in answer.body.lower()
+
+
+def build(props: Mapping[str, Any]) -> str | None:
+    """The build as `/props` states it, e.g. `b10068-571d0d5`; packagers may leave it out."""
+    info = text(props.get("build_info"))
+    return None if info is None or info.endswith("unknown") else info
+
+
+def said_missing(said: str) -> bool:
+    """Whether a router says that it has no such model, or may not load it by itself."""
+    return "not found" in said or "is not loaded" in said
+
+
+def _probe_of(entries: Sequence[Mapping[str, Any]], props: Mapping[str, Any]) -> Probe:
+    if props.get("role") == "router":
+        return Probe(models=tuple(_routed(entry) for entry in entries), version=build(props))
+    sleeping = flag(props.get("is_sleeping")) is True
+    return Probe(
+        models=tuple(_single(entry, props, loaded=not sleeping) for entry in entries),
+        version=build(props),
+        slots=count(props.get("total_slots")),
+        note="sleeps; wakes with the next request" if sleeping else None,
+    )
+
+
+def _single(entry: Mapping[str, Any], props: Mapping[str, Any], *, loaded: bool) -> ModelInfo:
+    settings = mapping(props.get("default_generation_settings"))
+    can, cannot = _capabilities(entry)
+    for name, capability in (("vision", Capability.VISION), ("audio", Capability.AUDIO)):
+        said = flag(mapping(props.get("modalities")).get(name))
+        can, cannot = _sorted_in(capability, said, can, cannot)
+    caps = mapping(props.get("chat_template_caps"))
+    can, cannot = _sorted_in(Capability.TOOLS, _tools(caps), can, cannot)
+    return _model(entry, count(settings.get("n_ctx")), can, cannot, loaded=loaded)
+
+
+def _routed(entry: Mapping[str, Any]) -> ModelInfo:
+    status = mapping(entry.get("status"))
+    arguments = texts(status.get("args"))
+    can, cannot = _capabilities(entry)
+    if {"--embedding", "--embeddings"} & set(arguments):
+        can, cannot = can - GENERATES | {Capability.EMBEDDINGS}, cannot | NEEDS_GENERATION
+    if {"--rerank", "--reranking"} & set(arguments):
+        can, cannot = can - GENERATES | {Capability.RERANK}, cannot | NEEDS_GENERATION
+    loaded = status.get("value") == "loaded"
+    return _model(entry, _context_by_flags(arguments), can - cannot, cannot, loaded=loaded)
+
+
+def _model(
+    entry: Mapping[str, Any],
+    context: int | None,
+    can: frozenset[Capability],
+    cannot: frozenset[Capability],
+    *,
+    loaded: bool,
+) -> ModelInfo:
+    name, meta = str(entry["id"]), mapping(entry.get("meta"))
+    return ModelInfo(
+        id=name,
+        context_length=count(meta.get("n_ctx")) or context,
+        max_context=count(meta.get("n_ctx_train")),
+        can=can,
+        cannot=cannot,
+        loaded=loaded,
+        quantization=text(meta.get("ftype")),
+        parameters=parameters(count(meta.get("n_params"))),
+        size_bytes=count(meta.get("size")),
+        aliases=tuple(alias for alias in texts(entry.get("aliases")) if alias != name),
+    )
+
+
+def _capabilities(
+    entry: Mapping[str, Any],
+) -> tuple[frozenset[Capability], frozenset[Capability]]:
+    if mapping(entry.get("meta")).get("vocab_type") == _WORDPIECE:
+        return frozenset({Capability.EMBEDDINGS}), NEEDS_GENERATION
+    can = GENERATES | {Capability.JSON_SCHEMA}
+    inputs = texts(mapping(entry.get("architecture")).get("input_modalities"))
+    return (can | {Capability.VISION} if "image" in inputs else can), frozenset()
+
+
+def _tools(caps: Mapping[str, Any]) -> bool | None:
+    said = [flag(caps.get(name)) for name in ("supports_tools", "supports_tool_calls")]
+    return None if None in said else any(said)
+
+
+def _sorted_in(
+    capability: Capability,
+    said: bool | None,
+    can: frozenset[Capability],
+    cannot: frozenset[Capability],
+) -> tuple[frozenset[Capability], frozenset[Capability]]:
+    if said is None or capability in cannot:
+        return can, cannot
+    return (can | {capability}, cannot) if said else (can - {capability}, cannot | {capability})
+
+
+def _context_by_flags(arguments: Sequence[str]) -> int | None:
+    """What one slot will get once the model is loaded. A router leaves `--parallel` out where the
+    number of slots is automatic, and each of those sees the whole context."""
+    context = _flag_number(arguments, "--ctx-size")
+    slots = _flag_number(arguments, "--parallel")
+    return context // slots if context and slots else context
+
+
+def _flag_number(arguments: Sequence[str], name: str) -> int | None:
+    if name not in arguments[:-1]:
+        return None
+    value = arguments[arguments.index(name) + 1]
+    return int(value) if value.isascii() and value.isdigit() and 0 < len(value) < 10 else None
