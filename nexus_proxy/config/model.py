@@ -1,7 +1,8 @@
 """What can be configured: every key with its type, default, bounds and one line of help.
 
 The structs are frozen: a reload makes a new `Config` and swaps it in. `Meta(description=…)` is
-the help text that `nexus config init` writes beside the key. Durations are seconds and money is
+the help text that `nexus config init` writes beside the key, and the first of its `examples` what
+it shows for a key without a default. Durations are seconds and money is
 USD unless the key's name says otherwise.
 """
 
@@ -120,7 +121,10 @@ class ServerConfig(_Section, frozen=True):
     ] = field(default_factory=list)
     management_key_env: Annotated[
         str | None,
-        Meta(description="Variable that holds the key for the management API off loopback."),
+        Meta(
+            description="Variable that holds the key for the management API off loopback.",
+            examples=["NEXUS_MANAGEMENT_KEY"],
+        ),
     ] = None
     allow_unauthenticated: Annotated[
         bool, Meta(description="Listen off loopback although no API key is set up.")
@@ -131,10 +135,16 @@ class TimeoutsConfig(_Section, frozen=True):
     connect_seconds: Annotated[Positive, Meta(description="To open a connection.")] = 3.0
     first_token_seconds: Annotated[
         Positive | None,
-        Meta(description="From request to first token. Default: 600 local, 120 cloud."),
+        Meta(
+            description="From request to first token. Default: 600 local, 120 cloud.",
+            examples=[600.0],
+        ),
     ] = None
     idle_seconds: Annotated[Positive, Meta(description="Between two tokens.")] = 120.0
-    total_seconds: Annotated[Positive | None, Meta(description="For the whole answer.")] = None
+    total_seconds: Annotated[
+        Positive | None,
+        Meta(description="For the whole answer. Default: no limit.", examples=[3600.0]),
+    ] = None
     load_seconds: Annotated[Positive, Meta(description="For a model that is being loaded.")] = 600.0
 
 
@@ -184,12 +194,19 @@ class WeightsConfig(_Section, frozen=True):
 
 class PolicyConfig(_Section, frozen=True):
     model_pattern: Annotated[
-        str, Meta(min_length=1, description="Glob; matched against the name asked and served.")
+        str,
+        Meta(
+            min_length=1,
+            description="Glob; matched against the name asked and served.",
+            examples=["*-private"],
+        ),
     ]
     privacy: Annotated[Privacy, Meta(description="restricted: restricted backends only.")] = (
         Privacy.UNRESTRICTED
     )
-    min_tier: Annotated[Tier | None, Meta(description="Lowest backend tier, 1 to 5.")] = None
+    min_tier: Annotated[
+        Tier | None, Meta(description="Lowest backend tier, 1 to 5.", examples=[2])
+    ] = None
     fallback_allowed: Annotated[
         bool, Meta(description="May another model of the fallback chain answer?")
     ] = True
@@ -207,14 +224,26 @@ class RoutingConfig(_Section, frozen=True):
         default_factory=WeightsConfig
     )
     aliases: Annotated[
-        dict[str, str], Meta(description="Name or glob asked for = model served; up to 3 hops.")
+        dict[str, str],
+        Meta(
+            description="Name or glob asked for = model served; up to 3 hops.",
+            examples=[{"claude-*-haiku*": "qwen3:8b", "gpt-4o": "qwen3:32b"}],
+        ),
     ] = field(default_factory=dict)
     fallbacks: Annotated[
-        dict[str, list[str]], Meta(description="Model = models to try when it cannot be served.")
+        dict[str, list[str]],
+        Meta(
+            description="Model = models to try when it cannot be served.",
+            examples=[{"qwen3:32b": ["qwen3:8b"]}],
+        ),
     ] = field(default_factory=dict)
-    pins: Annotated[dict[str, str], Meta(description="Model = backend that serves it first.")] = (
-        field(default_factory=dict)
-    )
+    pins: Annotated[
+        dict[str, str],
+        Meta(
+            description="Model = backend that serves it first.",
+            examples=[{"qwen3:32b": "gpu-box"}],
+        ),
+    ] = field(default_factory=dict)
     policies: Annotated[
         list[PolicyConfig], Meta(description="Privacy and tier by model; first match wins.")
     ] = field(default_factory=list)
@@ -224,7 +253,8 @@ class LoggingConfig(_Section, frozen=True):
     level: Annotated[LogLevel, Meta(description="debug, info, warning or error.")] = LogLevel.INFO
     format: Annotated[LogFormat, Meta(description="pretty or json.")] = LogFormat.PRETTY
     component_levels: Annotated[
-        dict[str, LogLevel], Meta(description='Level by component: { relay = "debug" }.')
+        dict[str, LogLevel],
+        Meta(description="Level of one part of Nexus.", examples=[{"relay": "debug"}]),
     ] = field(default_factory=dict)
     enable_content_logging: Annotated[
         bool, Meta(description="Log prompts and answers. Keys are never logged.")
@@ -232,20 +262,44 @@ class LoggingConfig(_Section, frozen=True):
 
 
 class BackendConfig(_Section, frozen=True):
-    name: Annotated[str, Meta(min_length=1, description="Unique name, shown everywhere.")]
-    url: Annotated[str, Meta(min_length=1, description="With or without /v1.")]
+    name: Annotated[
+        str,
+        Meta(min_length=1, description="Unique name, shown everywhere.", examples=["gpu-box"]),
+    ]
+    url: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="With or without /v1.",
+            examples=["http://192.168.1.20:8000"],
+        ),
+    ]
     type: Annotated[
-        BackendType | None, Meta(description="Left out: found out by asking the server.")
+        BackendType | None,
+        Meta(
+            description="ollama, lmstudio, vllm, llamacpp, exo, openai or generic. "
+            "Left out: found out by asking the server.",
+            examples=["vllm"],
+        ),
     ] = None
     priority: Annotated[int, Meta(ge=0, description="Lower is preferred.")] = 50
-    api_key_env: Annotated[str | None, Meta(description="Variable that holds its key.")] = None
+    api_key_env: Annotated[
+        str | None, Meta(description="Variable that holds its key.", examples=["GPU_BOX_KEY"])
+    ] = None
     zone: Annotated[
         str | None,
-        Meta(description="open, internal, confidential or restricted."),
+        Meta(
+            description="How far prompts may travel with it: open, internal, confidential or "
+            "restricted. Default: restricted here, internal on the LAN, open in the cloud.",
+            examples=["restricted"],
+        ),
     ] = None
-    tier: Annotated[Tier | None, Meta(description="Quality class, 1 to 5.")] = None
+    tier: Annotated[
+        Tier | None, Meta(description="Quality class, 1 to 5. Default: 1.", examples=[2])
+    ] = None
     max_concurrent: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="Most requests at a time.")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Most requests at a time. Default: as it says itself.", examples=[4]),
     ] = None
     tags: Annotated[list[str], Meta(description="Words of your own.")] = field(default_factory=list)
     enabled: Annotated[bool, Meta(description="false: listed, but gets no traffic.")] = True
@@ -264,7 +318,10 @@ class Config(_Section, frozen=True):
     health_check: HealthCheckConfig = field(default_factory=HealthCheckConfig)
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
-    backends: list[BackendConfig] = field(default_factory=list)
+    backends: Annotated[
+        list[BackendConfig],
+        Meta(description="Backends that are not found by themselves, or that need settings."),
+    ] = field(default_factory=list)
 
 
 Origins = dict[str, str]

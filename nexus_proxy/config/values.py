@@ -1,0 +1,126 @@
+"""What single texts must look like: addresses, globs, variable names, zones."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from nexus_proxy.config.keys import nearest
+from nexus_proxy.config.model import Zone
+
+
+class Fault(NamedTuple):
+    """Why a value cannot be used, and what to write instead."""
+
+    problem: str
+    hint: str | None = None
+
+
+_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?\Z")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_SERVICE_TYPE = re.compile(r"_[A-Za-z0-9](?:[A-Za-z0-9-]{0,14})\._(?:tcp|udp)\.local\.?\Z")
+_GLOB_CLASS = re.compile(r"\[!?\]?[^\]]*\]")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs of this machine can reach an address or `localhost`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost"
+
+
+def host(text: str) -> Fault | None:
+    """An address to listen on: IPv4, IPv6 without brackets, or a name. No port."""
+    try:
+        ip_address(text)
+    except ValueError:
+        if _HOST_NAME.match(text):
+            return None
+        return Fault("is not an address or a host name", "the port has its own key, server.port")
+    return None
+
+
+def url(text: str) -> Fault | None:
+    """The base address of a backend. Its text is not repeated: it may hold a password."""
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https")
+        reachable = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return Fault("is not a URL", 'write it like "http://localhost:11434"')
+    if not text.isprintable() or " " in text:
+        return Fault("is not a URL", "it holds spaces or control characters")
+    if not known:
+        return Fault("must start with http:// or https://")
+    if not reachable:
+        return Fault("names no host", 'write it like "http://localhost:11434"')
+    if "@" in parts.netloc:
+        return Fault(
+            "holds a user name or password",
+            "put the key into an environment variable and name that in api_key_env",
+        )
+    if parts.query or parts.fragment:
+        return Fault("holds a ? or # part", "only the base address belongs here")
+    return None
+
+
+def variable(text: str) -> Fault | None:
+    """The name of an environment variable. Its text is not repeated: it may be the key itself."""
+    if _VARIABLE.match(text):
+        return None
+    return Fault("is not the name of an environment variable", "the variable's name, not the key")
+
+
+def service_type(text: str) -> Fault | None:
+    """An mDNS service type."""
+    if _SERVICE_TYPE.match(text):
+        return None
+    return Fault(f"{text!r} is not an mDNS service type", 'write it like "_ollama._tcp.local."')
+
+
+def zone(text: str) -> Fault | None:
+    """A zone, in any case."""
+    try:
+        Zone.parse(text)
+    except ValueError as error:
+        close = nearest(text, [zone.label for zone in Zone])
+        return Fault(str(error), f'did you mean "{close}"?' if close else None)
+    return None
+
+
+def name(text: str) -> Fault | None:
+    """What a backend or model is called: one line, no spaces around it."""
+    if text.isprintable() and text.strip() == text != "":
+        return None
+    return Fault("is empty, or holds control characters or spaces around it")
+
+
+def is_glob(text: str) -> bool:
+    """Whether a name is a pattern."""
+    return any(mark in text for mark in "*?[")
+
+
+def exact_name(text: str) -> Fault | None:
+    """A name where patterns are not read, so that one would never match anything."""
+    if "*" in text or "?" in text:
+        return Fault(f"{text!r} is a pattern", "only exact names are read here")
+    return name(text)
+
+
+def glob(text: str) -> Fault | None:
+    """A pattern with `*`, `?` and `[…]`, as `fnmatch` reads it, or an exact name."""
+    rest = _GLOB_CLASS.sub(_reversed_range, text)
+    if "[" in rest:
+        return Fault(f"{text!r} is a bad pattern: [ is not closed", "write [[] to mean [ itself")
+    if "\x00" in rest:
+        return Fault(f"{text!r} is a bad pattern: a range like z-a matches nothing")
+    return name(text)
+
+
+def _reversed_range(found: re.Match[str]) -> str:
+    """Nothing for a good class, NUL for one with a range that runs backwards."""
+    ranges = re.findall(r"([^\[!])-([^\]])", found[0])
+    return "\x00" if any(low > high for low, high in ranges) else ""

@@ -1,0 +1,144 @@
+"""Writes what the UI or the CLI changed back into the user's file, which stays the user's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nexus_proxy.config.atomic import content, replace
+from nexus_proxy.config.document import Document, parse
+from nexus_proxy.config.load import problems
+from nexus_proxy.config.model import BackendConfig
+from nexus_proxy.config.paths import config_file
+from nexus_proxy.errors import CommandError, ConfigError
+
+Change = Callable[[dict[str, Any]], None]
+"""Changes the values of the file as `tomllib` reads them, in place."""
+
+ATTEMPTS = 3
+"""How often a write starts again because somebody else saved the file meanwhile."""
+
+
+class ConfigFile:
+    """The file in use, or the user's own file, which the first write makes.
+
+    Every method reads the file anew, changes as few lines as it can, and replaces the file in one
+    step, but only with a text that would load. Comments, order and layout are kept. All raise
+    `CommandError` where that fails: the change is live then, but ends with this run.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path or config_file()
+
+    def text(self) -> str:
+        """The file as it is now; empty where there is none. Raises `OSError`."""
+        return content(self.path).decode("utf-8-sig")
+
+    def add_backend(self, entry: BackendConfig) -> None:
+        """Append an entry, with the keys that differ from their default."""
+        self._change(lambda tree: tree.setdefault("backends", []).append(_fresh(entry)))
+
+    def put_backend(self, entry: BackendConfig) -> None:
+        """Change the keys that differ in the entry of that name, or append it."""
+
+        def put(tree: dict[str, Any]) -> None:
+            entries = tree.setdefault("backends", [])
+            for old in entries:
+                if old["name"] == entry.name:
+                    _adapt(old, entry)
+                    return
+            entries.append(_fresh(entry))
+
+        self._change(put)
+
+    def remove_backend(self, name: str) -> None:
+        """Remove an entry, and the pins to it. Nothing happens where there is none."""
+
+        def remove(tree: dict[str, Any]) -> None:
+            tree["backends"] = [e for e in tree.get("backends", ()) if e["name"] != name]
+            if not tree["backends"]:
+                del tree["backends"]
+            pins = tree.get("routing", {}).get("pins", {})
+            for model in [model for model, backend in pins.items() if backend == name]:
+                del pins[model]
+
+        self._change(remove)
+
+    def set_pin(self, model: str, backend: str) -> None:
+        """Keep that a model goes to one backend first."""
+        self._change(lambda tree: _place(tree, ("routing", "pins", model), backend))
+
+    def remove_pin(self, model: str) -> None:
+        """Forget a pin. Nothing happens where there is none."""
+        self._change(lambda tree: tree.get("routing", {}).get("pins", {}).pop(model, None))
+
+    def set(self, key: str, value: str | bool | int | float) -> None:
+        """Set one value by its dotted key, e.g. `routing.strategy`."""
+        self._change(lambda tree: _place(tree, tuple(key.split(".")), value))
+
+    def _change(self, change: Change) -> None:
+        try:
+            if not any(self._attempt(change) for _ in range(ATTEMPTS)):
+                raise self._not_kept("another program keeps changing it")
+        except OSError as error:
+            raise self._not_kept((error.strerror or str(error)).lower()) from None
+        except ConfigError as error:
+            raise self._not_kept(f"it would not load: {error}") from None
+
+    def _attempt(self, change: Change) -> bool:
+        raw = content(self.path)
+        document = self._valid(raw)
+        wanted = deepcopy(document.data)
+        change(wanted)
+        if wanted == document.data:
+            return True
+        data = self._edited(raw, document, wanted)
+        return replace(self.path, data, expected=raw)
+
+    def _edited(self, raw: bytes, document: Document, wanted: dict[str, Any]) -> bytes:
+        from nexus_proxy.config.edit import edit
+
+        data = edit(raw.decode("utf-8-sig"), document.data, wanted).encode()
+        if self._valid(data).data != wanted:
+            raise self._not_kept("its layout is one that Nexus cannot edit")
+        return data
+
+    def _valid(self, raw: bytes) -> Document:
+        document = parse(raw, str(self.path))
+        if wrong := problems(document):
+            raise wrong[0]
+        return document
+
+    def _not_kept(self, reason: str) -> CommandError:
+        return CommandError(
+            f"The change is live, but it was not kept in {self.path}, and ends with this run: "
+            f"{reason}."
+        )
+
+
+def _place(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+    *tables, key = path
+    for table in tables:
+        tree = tree.setdefault(table, {})
+    tree[key] = value
+
+
+def _fresh(entry: BackendConfig) -> dict[str, Any]:
+    defaults = msgspec.to_builtins(BackendConfig(name="", url=""))
+    given: dict[str, Any] = msgspec.to_builtins(entry)
+    return {key: value for key, value in given.items() if value != defaults[key]}
+
+
+def _adapt(old: dict[str, Any], entry: BackendConfig) -> None:
+    """Change a valid entry of the file so that it says the same as `entry`."""
+    said = {**old, "zone": old["zone"].lower()} if "zone" in old else old
+    before = msgspec.to_builtins(msgspec.convert(said, BackendConfig))
+    for key, value in msgspec.to_builtins(entry).items():
+        if value is None:
+            old.pop(key, None)
+        elif value != before[key]:
+            old[key] = value
