@@ -1,0 +1,121 @@
+"""The ASGI application: gate and tolerant paths for all, hot routes to the relay, the rest to
+Quart.
+
+Quart and what it brings take half a second to import, so it is loaded in a thread while the
+gateway already serves; a request for it waits for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nexus_proxy.api.asgi import AsgiResponder, Receive, Scope, Send
+from nexus_proxy.api.gate import Gate
+from nexus_proxy.api.hot import serve_hot
+from nexus_proxy.api.paths import HOT, canonical
+from nexus_proxy.dialects import openai
+from nexus_proxy.errors import ForbiddenError, MethodNotAllowedError, NexusError
+from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.runtime import Runtime
+from nexus_proxy.tasks import spawn
+
+log = logging.getLogger(__name__)
+
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Front:
+    """The whole HTTP side of one gateway. `loopback`: it is bound to loopback only."""
+
+    def __init__(self, runtime: Runtime, *, loopback: bool) -> None:
+        self._runtime = runtime
+        self._gate = Gate(loopback=loopback, allowed_origins=runtime.config.server.allowed_origins)
+        self._loopback = loopback
+        self._rest: asyncio.Task[App] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI entry."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await (await self._loaded())(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        path, method = canonical(scope["path"]), scope["method"]
+        responder = AsgiResponder(send, extra=self._gate.cors(headers))
+        try:
+            self._gate.check(headers)
+            if method == "OPTIONS":
+                await responder.respond(204, self._gate.preflight(headers), b"")
+                return
+            endpoint = HOT.get(path)
+            if endpoint is not None:
+                if method != "POST":
+                    raise MethodNotAllowedError(f"{path} takes POST only", allow=("POST",))
+                await serve_hot(self._runtime, endpoint, scope, headers, receive, responder)
+                return
+            if path.startswith("/nexus/"):
+                self._gate.check_management(headers)
+        except ForbiddenError as error:
+            responder = AsgiResponder(send, extra=[])
+            await self._refuse(error, headers, responder)
+            return
+        except NexusError as error:
+            await self._refuse(error, headers, responder)
+            return
+        rest = await self._loaded()
+        await rest(
+            {**scope, "path": path, "raw_path": path.encode()},
+            receive,
+            _with_headers(send, [*self._own_headers(headers), *self._gate.cors(headers)]),
+        )
+
+    async def _refuse(
+        self, error: NexusError, headers: dict[bytes, bytes], responder: AsgiResponder
+    ) -> None:
+        more = [(b"content-type", b"application/json"), *wire_headers.refusal(error)]
+        if isinstance(error, MethodNotAllowedError):
+            more.append((b"allow", ", ".join(error.allow).encode()))
+        await responder.respond(
+            error.status, [*self._own_headers(headers), *more], openai.error_body(error)
+        )
+
+    def _own_headers(self, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"x-request-id", wire_headers.request_id(headers).encode()),
+            (wire_headers.NODE, self._runtime.node_id.encode()),
+        ]
+
+    async def _loaded(self) -> App:
+        if self._rest is None:
+            self._rest = spawn(self._load(), name="load management routes")
+        return await asyncio.shield(self._rest)
+
+    async def _load(self) -> App:
+        module = await asyncio.to_thread(importlib.import_module, "nexus_proxy.api.app")
+        app: App = module.create_app(self._runtime, loopback=self._loopback)
+        return app
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+            self._rest = self._rest or spawn(self._load(), name="load management routes")
+
+
+def _with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
+    async def sending(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *more]}
+        await send(message)
+
+    return sending

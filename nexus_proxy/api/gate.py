@@ -1,0 +1,108 @@
+"""Who may talk to the gateway at all: `Host` and `Origin` checks, CORS. Pure.
+
+A page in a browser can reach a server on loopback, by name (DNS rebinding) or by a simple POST
+that needs no preflight. So on a loopback bind the `Host` must be a name of this machine, and a
+request with an `Origin` that is not allowed is refused whatever its method. `Sec-Fetch-Mode` is
+not looked at: Node's own fetch sends `cors`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from fnmatch import translate
+
+from nexus_proxy.errors import ForbiddenError
+
+DEFAULT_ORIGINS = (
+    "http://localhost",
+    "http://localhost:*",
+    "https://localhost",
+    "https://localhost:*",
+    "http://127.0.0.1",
+    "http://127.0.0.1:*",
+    "https://127.0.0.1",
+    "https://127.0.0.1:*",
+    "http://[[]::1]",
+    "http://[[]::1]:*",
+    "https://[[]::1]",
+    "https://[[]::1]:*",
+    "app://*",
+    "tauri://*",
+    "vscode-webview://*",
+)
+EXPOSED = (
+    b"x-request-id, request-id, retry-after, server-timing, x-nexus-backend, "
+    b"x-nexus-backend-type, x-nexus-model, x-nexus-route-reason, x-nexus-privacy-zone, "
+    b"x-nexus-fallback-model, x-nexus-rejection-reasons, x-nexus-rejection-details"
+)
+PREFLIGHT_SECONDS = b"600"
+
+Headers = Mapping[bytes, bytes]
+
+
+class Gate:
+    """The rules of one running gateway. `loopback`: it is bound to loopback only."""
+
+    def __init__(self, *, loopback: bool, allowed_origins: Sequence[str]) -> None:
+        self._loopback = loopback
+        patterns = allowed_origins or DEFAULT_ORIGINS
+        self._origins = re.compile("|".join(translate(p.lower()) for p in patterns))
+        self._own_names = {"localhost", socket.gethostname().lower(), "host.docker.internal"}
+
+    def check(self, headers: Headers) -> None:
+        """Raises `ForbiddenError` with what to do about it."""
+        if self._loopback and not self._is_own_host(headers.get(b"host", b"").decode("latin-1")):
+            raise ForbiddenError(
+                "this Host name is not one of this machine's; use http://127.0.0.1 or localhost"
+            )
+        origin = headers.get(b"origin")
+        if origin is not None and not self.allows(origin):
+            raise ForbiddenError(
+                f"pages of {origin.decode('latin-1')[:200]} may not use this gateway; add the "
+                "origin to server.allowed_origins if they should"
+            )
+
+    def check_management(self, headers: Headers) -> None:
+        """Stricter rule for routes that change things. Raises `ForbiddenError`."""
+        if headers.get(b"sec-fetch-site", b"").lower() == b"cross-site":
+            raise ForbiddenError("other sites' pages may not manage this gateway")
+
+    def allows(self, origin: bytes) -> bool:
+        """Whether a browser page of this origin may call."""
+        return self._origins.match(origin.decode("latin-1").lower()) is not None
+
+    def cors(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+        """CORS headers for an answer to a request that passed `check`."""
+        origin = headers.get(b"origin")
+        if origin is None:
+            return []
+        return [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", EXPOSED),
+            (b"vary", b"Origin"),
+        ]
+
+    def preflight(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+        """Headers that answer an OPTIONS request that passed `check`."""
+        asked = headers.get(b"access-control-request-headers", b"authorization, content-type")
+        return [
+            *self.cors(headers),
+            (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE, OPTIONS"),
+            (b"access-control-allow-headers", asked),
+            (b"access-control-max-age", PREFLIGHT_SECONDS),
+        ]
+
+    def _is_own_host(self, host: str) -> bool:
+        name = host.strip().lower()
+        name = name[1 : name.find("]")] if name.startswith("[") else name.rsplit(":", 1)[0]
+        name = name.rstrip(".")
+        if not name or name in self._own_names or name.endswith(".localhost"):
+            return bool(name)
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return address.is_loopback or address.is_private

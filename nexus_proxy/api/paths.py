@@ -1,0 +1,25 @@
+"""Tolerant paths: what people put in front of a route, taken away by rewriting, never redirects."""
+
+from __future__ import annotations
+
+import re
+
+from nexus_proxy.dialects.openai import Endpoint
+
+HOT: dict[str, Endpoint] = {
+    "/v1/chat/completions": Endpoint.CHAT,
+    "/v1/completions": Endpoint.COMPLETIONS,
+    "/v1/embeddings": Endpoint.EMBEDDINGS,
+}
+_SLASHES = re.compile(r"/{2,}")
+_DOUBLED = re.compile(r"^(?:/v1)+(?=/v1(?:/|$))")
+_BARE = re.compile(r"^/(?:chat/completions|completions|embeddings|models)(?:/|$)")
+
+
+def canonical(path: str) -> str:
+    """The path as routes are written: one `/v1`, single slashes, no trailing slash."""
+    path = _SLASHES.sub("/", path)
+    path = _DOUBLED.sub("", path)
+    if _BARE.match(path):
+        path = "/v1" + path
+    return path.rstrip("/") or "/"

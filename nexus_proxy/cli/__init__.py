@@ -1,0 +1,1 @@
+"""The command line: running the gateway, and talking to a running one."""

@@ -1,0 +1,57 @@
+"""The gateway without a screen: logs on standard error until a signal asks it to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nexus_proxy import __version__
+from nexus_proxy.cli.assemble import gateway, open_socket, read_config
+from nexus_proxy.server.signals import StopRequest, handled
+from nexus_proxy.tasks import spawn
+
+if TYPE_CHECKING:
+    import socket
+
+    from nexus_proxy.cli.options import RunOptions
+    from nexus_proxy.config.model import Loaded
+
+log = logging.getLogger("nexus_proxy.gateway")
+
+T = TypeVar("T")
+
+
+def run_headless(options: RunOptions) -> int:
+    """Serve until told to stop. Returns the exit code. Raises `NexusError` before it serves."""
+    loaded = read_config(options)
+    sock = open_socket(loaded)
+    return on_loop(_serve(options, loaded, sock))
+
+
+def on_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` on uvloop where there is one."""
+    if sys.platform == "win32":
+        return asyncio.run(main)
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+async def _serve(options: RunOptions, loaded: Loaded, sock: socket.socket) -> int:
+    stop = StopRequest()
+    with handled(stop):
+        async with gateway(options, loaded, sock, to_stderr=True) as running:
+            crashed = spawn(running.crashed.wait(), name="crash watch")
+            await running.start()
+            log.info("nexus %s serves at %s", __version__, running.runtime.endpoint)
+            gc.collect()
+            gc.freeze()
+            asked = spawn(stop.asked.wait(), name="stop watch")
+            await asyncio.wait({asked, crashed}, return_when=asyncio.FIRST_COMPLETED)
+            await running.stop(hurry=stop.hurry)
+            return 1 if running.crashed.is_set() else 0

@@ -1,0 +1,281 @@
+"""The product without a screen: builds and owns every part, and is what UI, CLI and API hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nexus_proxy import __version__, commands
+from nexus_proxy.commands import Result
+from nexus_proxy.config.diff import diff
+from nexus_proxy.config.load import load
+from nexus_proxy.config.model import BackendConfig, BackendType, Config, Loaded, Zone
+from nexus_proxy.config.watch import watch
+from nexus_proxy.config.write import ConfigFile
+from nexus_proxy.discovery.service import Discovery
+from nexus_proxy.errors import ConfigError
+from nexus_proxy.events import BackendRemoved, Bus, ConfigReloaded, Event, GatewayDraining
+from nexus_proxy.health.checker import HealthChecker
+from nexus_proxy.registry import Registry
+from nexus_proxy.relay.attempts import Relay
+from nexus_proxy.routing.pipeline import plan
+from nexus_proxy.routing.types import RequestFacts
+from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
+from nexus_proxy.tasks import spawn
+from nexus_proxy.telemetry.history import History
+from nexus_proxy.telemetry.journal import Journal
+from nexus_proxy.telemetry.logs import Logs
+
+if TYPE_CHECKING:
+    import httpx
+
+log = logging.getLogger(__name__)
+
+SHOWN_REQUESTS = 1000
+SHOWN_LINES = 500
+
+
+class Runtime:
+    """One running gateway. `start` before the first request, `stop` after the last.
+
+    `explicit` and `flags` are what the command line said, kept so that a reload reads the same
+    sources again. `endpoint` is the address that clients use.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        logs: Logs,
+        environ: Mapping[str, str],
+        endpoint: str,
+        explicit: str | None = None,
+        flags: Mapping[str, object] | None = None,
+    ) -> None:
+        self.loaded = loaded
+        self.logs = logs
+        self.endpoint = endpoint
+        self.node_id = secrets.token_hex(8)
+        self.started_at = time.time()
+        self.draining = False
+        self._environ, self._explicit, self._flags = environ, explicit, dict(flags or {})
+        self._config_problem: str | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self.bus = Bus()
+        self.registry = Registry(self.bus)
+        self.history = History(self.bus)
+        self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
+        self.health = HealthChecker(
+            registry=self.registry,
+            bus=self.bus,
+            get_config=lambda: self.config,
+            client_factory=make_client,
+            environ=environ,
+        )
+        self.discovery = Discovery(
+            registry=self.registry,
+            bus=self.bus,
+            node_id=self.node_id,
+            get_config=lambda: self.config,
+            client_factory=make_client,
+            environ=environ,
+        )
+        self.relay = Relay(
+            registry=self.registry,
+            history=self.history,
+            node_id=self.node_id,
+            environ=environ,
+            get_config=lambda: self.config,
+            suspect=self.health.suspect,
+        )
+        self.bus.subscribe(Journal(self.history))
+        self.bus.subscribe(self._close_pools)
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self.loaded.config
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """List static backends, start looking for others, and check them all."""
+        self._take_over(self.config)
+        await self.health.start()
+        await self.discovery.start()
+        if self.loaded.path:
+            self._watching = spawn(
+                watch(Path(self.loaded.path), self._file_changed), name="config watch"
+            )
+
+    async def drain(self, seconds: float) -> bool:
+        """Take no new requests and wait for the running ones, at most `seconds`. True: all done."""
+        if not self.draining:
+            self.draining = True
+            self.bus.publish(GatewayDraining())
+        idle = asyncio.Event()
+
+        def look(_event: Event) -> None:
+            if self.history.in_flight == 0:
+                idle.set()
+
+        unsubscribe = self.bus.subscribe(look)
+        try:
+            look(GatewayDraining())
+            async with asyncio.timeout(seconds):
+                await idle.wait()
+        except TimeoutError:
+            return False
+        finally:
+            unsubscribe()
+        return True
+
+    async def stop(self) -> None:
+        """End discovery, checks and pooled connections."""
+        if self._watching is not None:
+            self._watching.cancel()
+        await self.discovery.stop()
+        await self.health.stop()
+        self.relay.pools.close()
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """The gateway at this moment."""
+        backends = self.registry.views()
+        lines = self.logs.ring.lines
+        return Snapshot(
+            taken_at=time.time(),
+            version=__version__,
+            endpoint=self.endpoint,
+            started_at=self.started_at,
+            draining=self.draining,
+            config_path=str(self.config_file.path),
+            strategy=self.config.routing.strategy.value,
+            totals=self.history.totals(),
+            backends=backends,
+            requests=self.history.newest(SHOWN_REQUESTS),
+            logs=tuple(lines)[-SHOWN_LINES:],
+            aliases=dict(self.registry.aliases),
+            pins=dict(self.registry.pins),
+            problems=tuple(self._problems(backends)),
+            searching=self.discovery.searching(),
+        )
+
+    def dry_run(self, facts: RequestFacts) -> list[DecisionView]:
+        """What would happen to such a request: one record per model of the plan.
+
+        Raises `UnknownModelError`.
+        """
+        views = []
+        for decision in plan(facts, self.registry, self.relay.rules):
+            first = decision.candidates[0] if decision.candidates else None
+            views.append(decision.view(decision.route_reason(first, 0) if first else None))
+        return views
+
+    def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
+        problems = []
+        if self._config_problem:
+            problems.append(f"the changed configuration was refused: {self._config_problem}")
+        live = [b for b in backends if b.state in (BackendState.UP, BackendState.LOADING)]
+        if backends and not live:
+            problems.append("no backend is up: every request is refused")
+        problems += [
+            f"{b.name} is down: {b.reason or 'no answer'}"
+            for b in backends
+            if b.state is BackendState.DOWN
+        ]
+        waiting = [b.name for b in backends if not b.accepted]
+        if waiting:
+            problems.append(f"found, not accepted yet: {', '.join(waiting)}")
+        return problems
+
+    # -- verbs ---------------------------------------------------------------------------------
+
+    async def run_command(self, name: str, arguments: Mapping[str, Any]) -> Result:
+        """Run a verb of the table. Raises `CommandError`."""
+        result = await commands.run(self, name, arguments)
+        log.info("%s: %s", name, result.message)
+        return result
+
+    def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
+        """What a person must be asked before the verb runs. Raises `CommandError`."""
+        return commands.consequence(self, name, arguments)
+
+    async def add_backend(
+        self, url: str, *, name: str | None, type_: BackendType | None, zone: Zone | None
+    ) -> str:
+        """See `commands.Operations`."""
+        added = await self.discovery.add_url(url, name=name, type_=type_, zone=zone)
+        await self.health.check(added)
+        return added
+
+    async def check_backend(self, name: str) -> str:
+        """See `commands.Operations`."""
+        return await self.health.check(name)
+
+    async def reload_config(self) -> tuple[str, ...]:
+        """See `commands.Operations`. Raises `ConfigError`; the running configuration stays."""
+        try:
+            loaded = load(self._explicit, environ=self._environ, flags=self._flags)
+        except ConfigError as error:
+            self._config_problem = error.message
+            self.bus.publish(ConfigReloaded(error=error.message))
+            raise
+        self._config_problem = None
+        changes = diff(self.config, loaded.config)
+        self.loaded = loaded
+        if changes:
+            self._take_over(loaded.config)
+            await self.discovery.apply(loaded.config)
+            self.bus.publish(ConfigReloaded(diff=changes))
+        return changes
+
+    def entry_for(self, name: str) -> BackendConfig:
+        """See `commands.Operations`."""
+        backend = self.registry.get(name)
+        return BackendConfig(
+            name=backend.name,
+            url=backend.url,
+            type=backend.type,
+            priority=backend.priority,
+            api_key_env=backend.api_key_env,
+            zone=backend.zone.label,
+            tier=backend.tier,
+            max_concurrent=backend.max_concurrent,
+            tags=list(backend.tags),
+            enabled=backend.enabled,
+            drained=backend.drained,
+            models=list(backend.allow_models),
+        )
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _take_over(self, config: Config) -> None:
+        self.registry.aliases = dict(config.routing.aliases)
+        self.registry.pins = dict(config.routing.pins)
+        self.relay.apply(config)
+        self.logs.apply(config.logging)
+
+    async def _file_changed(self) -> None:
+        try:
+            await self.reload_config()
+        except ConfigError:
+            return  # published and shown; the running configuration stays in force
+
+    def _close_pools(self, event: Event) -> None:
+        if isinstance(event, BackendRemoved):
+            self.relay.pools.forget(event.name)
+
+
+def make_client() -> httpx.AsyncClient:
+    """A client for the control plane: probes and health checks. Follows no redirect, since keys
+    must not travel, and reads no proxy settings, since most targets are on this machine."""
+    import httpx
+
+    return httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=5.0)
