@@ -5,6 +5,7 @@ NexusError
 ├── CommandError                an operator verb was refused
 │   └── NotFoundError           … because what it names does not exist
 ├── GatewayUnreachableError     the CLI found no running gateway (exit code 3)
+├── DemoError                   the embedded demo backend cannot run, or ended by itself
 ├── RequestError                the caller's own mistake, never retried
 │   ├── InvalidRequestError             400
 │   ├── UnauthorizedError               401
@@ -101,6 +102,12 @@ class GatewayUnreachableError(NexusError):
     """No gateway answers at the address that the CLI was given."""
 
     code = "gateway_unreachable"
+
+
+class DemoError(NexusError):
+    """The demo's own backend cannot run here, did not start, or ended by itself."""
+
+    code = "demo_failed"
 
 
 class RequestError(NexusError):
