@@ -31,11 +31,12 @@ class DemoBackend:
     way. What it logs goes to a temporary file that is kept only when something went wrong.
 
     Args:
-        on_crash: told, on the loop, when the server ends without `stop` having been called.
+        on_crash: told, on the loop, when the server ends without `stop` having been called; by
+            default that is logged.
     """
 
     def __init__(self, *, on_crash: Callable[[DemoError], None] | None = None) -> None:
-        self._on_crash = on_crash
+        self._on_crash = on_crash or _log_crash
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._log_path: Path | None = None
@@ -123,9 +124,7 @@ class DemoBackend:
             return
         problem = f"The demo's server ended by itself with exit code {code}."
         error = DemoError(f"{problem} {self._last_words()}")
-        log.error("%s", error)
-        if self._on_crash is not None:
-            self._on_crash(error)
+        self._on_crash(error)
 
     def _last_words(self) -> str:
         assert self._log_path is not None
@@ -133,6 +132,10 @@ class DemoBackend:
         if not lines:
             return f"It wrote nothing to its log, {self._log_path}."
         return "\n  ".join([f"Its log, {self._log_path}, ends with:", *lines[-TAIL_LINES:]])
+
+
+def _log_crash(error: DemoError) -> None:
+    log.error("%s", error)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
