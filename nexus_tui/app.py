@@ -1,0 +1,192 @@
+"""The app: wires the bridge to the screens, and keys to the verbs. It decides nothing itself."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+from rich.traceback import Traceback
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from nexus_tui import verbs
+from nexus_tui.bridge import INTERVAL, Bridge
+from nexus_tui.keymap import needs_selection, verb_bindings
+from nexus_tui.messages import SnapshotReady
+from nexus_tui.palette import VerbProvider
+from nexus_tui.safe_text import clean
+from nexus_tui.screens.dashboard import PANES, Dashboard
+from nexus_tui.screens.help import HelpScreen
+from nexus_tui.screens.quit import QuitQuestion
+from nexus_tui.selection import Selection
+from nexus_tui.themes import DARK, THEMES
+from nexus_tui.widgets.header_strip import HeaderStrip
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import Snapshot
+    from nexus_tui.source import Source
+
+log = logging.getLogger(__name__)
+
+Leave = Literal["quit", "quit-now"]
+"""How the user left: let running requests finish, or cut them off."""
+
+_WIDTHS = [(0, "-too-narrow"), (60, "-narrow"), (110, "-wide")]
+_HEIGHTS = [(0, "-too-low"), (16, "-high")]
+"""The classes that screens get by their size in cells; nexus.tcss says what they change."""
+
+_ERROR_SECONDS = 12.0
+_QUIT_HELP = "Leave; asks while requests run"
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """A screen that draws snapshots, as soon as it has something to draw on."""
+
+    def show(self, snapshot: Snapshot) -> None: ...
+
+
+@runtime_checkable
+class Selects(Protocol):
+    """A screen with something on it that verbs can act on; None where it has none just now."""
+
+    def selection(self) -> Selection | None: ...
+
+
+class NexusApp(App[Leave]):
+    """The terminal UI over one `Source`. `run_async` returns a `Leave`, or None if told to exit."""
+
+    TITLE = "Nexus"
+    CSS_PATH = "nexus.tcss"
+    COMMANDS = App.COMMANDS | {VerbProvider}
+    HORIZONTAL_BREAKPOINTS = _WIDTHS
+    VERTICAL_BREAKPOINTS = _HEIGHTS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *verb_bindings(),
+        Binding("e", "copy_endpoint", "Copy address", show=False, tooltip="Copy the endpoint"),
+        Binding("question_mark", "help", "Help", key_display="?", tooltip="All keys"),
+        Binding("q", "quit", "Quit", tooltip=_QUIT_HELP),
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True, tooltip=_QUIT_HELP),
+    ]
+
+    def __init__(self, source: Source, *, theme: str = DARK.name) -> None:
+        super().__init__()
+        self.source = source
+        self.animation_level = "none"
+        for one in THEMES:
+            self.register_theme(one)
+        self.theme = theme
+        self._bridge: Bridge | None = None
+
+    def get_default_screen(self) -> Screen[None]:
+        return Dashboard(self.source)
+
+    # -- snapshots ---------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        self._bridge = Bridge(self.source, lambda taken: self.post_message(SnapshotReady(taken)))
+        self.set_interval(INTERVAL, self._bridge.tick)
+        self._bridge.tick()
+
+    def on_unmount(self) -> None:
+        if self._bridge is not None:
+            self._bridge.close()
+
+    def on_snapshot_ready(self, message: SnapshotReady) -> None:
+        with self.batch_update():
+            for screen in reversed(self.screen_stack):
+                if isinstance(screen, Shows):
+                    screen.show(message.snapshot)
+                if not screen.is_modal:
+                    break
+        if self._bridge is not None:
+            self._bridge.delivered()
+
+    # -- verbs -------------------------------------------------------------------------------
+
+    def selection(self) -> Selection:
+        """What verbs would act on now."""
+        return self._selection() or Selection()
+
+    def _selection(self) -> Selection | None:
+        screens = [screen for screen in self.screen_stack if not screen.is_modal]
+        return screens[-1].selection() if screens and isinstance(screens[-1], Selects) else None
+
+    def perform(self, name: str, selection: Selection) -> None:
+        """Start a verb; its questions and its result appear as they come."""
+        self.run_worker(verbs.perform(self, name, selection), group="verbs")
+
+    def action_verb(self, name: str) -> None:
+        self.perform(name, self.selection())
+
+    def action_prefer(self, step: int) -> None:
+        name = self.selection().backend
+        backends = self.source.snapshot().backends
+        view = next((one for one in backends if one.name == name), None)
+        if view is not None:
+            priority = max(0, view.priority + step)
+            arguments = {"backend": view.name, "priority": priority}
+            self.run_worker(verbs.run_agreed(self, "backend.priority", arguments), group="verbs")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Verbs exist only where there is something that they could act on."""
+        if action in {"verb", "prefer"}:
+            alone = action == "verb" and not needs_selection(str(parameters[0]))
+            return not self.source.read_only and (alone or self._selection() is not None)
+        return super().check_action(action, parameters)
+
+    def tell(self, message: str | None) -> None:
+        """Say what a verb did."""
+        if message:
+            self.notify(clean(message), markup=False)
+
+    def complain(self, message: str, *, title: str) -> None:
+        """Say why a verb was refused, long enough to be read."""
+        self.notify(
+            clean(message), title=title, severity="error", timeout=_ERROR_SECONDS, markup=False
+        )
+
+    # -- the rest ----------------------------------------------------------------------------
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        dashboard = self.screen_stack[0]
+        if isinstance(dashboard, Dashboard):
+            for name in PANES:
+                title, help_ = f"Go to {name.capitalize()}", f"Show the tab {name}"
+                yield SystemCommand(title, help_, lambda name=name: dashboard.action_pane(name))
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Copy address", "Copy the endpoint", self.action_copy_endpoint)
+        yield SystemCommand("Help", "All keys, and what the marks mean", self.action_help)
+        yield SystemCommand("Quit", _QUIT_HELP, self.action_quit)
+
+    def on_header_strip_address_clicked(self, _: HeaderStrip.AddressClicked) -> None:
+        self.action_copy_endpoint()
+
+    def action_copy_endpoint(self) -> None:
+        endpoint = clean(self.source.snapshot().endpoint)
+        self.copy_to_clipboard(endpoint)
+        self.tell(f"Copied {endpoint}")
+
+    def action_help(self) -> None:
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    def _fatal_error(self) -> None:
+        """Leave after a bug. Textual's own version prints all locals: the whole gateway."""
+        log.error("the terminal UI crashed", exc_info=sys.exception())
+        self.panic(Traceback(show_locals=False))
+
+    async def action_quit(self) -> None:
+        """Leave at once where that harms nobody, else ask."""
+        running = 0 if self.source.attached else self.source.snapshot().totals.in_flight
+        if running:
+            self.push_screen(QuitQuestion(running), self._leave)
+        else:
+            self.exit("quit")
+
+    def _leave(self, answer: str | None) -> None:
+        if answer is not None:
+            self.exit("quit-now" if answer == "quit-now" else "quit")

@@ -1,0 +1,186 @@
+"""Values as text: pure functions from a number, a moment or a state to what the screen says.
+
+Nothing here reads a clock; whoever needs "now" passes the snapshot's own moment.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from nexus_proxy.state import BackendState, BackendView, Capability, ModelInfo, RequestPhase
+from nexus_tui.safe_text import clean
+
+NONE = "–"
+"""How an unknown value looks; never 0."""
+STAR = "★"
+
+_LABEL_WIDTH = 12
+
+Tone = Literal["", "strong", "muted", "accent", "good", "warn", "bad", "info"]
+
+
+class Cell(NamedTuple):
+    """A piece of text and what it means; `themes` turns the meaning into a colour."""
+
+    text: str
+    tone: Tone = ""
+
+
+Line = tuple[Cell, ...]
+
+
+class Mark(NamedTuple):
+    """A state as shape, word and tone, so that no meaning hangs on colour alone."""
+
+    glyph: str
+    word: str
+    tone: Tone
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(f"{self.glyph} {self.word}", self.tone)
+
+
+STATES: dict[BackendState, Mark] = {
+    BackendState.UP: Mark("●", "up", "good"),
+    BackendState.DRAINING: Mark("◐", "draining", "warn"),
+    BackendState.LOADING: Mark("◌", "loading", "info"),
+    BackendState.DOWN: Mark("✕", "down", "bad"),
+    BackendState.DISABLED: Mark("○", "disabled", "muted"),
+    BackendState.UNKNOWN: Mark("?", "unknown", "muted"),
+}
+
+PHASES: dict[RequestPhase, Mark] = {
+    RequestPhase.ROUTING: Mark("›", "routing", "info"),
+    RequestPhase.WAITING: Mark("◌", "waiting", "info"),
+    RequestPhase.STREAMING: Mark("»", "streaming", "accent"),
+    RequestPhase.DONE: Mark("✓", "done", "good"),
+    RequestPhase.FAILED: Mark("✕", "failed", "bad"),
+    RequestPhase.CANCELLED: Mark("⊘", "cancelled", "warn"),
+}
+
+RUNNING = frozenset({RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING})
+
+LEVELS: dict[str, Tone] = {
+    "debug": "muted",
+    "info": "",
+    "warning": "warn",
+    "error": "bad",
+    "critical": "bad",
+}
+
+
+def duration(seconds: float | None) -> str:
+    """A span of time in at most two units: `8s`, `1m 05s`, `2h 03m`, `3d 4h`."""
+    if seconds is None:
+        return NONE
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d {hours}h"
+    if hours:
+        return f"{hours}h {minutes:02}m"
+    return f"{minutes}m {rest:02}s" if minutes else f"{rest}s"
+
+
+def milliseconds(value: float | None) -> str:
+    """Milliseconds in the unit that reads best: `0.4 ms`, `85 ms`, `1.2 s`, `2m 05s`."""
+    if value is None:
+        return NONE
+    if value < 10:
+        return f"{value:.1f} ms"
+    if value < 1000:
+        return f"{value:.0f} ms"
+    return f"{value / 1000:.1f} s" if value < 60_000 else duration(value / 1000)
+
+
+def count(value: int | None) -> str:
+    return NONE if value is None else f"{value:,}"
+
+
+def plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def rate(value: float | None) -> str:
+    """A rate with one decimal below ten: `0.8`, `41`."""
+    if value is None:
+        return NONE
+    return f"{value:.1f}" if 0 < value < 10 else f"{value:.0f}"
+
+
+def tokens(value: int | None) -> str:
+    """A number of tokens as people name it: `512`, `8k` for 8192, `200k` for 200000."""
+    if value is None:
+        return NONE
+    if value < 1024:
+        return str(value)
+    if value % 1024 == 0:
+        return f"{value // 1024}k"
+    return f"{value / 1000:.1f}k" if value < 10_000 else f"{value / 1000:.0f}k"
+
+
+def context(model: ModelInfo) -> str:
+    """Usable context, and the trained one where it is larger: `8k of 128k`."""
+    usable, trained = model.context_length, model.max_context
+    if usable is None:
+        return NONE if trained is None else f"{NONE} of {tokens(trained)}"
+    return (
+        tokens(usable)
+        if not trained or trained <= usable
+        else f"{tokens(usable)} of {tokens(trained)}"
+    )
+
+
+def capabilities(model: ModelInfo) -> str:
+    """What the model can do, in the order of `Capability`: `chat tools vision`."""
+    return " ".join(one.value for one in Capability if one in model.can) or NONE
+
+
+def loaded(model: ModelInfo) -> Cell:
+    if model.remote:
+        return Cell("remote", "warn")
+    if model.loaded is None:
+        return Cell(NONE, "muted")
+    return Cell("yes", "good") if model.loaded else Cell("no", "muted")
+
+
+def busy(view: BackendView) -> str:
+    """Requests in flight, and the slots where they are known: `2/4`."""
+    return str(view.in_flight) if view.slots is None else f"{view.in_flight}/{view.slots}"
+
+
+def clock(at: float) -> str:
+    """Wall-clock time of a moment, in the user's time zone."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def ago(at: float | None, now: float) -> str:
+    return "never" if at is None else f"{duration(now - at)} ago"
+
+
+def size(value: int | None) -> str:
+    """Bytes as people name model files: `4.7 GB`."""
+    if value is None:
+        return NONE
+    return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"
+
+
+def names(values: Iterable[str], *, limit: int = 6) -> str:
+    """Foreign names in a row, the first `limit` of them."""
+    known = [clean(value) for value in values]
+    more = f" and {len(known) - limit} more" if len(known) > limit else ""
+    return ", ".join(known[:limit]) + more or NONE
+
+
+def field(label: str, *cells: Cell) -> Line:
+    """A line of a story: what it is, and its value."""
+    return (Cell(f"  {label:<{_LABEL_WIDTH}}", "muted"), *cells)
+
+
+def heading(text: str) -> Sequence[Line]:
+    """The beginning of a part, set off by an empty line."""
+    return ((), (Cell(text, "accent"),))

@@ -1,0 +1,81 @@
+"""Keys: those of the verbs come from the verbs table, so that no key can do anything else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual.binding import Binding
+
+from nexus_proxy.commands import BY_NAME, COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nexus_proxy.commands import Command
+    from nexus_proxy.state import Snapshot
+
+PRIORITY_STEP = 10
+
+_IN_FOOTER = frozenset({"backend.add", "backend.accept", "backend.drain", "backend.pin"})
+"""Verbs whose key is shown at all times; the footer has 80 columns for everything."""
+
+_UNDO_LABELS = {"backend.drain": "Drain/resume", "backend.pin": "Pin/unpin"}
+
+
+def label(command: Command) -> str:
+    """What a verb is called on the screen: `Check now` for `Backend: check now`."""
+    return command.title.rpartition(": ")[2].capitalize()
+
+
+def needs_selection(name: str) -> bool:
+    """Whether a verb acts on a backend or model."""
+    return any(one.kind in {"backend", "model"} for one in BY_NAME[name].arguments if one.required)
+
+
+def verb_bindings() -> list[Binding]:
+    """One binding for each verb that has a key, and two that step the priority."""
+    verbs = [
+        Binding(
+            command.key,
+            f"verb('{command.name}')",
+            _UNDO_LABELS.get(command.name, label(command)),
+            id=command.name,
+            show=command.name in _IN_FOOTER,
+            tooltip=command.help,
+        )
+        for command in COMMANDS
+        if command.key
+    ]
+    return [
+        *verbs,
+        Binding(
+            "plus,equals_sign",
+            f"prefer({-PRIORITY_STEP})",
+            "Prefer",
+            id="backend.priority.more",
+            show=False,
+            key_display="+",
+            tooltip=f"Prefer this backend more: its priority number goes down by {PRIORITY_STEP}",
+        ),
+        Binding(
+            "minus",
+            f"prefer({PRIORITY_STEP})",
+            "Prefer less",
+            id="backend.priority.less",
+            show=False,
+            key_display="-",
+            tooltip=f"Prefer this backend less: its priority number goes up by {PRIORITY_STEP}",
+        ),
+    ]
+
+
+def toggled(
+    name: str, arguments: Mapping[str, Any], snapshot: Snapshot
+) -> tuple[str, Mapping[str, Any]]:
+    """What a key means now: the key that drains also resumes, the key that pins also unpins."""
+    if name == "backend.drain":
+        drained = any(one.name == arguments["backend"] and one.drained for one in snapshot.backends)
+        return ("backend.resume", arguments) if drained else (name, arguments)
+    if name == "backend.pin" and snapshot.pins.get(arguments["model"]) == arguments["backend"]:
+        return "backend.unpin", {"model": arguments["model"]}
+    return name, arguments

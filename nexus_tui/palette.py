@@ -1,0 +1,111 @@
+"""The command palette: every verb, said of every backend on which it makes sense now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+
+from nexus_proxy.commands import COMMANDS, Command
+from nexus_tui.keymap import label
+from nexus_tui.safe_text import clean
+from nexus_tui.selection import Selection
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import BackendView, Snapshot
+    from nexus_tui.app import NexusApp
+
+_PHRASES = {
+    "backend.zone": "Zone of {}",
+    "backend.tags": "Tags of {}",
+    "backend.priority": "Priority of {}",
+    "backend.pin": "Pin a model to {}",
+    "backend.check": "Check {} now",
+}
+"""Where the verb followed by the backend's name would not read as a sentence."""
+
+
+class Offer(NamedTuple):
+    """One line of the palette."""
+
+    text: str
+    help: str
+    verb: str
+    selection: Selection
+
+
+def offers(snapshot: Snapshot) -> Iterator[Offer]:
+    """All that can be done now, in the order of the verbs table."""
+    for command in COMMANDS:
+        kinds = [argument.kind for argument in command.arguments if argument.required]
+        if "backend" in kinds:
+            yield from _on_backends(command, snapshot)
+        elif "model" in kinds:
+            yield from _on_pins(command, snapshot)
+        else:
+            yield Offer(command.title, command.help, command.name, Selection())
+
+
+def _on_backends(command: Command, snapshot: Snapshot) -> Iterator[Offer]:
+    phrase = _PHRASES.get(command.name, f"{label(command)} {{}}")
+    for view in snapshot.backends:
+        if makes_sense(command.name, view):
+            text = phrase.format(clean(view.name))
+            yield Offer(text, command.help, command.name, Selection(backend=view.name))
+
+
+def _on_pins(command: Command, snapshot: Snapshot) -> Iterator[Offer]:
+    for model in snapshot.pins:
+        text = f"{label(command)} {clean(model)}"
+        yield Offer(text, command.help, command.name, Selection(model=model))
+
+
+def makes_sense(name: str, view: BackendView) -> bool:
+    """Whether a verb would change anything on this backend."""
+    match name:
+        case "backend.drain":
+            return not view.drained
+        case "backend.resume":
+            return view.drained
+        case "backend.accept":
+            return not (view.accepted and view.enabled)
+        case "backend.pin":
+            return bool(view.models)
+        case _:
+            return True
+
+
+class VerbProvider(Provider):
+    """Feeds the palette with `offers`."""
+
+    @property
+    def _nexus(self) -> NexusApp:
+        return cast("NexusApp", self.app)
+
+    def _offers(self) -> Iterator[Offer]:
+        if self._nexus.source.read_only:
+            return iter(())
+        return offers(self._nexus.source.snapshot())
+
+    async def discover(self) -> Hits:
+        """What can be done with the selected backend, and what needs none."""
+        selected = self._nexus.selection().backend
+        for offer in self._offers():
+            if offer.selection.backend in {None, selected}:
+                run = partial(self._nexus.perform, offer.verb, offer.selection)
+                yield DiscoveryHit(Content(offer.text), run, text=offer.text, help=offer.help)
+
+    async def search(self, query: str) -> Hits:
+        """What can be done with any backend.
+
+        Hits are plain text: `Matcher.highlight` would parse the names in them as markup.
+        """
+        matcher = self.matcher(query)
+        for offer in self._offers():
+            score = matcher.match(offer.text)
+            if score > 0:
+                run = partial(self._nexus.perform, offer.verb, offer.selection)
+                yield Hit(score, Content(offer.text), run, text=offer.text, help=offer.help)

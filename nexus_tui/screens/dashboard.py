@@ -1,0 +1,134 @@
+"""The main screen: what is wrong, four tables, and the selected backend beside the first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
+
+from nexus_tui.selection import Selection
+from nexus_tui.widgets.backend_detail import BackendDetail
+from nexus_tui.widgets.backends_pane import BackendsPane
+from nexus_tui.widgets.banner import Banner
+from nexus_tui.widgets.header_strip import HeaderStrip
+from nexus_tui.widgets.live_table import LiveTable
+from nexus_tui.widgets.logs_pane import LogsPane
+from nexus_tui.widgets.models_pane import ModelsPane
+from nexus_tui.widgets.requests_pane import RequestsPane
+from nexus_tui.widgets.table_pane import TablePane
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import Snapshot
+    from nexus_tui.source import Source
+
+PANES: dict[str, type[TablePane[Any]]] = {
+    "backends": BackendsPane,
+    "models": ModelsPane,
+    "requests": RequestsPane,
+    "logs": LogsPane,
+}
+"""Tabs from left to right; the digit keys count them."""
+
+TOO_SMALL = "Terminal too small: 60×16 needed"
+_DETAIL_DELAY = 0.1
+"""Seconds the cursor rests on a row before its detail is drawn."""
+
+
+class Dashboard(Screen[None]):
+    """Draws only what is visible; hidden tabs catch up when they are shown."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(number), f"pane('{name}')", name.capitalize(), show=False, tooltip=name)
+            for number, name in enumerate(PANES, start=1)
+        ),
+        Binding("tab", "step(1)", "Next tab", show=False, tooltip="To the next tab"),
+        Binding("shift+tab", "step(-1)", "Tab before", show=False, tooltip="To the tab before"),
+    ]
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self._source = source
+        self.snapshot: Snapshot | None = None
+        self.panes = {name: kind(id=f"{name}-pane") for name, kind in PANES.items()}
+        self._composed = False
+        self._detail_pending = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(TOO_SMALL, id="too-small")
+        with Vertical(id="body"):
+            yield HeaderStrip()
+            yield Banner()
+            with TabbedContent(id="tabs"):
+                for number, (name, pane) in enumerate(self.panes.items(), start=1):
+                    with TabPane(f"{number} {name.capitalize()}", id=name):
+                        if name == "backends":
+                            with Horizontal():
+                                yield pane
+                                yield BackendDetail(id="backend-detail")
+                        else:
+                            yield pane
+            yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self._composed = True
+        self.query_one(Tabs).can_focus = False
+        self.pane.focus_table()
+        self.redraw()
+
+    @property
+    def pane(self) -> TablePane[Any]:
+        """The table that is visible."""
+        return self.panes[self.query_one(TabbedContent).active or "backends"]
+
+    def selection(self) -> Selection | None:
+        return self.pane.selection()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw this moment."""
+        self.snapshot = snapshot
+        if self._composed:
+            self.redraw()
+
+    def redraw(self) -> None:
+        """Draw the last moment again."""
+        snapshot = self.snapshot
+        if snapshot is None:
+            return
+        self.query_one(HeaderStrip).show(snapshot, self._source.title)
+        self.query_one(Banner).show(snapshot.problems)
+        self.pane.show(snapshot)
+        if not self._detail_pending:
+            self._show_detail()
+
+    def _show_detail(self) -> None:
+        self._detail_pending = False
+        detail = self.query_one(BackendDetail)
+        if self.snapshot is not None and detail.display and self.pane.id == "backends-pane":
+            table = cast("BackendsPane", self.pane).table
+            detail.show(table.selected, self.snapshot.taken_at)
+
+    @on(LiveTable.Highlighted)
+    def _selected_another(self) -> None:
+        if not self._detail_pending:
+            self._detail_pending = True
+            self.set_timer(_DETAIL_DELAY, self._show_detail)
+
+    @on(TabbedContent.TabActivated)
+    def _pane_changed(self) -> None:
+        self.pane.focus_table()
+        self.redraw()
+        self.refresh_bindings()
+
+    def action_pane(self, name: str) -> None:
+        self.query_one(TabbedContent).active = name
+
+    def action_step(self, steps: int) -> None:
+        order = list(PANES)
+        here = order.index(self.query_one(TabbedContent).active or order[0])
+        self.action_pane(order[(here + steps) % len(order)])

@@ -1,0 +1,69 @@
+"""All keys, generated from the bindings, and what the marks mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from nexus_proxy.commands import COMMANDS
+from nexus_tui.format import PHASES, STAR, STATES, Cell, Line, heading
+from nexus_tui.keymap import label
+from nexus_tui.screens.story import StoryScreen
+
+if TYPE_CHECKING:
+    from textual.binding import ActiveBinding
+    from textual.screen import Screen
+
+_KEY_WIDTH = 14
+
+
+class HelpScreen(StoryScreen):
+    """Explains the screen it was called from."""
+
+    def __init__(self, of: Screen[object]) -> None:
+        super().__init__()
+        self._keys = [
+            (of.app.get_key_display(active.binding), active)
+            for active in of.active_bindings.values()
+            if active.binding.description and not active.binding.system
+        ]
+
+    def story(self) -> Sequence[Line]:
+        act = [one for one in self._keys if (one[1].binding.id or "").startswith("backend.")]
+        here = [one for one in self._keys if one not in act]
+        keyless = [command for command in COMMANDS if command.key is None]
+        return [
+            (Cell("Keys", "strong"),),
+            *heading("On this screen"),
+            *_rows(here),
+            *heading("Commands"),
+            *_rows(act, named=True),
+            *heading("Only in the palette (ctrl+p)"),
+            *(_row(label(command), command.help) for command in keyless),
+            *heading("Marks"),
+            *_marks(),
+        ]
+
+
+def _rows(bindings: Iterable[tuple[str, ActiveBinding]], *, named: bool = False) -> list[Line]:
+    keys: dict[str, tuple[list[str], str]] = {}
+    for key, active in bindings:
+        binding = active.binding
+        text = active.tooltip or binding.description
+        if named:
+            text = f"{binding.description}: {text}"
+        keys.setdefault(binding.action, ([], text))[0].append(key)
+    return [_row(" ".join(dict.fromkeys(pressed)), text) for pressed, text in keys.values()]
+
+
+def _row(left: str, right: str) -> Line:
+    return (Cell(f"  {left:<{_KEY_WIDTH}}", "strong"), Cell(f"  {right}"))
+
+
+def _marks() -> list[Line]:
+    backends = [cell for mark in STATES.values() for cell in (mark.cell, Cell("   "))]
+    requests = [cell for mark in PHASES.values() for cell in (mark.cell, Cell("   "))]
+    return [
+        (Cell("  backends  "), *backends, Cell(f"{STAR} pinned", "accent")),
+        (Cell("  requests  "), *requests),
+    ]

@@ -1,0 +1,295 @@
+"""Where snapshots come from and commands go to: the gateway in this process, or one over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from nexus_proxy.commands import Result
+from nexus_proxy.errors import CommandError, GatewayUnreachableError, NexusError
+from nexus_proxy.state import Snapshot
+from nexus_proxy.tasks import spawn
+
+if TYPE_CHECKING:
+    import httpx
+    from nexus_proxy.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """All that the UI knows of a gateway.
+
+    `title` says where it runs. `attached` gateways live on when the UI leaves. `read_only` ones
+    take no verbs.
+    """
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def attached(self) -> bool: ...
+
+    @property
+    def read_only(self) -> bool: ...
+
+    def snapshot(self) -> Snapshot:
+        """The gateway now. Cheap, and never waits."""
+        ...
+
+    def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
+        """Call `on_change` on any event from now on. Returns the call that ends it."""
+        ...
+
+    def consequence(self, name: str, arguments: Mapping[str, Any]) -> Awaitable[str | None]:
+        """The question to ask before the verb runs, or None. Raises `NexusError`."""
+        ...
+
+    async def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
+        """Run a verb. Raises `NexusError` with the reason."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class RuntimeSource:
+    """The gateway in this process."""
+
+    title = "in process"
+    attached = False
+    read_only = False
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def snapshot(self) -> Snapshot:
+        return self._runtime.snapshot()
+
+    def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
+        return self._runtime.bus.subscribe(lambda _event: on_change())
+
+    async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
+        return self._runtime.consequence(name, arguments)
+
+    async def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
+        try:
+            return await self._runtime.run_command(name, arguments)
+        except NexusError:
+            raise
+        except Exception as error:  # a bug in one verb must not take the screen down
+            log.exception("%s failed", name)
+            raise CommandError(f"{name} failed: {error!r}. Details are in the log.") from error
+
+    async def close(self) -> None:
+        """Nothing to close: the runtime belongs to who started it."""
+
+
+STATE = "/nexus/v1/state"
+EVENTS = "/nexus/v1/events"
+COMMANDS = "/nexus/v1/commands"
+
+_FETCH_INTERVAL = 0.25
+_SILENCE = 35.0
+"""Seconds without a byte on the event stream after which the gateway counts as gone; it sends a
+comment every ten."""
+_FIRST_DELAY, _LONGEST_DELAY = 0.5, 15.0
+_READ_ONLY = (
+    "This gateway takes commands only with its management key. "
+    "Put the key into NEXUS_API_KEY and attach again."
+)
+
+
+class HttpSource:
+    """A gateway over its management API. Reconnects by itself; while away, that is a problem
+    in the snapshot like any other, and the last known state stays on the screen."""
+
+    attached = True
+
+    def __init__(self, url: str, *, key: str | None = None) -> None:
+        import httpx
+
+        self.url = url.rstrip("/")
+        self.title = f"attached to {self.url}"
+        self.read_only = False
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._client = httpx.AsyncClient(
+            base_url=self.url, headers=headers, timeout=httpx.Timeout(10.0), trust_env=False
+        )
+        self._last: Snapshot | None = None
+        self._fetched = 0.0
+        self._away: str | None = None
+        self._changed = asyncio.Event()
+        self._watcher: asyncio.Task[None] | None = None
+        self._on_change: Callable[[], None] = _nobody
+
+    async def open(self) -> None:
+        """Fetch the first state. Raises `GatewayUnreachableError`, or `CommandError` where the
+        gateway answers but refuses."""
+        import httpx
+
+        try:
+            await self._fetch()
+        except httpx.HTTPError as error:
+            raise GatewayUnreachableError(
+                f"No gateway answers at {self.url}: {_reason(error)}. "
+                "Is it running? `nexus serve` starts one."
+            ) from error
+
+    def snapshot(self) -> Snapshot:
+        if self._last is None:
+            raise GatewayUnreachableError(f"Nothing is known yet of the gateway at {self.url}.")
+        age = time.monotonic() - self._fetched
+        problems = (self._away, *self._last.problems) if self._away else self._last.problems
+        return msgspec.structs.replace(
+            self._last,
+            # a stale state is shown as of when it was taken, a live one with running clocks
+            taken_at=self._last.taken_at + (0 if self._away else age),
+            problems=problems,
+        )
+
+    def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
+        self._on_change = on_change
+        self._watcher = spawn(self._watch(), name="attach")
+
+        def unsubscribe() -> None:
+            self._on_change = _nobody
+            if self._watcher is not None:
+                self._watcher.cancel()
+
+        return unsubscribe
+
+    async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
+        answer = await self._post(f"{COMMANDS}/{name}/consequence", arguments)
+        question = answer.get("question")
+        return None if question is None else str(question)
+
+    async def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
+        answer = await self._post(f"{COMMANDS}/{name}", arguments)
+        data = answer.get("data")
+        self._changed.set()
+        return Result(
+            message=str(answer.get("message") or "done"),
+            data=data if isinstance(data, dict) else {},
+        )
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+        await self._client.aclose()
+
+    # -- inside --------------------------------------------------------------------------------
+
+    async def _post(self, path: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        import httpx
+
+        # a verb may probe a backend that does not answer, which takes its own time to fail
+        patience = httpx.Timeout(10.0, read=60.0)
+        try:
+            response = await self._client.post(path, json=dict(arguments), timeout=patience)
+        except httpx.HTTPError as error:
+            raise CommandError(f"{self.url} did not answer: {_reason(error)}.") from error
+        if response.status_code in {401, 403}:
+            self.read_only = True
+            raise CommandError(_READ_ONLY)
+        answer = _decoded(response)
+        if response.is_error:
+            raise CommandError(_error_message(answer, response.status_code))
+        return answer
+
+    async def _fetch(self) -> None:
+        response = await self._client.get(STATE)
+        if response.status_code in {401, 403}:
+            raise CommandError(
+                f"{self.url} shows its state only with its management key. "
+                "Put the key into NEXUS_API_KEY and attach again."
+            )
+        if response.is_error:
+            raise CommandError(_error_message(_decoded(response), response.status_code))
+        try:
+            self._last = msgspec.json.decode(response.content, type=Snapshot)
+        except msgspec.DecodeError as error:
+            raise CommandError(
+                f"{self.url} is not a Nexus gateway of this version: {error}"
+            ) from error
+        self._fetched = time.monotonic()
+
+    async def _watch(self) -> None:
+        import httpx
+
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                await self._follow()
+                reason = "it closed the event stream"
+            except* (httpx.HTTPError, CommandError) as group:
+                reason = _reason(_first(group))
+            if self._away is None:
+                delay = _FIRST_DELAY
+            self._away = f"No connection to {self.url}: {reason}. Trying again every {delay:.0f} s"
+            self._on_change()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _follow(self) -> None:
+        """Fetch the state whenever an event comes, until the stream breaks or ends."""
+        import httpx
+
+        timeout = httpx.Timeout(10.0, read=_SILENCE)
+        async with self._client.stream("GET", EVENTS, timeout=timeout) as response:
+            response.raise_for_status()
+            self._changed.set()
+            async with asyncio.TaskGroup() as group:
+                refresher = group.create_task(self._refresh())
+                async for line in response.aiter_lines():
+                    if line.startswith("data:"):
+                        self._changed.set()
+                refresher.cancel()
+
+    async def _refresh(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            started = time.monotonic()
+            await self._fetch()
+            self._away = None
+            self._on_change()
+            # a state that takes long to fetch is fetched less often
+            await asyncio.sleep(max(_FETCH_INTERVAL, 3 * (time.monotonic() - started)))
+
+
+def _nobody() -> None:
+    """Nobody listens."""
+
+
+def _decoded(response: httpx.Response) -> dict[str, Any]:
+    try:
+        answer = msgspec.json.decode(response.content)
+    except msgspec.DecodeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _error_message(answer: Mapping[str, Any], status: int) -> str:
+    error = answer.get("error")
+    message = error.get("message") if isinstance(error, dict) else error
+    return str(message) if message else f"The gateway answered with status {status}."
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The innermost first exception of a group."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,106 @@
+"""Colours: three themes, and the one place that gives a tone its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.theme import Theme
+
+from nexus_tui.format import Cell, Line, Tone
+
+DARK = Theme(
+    name="nexus-dark",
+    primary="#6cb6ff",
+    secondary="#8ea3bd",
+    accent="#e2a56b",
+    success="#7fce8f",
+    warning="#e5c76b",
+    error="#f27c7c",
+    foreground="#d5dde8",
+    background="#10141b",
+    surface="#161b24",
+    panel="#1e2531",
+    dark=True,
+    variables={"text-muted": "#7f8da1"},
+)
+
+LIGHT = Theme(
+    name="nexus-light",
+    primary="#1b5da6",
+    secondary="#5b6b80",
+    accent="#a3500c",
+    success="#1d6f38",
+    warning="#7d5800",
+    error="#b0261f",
+    foreground="#20262e",
+    background="#fbfaf7",
+    surface="#f3f1eb",
+    panel="#e8e5dc",
+    dark=False,
+    variables={"text-muted": "#6a6f76"},
+)
+
+COLOUR_BLIND = Theme(
+    name="nexus-colour-blind",
+    primary="#8cc4f0",
+    secondary="#9aa7b8",
+    accent="#cc99cc",
+    success="#56b4e9",
+    warning="#f0e442",
+    error="#f08a24",
+    foreground="#dfe4ea",
+    background="#101216",
+    surface="#171a20",
+    panel="#20242c",
+    dark=True,
+    variables={"text-muted": "#8a919c"},
+)
+"""Blue for good, yellow and orange for trouble: the Okabe-Ito palette, safe for all common kinds
+of colour blindness (https://jfly.uni-koeln.de/color/)."""
+
+THEMES = (DARK, LIGHT, COLOUR_BLIND)
+
+TONES: dict[Tone, str] = {
+    "": "",
+    "strong": "bold",
+    "muted": "$text-muted",
+    "accent": "$accent",
+    "good": "$success",
+    "warn": "$warning",
+    "bad": "$error",
+    "info": "$primary",
+}
+
+
+_NARROWEST = 20
+"""Cells that a wrapped line keeps for its text, however wide its first cell is."""
+
+
+def paint(lines: Iterable[Line]) -> Content:
+    """Lines of cells as content that follows the theme. Never parses markup."""
+    return Content("\n").join(_assemble(line) for line in lines)
+
+
+def paint_wrapped(lines: Iterable[Line], width: int) -> Content:
+    """The same, broken to `width` cells; what goes on starts below the line's second cell."""
+    return Content("\n").join(part for line in lines for part in _wrap(line, width))
+
+
+def _assemble(line: Line) -> Content:
+    return Content.assemble(*((cell.text, TONES[cell.tone]) for cell in line))
+
+
+def _wrap(line: Line, width: int) -> Iterable[Content]:
+    whole = _assemble(line)
+    if whole.cell_length <= width:
+        return [whole]
+    label, rest = (line[0], line[1:]) if len(line) > 1 else (_indentation(line[0]), line)
+    indent = min(cell_len(label.text), max(0, width - _NARROWEST))
+    first, *others = _assemble(rest).wrap(max(1, width - indent))
+    return [_assemble((label,)) + first, *(Content(" " * indent) + part for part in others)]
+
+
+def _indentation(cell: Cell) -> Cell:
+    return Cell(" " * (len(cell.text) - len(cell.text.lstrip(" "))))

@@ -1,0 +1,128 @@
+"""From a key to a verb that ran: fill in what is missing, ask what must be asked, tell the result.
+
+No verb is known here by what it does. Arguments are filled in by their kind, from what is
+selected or by asking, so a new row in the verbs table needs nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from nexus_proxy.commands import BY_NAME, Argument, Command, Danger
+from nexus_proxy.config.model import Zone
+from nexus_proxy.errors import CommandError, NexusError
+from nexus_tui.format import STAR
+from nexus_tui.keymap import label, toggled
+from nexus_tui.safe_text import clean
+from nexus_tui.screens.add_backend import AddBackend
+from nexus_tui.screens.modal import Ask, Choice, Choose, Confirm, TypeName
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import BackendView, Snapshot
+    from nexus_tui.app import NexusApp
+    from nexus_tui.selection import Selection
+
+_HINTS = {
+    "words": "Words, separated by commas. Empty removes them all. Enter sets them.",
+    "int": "A whole number. Enter sets it.",
+}
+
+
+async def perform(app: NexusApp, name: str, selection: Selection) -> None:
+    """Run one verb on what is selected, with all that it needs from the user."""
+    command = BY_NAME[name]
+    try:
+        if name == "backend.add":
+            app.tell(await app.push_screen_wait(AddBackend(app.source)))
+            return
+        arguments = await gather(app, command, selection)
+        if arguments is not None:
+            await run_agreed(app, *toggled(name, arguments, app.source.snapshot()))
+    except NexusError as error:
+        app.complain(str(error), title=command.title)
+
+
+async def run_agreed(app: NexusApp, name: str, arguments: Mapping[str, Any]) -> None:
+    """Ask where the verb wants a question asked, then run it. Raises `NexusError`."""
+    if await _agreed(app, BY_NAME[name], arguments):
+        result = await app.source.run(name, arguments)
+        app.tell(result.message)
+
+
+async def gather(app: NexusApp, command: Command, selection: Selection) -> dict[str, Any] | None:
+    """All required arguments of a verb, or None where the user backed out."""
+    arguments: dict[str, Any] = {}
+    for argument in command.arguments:
+        if argument.required:
+            value = await _value(app, command, argument, selection)
+            if value is None:
+                return None
+            arguments[argument.name] = value
+    return arguments
+
+
+async def _agreed(app: NexusApp, command: Command, arguments: Mapping[str, Any]) -> bool:
+    if command.danger is Danger.NONE:
+        return True
+    question = await app.source.consequence(command.name, arguments)
+    if question is None:
+        return True
+    ask = (
+        TypeName(question, name=arguments["backend"])
+        if command.danger is Danger.TYPE_NAME
+        else Confirm(question, yes=label(command))
+    )
+    return await app.push_screen_wait(ask) is True
+
+
+async def _value(
+    app: NexusApp, command: Command, argument: Argument, selection: Selection
+) -> str | None:
+    """One argument: what is selected, or what the user says. None: the user backed out."""
+    snapshot = app.source.snapshot()
+    view = next((one for one in snapshot.backends if one.name == selection.backend), None)
+    match argument.kind:
+        case "backend":
+            return selection.backend or await _choose_backend(app, command, snapshot)
+        case "model":
+            return selection.model or await _choose_model(app, command, snapshot, view)
+        case "zone":
+            zones = [Choice(zone.label, zone.label) for zone in Zone]
+            current = view.zone.label if view else None
+            question = _question(command, view)
+            return await app.push_screen_wait(Choose(question, zones, current=current))
+        case kind:
+            hint = _HINTS.get(kind, argument.help)
+            ask = Ask(_question(command, view), hint=hint, value=_current(argument, view))
+            return await app.push_screen_wait(ask)
+
+
+def _question(command: Command, view: BackendView | None) -> str:
+    return f"{label(command)} of {view.name}" if view else command.help
+
+
+def _current(argument: Argument, view: BackendView | None) -> str:
+    value = getattr(view, argument.name, "")
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+async def _choose_backend(app: NexusApp, command: Command, snapshot: Snapshot) -> str | None:
+    choices = [Choice(view.name, view.name) for view in snapshot.backends]
+    if not choices:
+        raise CommandError("There is no backend yet. Press a to add one by its URL.")
+    return await app.push_screen_wait(Choose(f"{label(command)}: which backend?", choices))
+
+
+async def _choose_model(
+    app: NexusApp, command: Command, snapshot: Snapshot, view: BackendView | None
+) -> str | None:
+    known: Iterable[str] = snapshot.pins if view is None else (one.id for one in view.models)
+    where = "pinned" if view is None else f"on {clean(view.name)}"
+    pinned = set(view.pinned_models if view else snapshot.pins)
+    choices = [Choice(id_, f"{STAR} {id_}" if id_ in pinned else id_) for id_ in known]
+    if not choices:
+        raise CommandError(f"There is no model {where}.")
+    if len(choices) == 1:
+        return choices[0].value
+    return await app.push_screen_wait(Choose(f"{label(command)}: which model {where}?", choices))

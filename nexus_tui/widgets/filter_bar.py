@@ -1,0 +1,76 @@
+"""The line that narrows a table down, and what its words mean."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from nexus_tui.format import Cell
+from nexus_tui.themes import paint
+
+PLACEHOLDER = "words, !word to exclude; esc clears"
+
+
+def matches(words: tuple[str, ...], text: str) -> bool:
+    """Whether lower-case `text` has every word, and none of those that start with `!`."""
+    return all(
+        word[1:] not in text if word.startswith("!") and len(word) > 1 else word in text
+        for word in words
+    )
+
+
+class FilterBar(Horizontal):
+    """Hidden until asked for; stays visible while it filters anything."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "clear", "Clear", key_display="esc", tooltip="Show all rows again"),
+    ]
+
+    class Changed(Message):
+        """Other words than before."""
+
+    class Left(Message):
+        """The table is to have the focus again."""
+
+    def compose(self) -> ComposeResult:
+        yield Static("/", id="filter-slash")
+        yield Input(placeholder=PLACEHOLDER, compact=True, select_on_focus=False)
+        yield Static(id="filter-count")
+
+    def on_mount(self) -> None:
+        self.display = False
+        self.query_one(Input).cursor_blink = False
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What to look for, in lower case."""
+        return tuple(self.query_one(Input).value.lower().split())
+
+    def open(self) -> None:
+        self.display = True
+        self.query_one(Input).focus()
+
+    def action_clear(self) -> None:
+        """Filter nothing, and go away."""
+        self.query_one(Input).clear()
+        self.display = False
+        self.post_message(self.Left())
+
+    def show_count(self, shown: int, of: int) -> None:
+        text = f"{shown} of {of}" if self.words else ""
+        self.query_one("#filter-count", Static).update(paint([(Cell(text, "muted"),)]))
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(self.Changed())
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        if not self.words:
+            self.display = False
+        self.post_message(self.Left())

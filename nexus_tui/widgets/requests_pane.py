@@ -1,0 +1,116 @@
+"""Requests: what is running and what ran, newest first."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nexus_proxy.state import Capability, RequestView
+from nexus_tui.format import (
+    NONE,
+    PHASES,
+    RUNNING,
+    Cell,
+    Line,
+    clock,
+    milliseconds,
+    tokens,
+)
+from nexus_tui.safe_text import clean
+from nexus_tui.screens.request_detail import RequestDetailScreen
+from nexus_tui.selection import Selection
+from nexus_tui.widgets.columns import Column
+from nexus_tui.widgets.table_pane import TablePane
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import Snapshot
+
+
+def example(snapshot: Snapshot) -> str:
+    """A command that makes a request, ready to be pasted into a shell."""
+    models = (one for view in snapshot.backends for one in view.models)
+    chats = (one.id for one in models if Capability.CHAT not in one.cannot)
+    body = {"model": next(chats, "MODEL"), "messages": [{"role": "user", "content": "Hello"}]}
+    command = ["curl", f"{snapshot.endpoint}/v1/chat/completions"]
+    return shlex.join([*command, "-H", "Content-Type: application/json", "-d", json.dumps(body)])
+
+
+def elapsed_ms(view: RequestView, now: float) -> float | None:
+    """How long it took, or has been running."""
+    if view.total_ms is None and view.phase in RUNNING:
+        return (now - view.started) * 1000
+    return view.total_ms
+
+
+class RequestsPane(TablePane[RequestView]):
+    FOLLOW = "first"
+
+    def columns(self) -> Sequence[Column[RequestView]]:
+        return (
+            Column(title="Time", width=8),
+            Column(title="Model", width=16, grow=True),
+            Column(title="Backend", width=12),
+            Column(title="Phase", width=11),
+            Column(title="Tokens", width=11, right=True, priority=2),
+            Column(title="1st token", width=9, right=True, priority=3),
+            Column(title="Total", width=7, right=True, priority=1),
+            Column(title="Status", width=6, right=True, priority=5),
+            Column(title="Client", width=15, priority=6),
+            Column(title="Error", width=24, priority=4, grow=True),
+        )
+
+    def items(self, snapshot: Snapshot) -> Sequence[RequestView]:
+        return snapshot.requests
+
+    def key(self, item: RequestView) -> str:
+        return item.id
+
+    def cells(self, item: RequestView) -> Sequence[Cell]:
+        now = 0.0 if self.snapshot is None else self.snapshot.taken_at
+        used = f"{tokens(item.prompt_tokens)} → {tokens(item.completion_tokens)}"
+        known = item.prompt_tokens is not None or item.completion_tokens is not None
+        return (
+            Cell(clock(item.started), "muted"),
+            Cell(clean(item.model or item.model_asked), "strong"),
+            Cell(clean(item.backend) if item.backend else NONE),
+            PHASES[item.phase].cell,
+            Cell(used if known else NONE),
+            Cell(milliseconds(item.first_token_ms)),
+            Cell(milliseconds(elapsed_ms(item, now))),
+            Cell(str(item.status or NONE), "bad" if (item.status or 0) >= 400 else "muted"),
+            Cell(clean(item.client), "muted"),
+            Cell(clean(item.error or ""), "bad"),
+        )
+
+    def haystack(self, item: RequestView) -> str:
+        words = (
+            item.id,
+            item.model_asked,
+            item.model,
+            item.backend,
+            item.client,
+            item.endpoint,
+            f"phase:{item.phase.value}",
+            f"status:{item.status}",
+            item.error,
+        )
+        return " ".join(word for word in words if word)
+
+    def nothing(self, snapshot: Snapshot) -> Sequence[Line]:
+        return [
+            (Cell("No requests yet.", "strong"),),
+            (),
+            (Cell("Point a client at "), Cell(f"{clean(snapshot.endpoint)}/v1", "info")),
+            (Cell("or, in another terminal:"),),
+            (Cell(f"    {clean(example(snapshot))}", "info"),),
+        ]
+
+    def detail(self, item: RequestView) -> RequestDetailScreen:
+        now = item.started if self.snapshot is None else self.snapshot.taken_at
+        return RequestDetailScreen(item, now)
+
+    def selection(self) -> Selection:
+        selected = self.table.selected
+        return Selection() if selected is None else Selection(selected.backend, selected.model)

@@ -1,0 +1,145 @@
+"""What all panes are made of: a filter line, a live table, and words for when it is empty."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import Screen
+from textual.widgets import Static
+
+from nexus_tui.format import Cell, Line
+from nexus_tui.safe_text import clean
+from nexus_tui.selection import Selection
+from nexus_tui.themes import paint
+from nexus_tui.widgets.columns import Column
+from nexus_tui.widgets.filter_bar import FilterBar, matches
+from nexus_tui.widgets.live_table import Edge, LiveTable
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import Snapshot
+
+T = TypeVar("T")
+
+
+class TablePane(Vertical, Generic[T]):
+    """One noun of the gateway as a table. Subclasses say what its rows are and how they look."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Filter", key_display="/", tooltip="Show only rows with words"),
+        Binding("escape", "unfilter", "Clear filter", show=False, tooltip="Show all rows again"),
+    ]
+    FOLLOW: ClassVar[Edge | None] = None
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.snapshot: Snapshot | None = None
+        self.table: LiveTable[T] = LiveTable(
+            self.columns(), key=self.key, cells=self.cells, follow=self.FOLLOW
+        )
+        self._filtered: tuple[Sequence[T], tuple[str, ...], Sequence[T]] = ((), (), ())
+
+    # -- what a subclass says ----------------------------------------------------------------
+
+    @abstractmethod
+    def columns(self) -> Sequence[Column[T]]:
+        """The columns, left to right."""
+
+    @abstractmethod
+    def items(self, snapshot: Snapshot) -> Sequence[T]:
+        """All rows. The same object as before where nothing changed, so that work is saved."""
+
+    @abstractmethod
+    def key(self, item: T) -> str:
+        """What names this row for good."""
+
+    @abstractmethod
+    def cells(self, item: T) -> Sequence[Cell]:
+        """The row, one cell a column."""
+
+    @abstractmethod
+    def haystack(self, item: T) -> str:
+        """The text that the filter looks at; `word:value` terms are plain parts of it."""
+
+    @abstractmethod
+    def nothing(self, snapshot: Snapshot) -> Sequence[Line]:
+        """What to say when there are no rows at all: why, and what to do next."""
+
+    @abstractmethod
+    def detail(self, item: T) -> Screen[Any] | None:
+        """The screen that tells all about a row."""
+
+    def selection(self) -> Selection | None:
+        """What the row under the cursor stands for; None where rows are nothing to act on."""
+        return None
+
+    # -- what all share ----------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        yield FilterBar()
+        yield self.table
+        yield Static(classes="empty")
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Draw this moment."""
+        self.snapshot = snapshot
+        items = self.items(snapshot)
+        bar = self.query_one(FilterBar)
+        shown = self._filter(items, bar.words)
+        bar.show_count(len(shown), len(items))
+        self.table.show(shown)
+        self._explain(snapshot, items, shown)
+
+    def _filter(self, items: Sequence[T], words: tuple[str, ...]) -> Sequence[T]:
+        if not words:
+            return items
+        seen, seen_words, result = self._filtered
+        if seen is not items or seen_words != words:
+            result = [item for item in items if matches(words, self.haystack(item).lower())]
+            self._filtered = (items, words, result)
+        return result
+
+    def _explain(self, snapshot: Snapshot, items: Sequence[T], shown: Sequence[T]) -> None:
+        empty = self.query_one(".empty", Static)
+        empty.display = not shown
+        self.table.set_class(not shown, "-empty")
+        if items and not shown:
+            words = " ".join(self.query_one(FilterBar).words)
+            empty.update(
+                paint([(Cell(f"None of {len(items)} rows has {clean(words)!r}. Esc shows all."),)])
+            )
+        elif not shown:
+            empty.update(paint(self.nothing(snapshot)))
+
+    def redraw(self) -> None:
+        """Draw the last moment again, with other words or settings."""
+        if self.snapshot is not None:
+            self.show(self.snapshot)
+
+    def focus_table(self) -> None:
+        self.table.focus()
+
+    def action_filter(self) -> None:
+        self.query_one(FilterBar).open()
+
+    def action_unfilter(self) -> None:
+        self.query_one(FilterBar).action_clear()
+
+    @on(FilterBar.Changed)
+    def _words_changed(self) -> None:
+        self.redraw()
+
+    @on(FilterBar.Left)
+    def _filter_left(self) -> None:
+        self.focus_table()
+
+    @on(LiveTable.Opened)
+    def _opened(self) -> None:
+        selected = self.table.selected
+        if selected is not None and (screen := self.detail(selected)) is not None:
+            self.app.push_screen(screen)

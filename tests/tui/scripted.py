@@ -1,0 +1,58 @@
+"""A gateway in memory: shows what the test says, and remembers which verbs were run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nexus_proxy.commands import Result
+from nexus_proxy.errors import CommandError
+from nexus_proxy.state import Snapshot
+from tests.support.sample_snapshot import snapshot as sample
+
+
+class ScriptedSource:
+    """A `Source`. Set `shown` and call `change` to move it on."""
+
+    title = "in process"
+
+    def __init__(self, shown: Snapshot | None = None, *, attached: bool = False) -> None:
+        self.shown = shown or sample()
+        self.attached = attached
+        self.read_only = False
+        self.ran: list[tuple[str, dict[str, Any]]] = []
+        self.questions: dict[str, str] = {}
+        self.refusal: str | None = None
+        self.answers = asyncio.Event()
+        """Verbs wait for this; set from the start."""
+        self.answers.set()
+        self.snapshots = 0
+        self._listeners: list[Callable[[], None]] = []
+
+    def snapshot(self) -> Snapshot:
+        self.snapshots += 1
+        return self.shown
+
+    def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
+        self._listeners.append(on_change)
+        return lambda: self._listeners.remove(on_change)
+
+    def change(self, shown: Snapshot) -> None:
+        """The gateway looks like this from now on."""
+        self.shown = shown
+        for listener in self._listeners:
+            listener()
+
+    async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
+        return self.questions.get(name)
+
+    async def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
+        await self.answers.wait()
+        if self.refusal is not None:
+            raise CommandError(self.refusal)
+        self.ran.append((name, dict(arguments)))
+        return Result(message=f"ran {name}")
+
+    async def close(self) -> None:
+        self._listeners.clear()
