@@ -14,8 +14,9 @@ from urllib.parse import SplitResult, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_LONGEST = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_API_PATH = re.compile(r"(/v1)+(/chat/completions|/completions|/embeddings|/models)?/*$")
+_API_PATH = re.compile(r"(/v1(/chat/completions|/completions|/embeddings|/models)?)+/*$")
 _NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+)){0,3}")
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_.])?")
 _METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:ec2::254/128"))
@@ -34,6 +35,8 @@ def normalise(url: str) -> str:
     Raises `ValueError` with a sentence for people.
     """
     text = url.strip()
+    if len(text) > _LONGEST:
+        raise ValueError(f"the address is longer than {_LONGEST} characters")
     if not text or any(ord(char) <= 0x20 or ord(char) == 0x7F or char == "\\" for char in text):
         raise ValueError("the address is empty, or holds spaces or backslashes")
     parts = _split(text if "://" in text else f"http://{text.removeprefix('//')}")
@@ -122,16 +125,24 @@ def _port(parts: SplitResult) -> int:
 
 
 def _host(text: str) -> str:
-    if not text:
+    host = _ascii(text).rstrip(".")  # first, lest an address hides behind a dot or wide digits
+    if not host:
         raise ValueError("the address names no host; write it like http://127.0.0.1:11434")
-    address = _parse_ip(text)
+    address = _parse_ip(host)
     if address is None:
-        return _host_name(text)
+        return _host_name(host)
     if any(address in network for network in _METADATA):
         raise ValueError(f"{text} is a link-local metadata address, never a backend")
     if address.is_multicast:
         raise ValueError(f"{text} is a multicast address; a backend has an address of its own")
     return "127.0.0.1" if address.is_unspecified else _bracketed(str(address))
+
+
+def _ascii(host: str) -> str:
+    try:
+        return (host if host.isascii() else host.encode("idna").decode("ascii")).lower()
+    except UnicodeError:
+        raise ValueError(f"{host!r} is not a host name") from None
 
 
 def _parse_ip(host: str) -> Address | None:
@@ -153,14 +164,9 @@ def _parse_ip(host: str) -> Address | None:
     return address
 
 
-def _host_name(text: str) -> str:
-    try:
-        name = text if text.isascii() else text.encode("idna").decode("ascii")
-    except UnicodeError:
-        name = ""
-    name = name.lower().rstrip(".")
+def _host_name(name: str) -> str:
     if not _HOST_NAME.fullmatch(name) or ".." in name:
-        raise ValueError(f"{text!r} is not a host name")
+        raise ValueError(f"{name!r} is not a host name")
     return name
 
 
