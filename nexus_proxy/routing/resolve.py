@@ -48,7 +48,8 @@ def unknown(asked: str, name: str, catalogue: Catalogue) -> UnknownModelError:
     if nearest:
         hint = "Did you mean " + " or ".join(repr(n) for n in nearest) + "?"
     elif known:
-        hint = "GET /v1/models lists what is there."
+        few = ", ".join(known[:NEAREST])
+        hint = f"There are: {few}{' …' if len(known) > NEAREST else ''}"
     else:
         hint = "No backend lists any model yet; `nexus doctor` says where Nexus looked."
     return UnknownModelError(f"The model {shown} does not exist here. {hint}", nearest=nearest)
