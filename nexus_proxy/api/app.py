@@ -1,0 +1,33 @@
+"""Every route that is not hot, by Quart. Imported while the gateway already serves."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+from quart import Quart
+
+from nexus_proxy.api import access, configuration, errors, events, health, management, models
+from nexus_proxy.api.body import BodyFirst
+from nexus_proxy.api.front import App
+from nexus_proxy.runtime import Runtime
+
+RESPONSE_SECONDS = 60
+"""To write an answer out. The event stream switches it off for itself."""
+
+
+def create_app(runtime: Runtime, *, loopback: bool) -> App:
+    """The routes over one runtime. `loopback`: the gateway is bound to loopback only."""
+    # Quart puts a handler of its own on standard error where it finds none: it finds this one.
+    logging.getLogger(__name__).addHandler(logging.NullHandler())
+    app = Quart(__name__, static_folder=None)
+    # `BodyFirst` bounds size and time of bodies before Quart sees them.
+    app.config.update(MAX_CONTENT_LENGTH=None, BODY_TIMEOUT=None, RESPONSE_TIMEOUT=RESPONSE_SECONDS)
+    # Paths are made canonical by the front; nothing is ever redirected.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    errors.install(app)
+    access.guard(app, runtime, loopback=loopback)
+    for family in (health, models, management, configuration, events):
+        family.add_routes(app, runtime)
+    return BodyFirst(cast("App", app), runtime)

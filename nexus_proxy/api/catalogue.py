@@ -1,0 +1,43 @@
+"""The models that clients are offered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from nexus_proxy.registry import Backend, Registry
+
+
+class Offered:
+    """The registry as clients may see it: models of backends that are enabled and accepted.
+
+    Those of a backend that is down or draining stay in it: a list that changes with every hiccup
+    makes clients forget their settings, and asking for such a model gets an error that says why.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.aliases, self.pins = registry.aliases, registry.pins
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._registry
+
+    def __iter__(self) -> Iterator[Backend]:
+        """The backends whose models are offered."""
+        return (backend for backend in self._registry if backend.enabled and backend.accepted)
+
+    def served_ids(self) -> set[str]:
+        """Model ids, without the other names that backends have for them."""
+        return {model for backend in self for model in backend.models if backend.serves(model)}
+
+    def has_model(self, model_id: str) -> bool:
+        """Whether a backend that is offered lists the model."""
+        return bool(self.serving(model_id))
+
+    def model_ids(self) -> Iterable[str]:
+        """Ids, and other names that backends have for their models."""
+        return [name for name in self._registry.model_ids() if self.has_model(name)]
+
+    def serving(self, model_id: str) -> Sequence[Backend]:
+        """The backends that are offered and list the model, by priority, then name."""
+        backends = (b for b in self._registry.serving(model_id) if b.enabled and b.accepted)
+        return sorted(backends, key=lambda b: (b.priority, b.name))

@@ -1,0 +1,101 @@
+"""Every error of a Quart route as JSON in OpenAI's shape, whoever raised it."""
+
+from __future__ import annotations
+
+import logging
+
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from nexus_proxy.api.answers import JSON
+from nexus_proxy.api.paths import HOT
+from nexus_proxy.dialects import openai
+from nexus_proxy.errors import (
+    ConfigError,
+    InvalidRequestError,
+    MethodNotAllowedError,
+    NexusError,
+    UnknownRouteError,
+)
+from nexus_proxy.relay import headers as wire_headers
+
+log = logging.getLogger(__name__)
+
+_LATER = {
+    "/v1/messages": "the Anthropic API",
+    "/v1/responses": "the Responses API",
+    "/v1/rerank": "reranking",
+    "/v1/audio": "audio",
+    "/v1/images": "images",
+    "/v1/moderations": "moderations",
+    "/v1/models/load": "loading models",
+    "/v1/models/migrate": "moving models",
+    "/v1/lifecycle": "loading models",
+    "/v1/fleet": "fleet recommendations",
+    "/v1/stats": "statistics",
+    "/v1/history": "the request history",
+    "/api": "the Ollama API",
+    "/metrics": "metrics",
+    "/ws": "the browser dashboard",
+}
+"""What clients ask for that this version does not serve, by path."""
+
+
+def install(app: Quart) -> None:
+    """Handle all errors of the app's routes here."""
+
+    @app.errorhandler(NexusError)
+    async def refused(error: NexusError) -> Response:
+        return _answer(error)
+
+    @app.errorhandler(HTTPException)
+    async def http_error(error: HTTPException) -> Response:
+        return _answer(_named(error, app))
+
+    @app.errorhandler(Exception)
+    async def crashed(error: Exception) -> Response:
+        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        return _answer(NexusError("the gateway failed on this request; its log says why"))
+
+
+def _answer(error: NexusError) -> Response:
+    status = 422 if isinstance(error, ConfigError) else error.status
+    response = Response(openai.error_body(error), status=status, content_type=JSON)
+    for name, value in wire_headers.refusal(error):
+        response.headers[name.decode()] = value.decode("latin-1")
+    if isinstance(error, MethodNotAllowedError):
+        response.headers["Allow"] = ", ".join(error.allow)
+    return response
+
+
+def _named(error: HTTPException, app: Quart) -> NexusError:
+    """Werkzeug's exception as ours."""
+    path, method = request.path[:200], request.method
+    if isinstance(error, MethodNotAllowed) and _later(path) is None:
+        allowed = sorted(set(error.valid_methods or ()) - {"OPTIONS"})
+        named = " or ".join(name for name in allowed if name != "HEAD")
+        return MethodNotAllowedError(f"{path} takes {named} only", allow=allowed)
+    if error.code in (404, 405):
+        return UnknownRouteError(_no_such_route(method, path, app))
+    return InvalidRequestError(f"{method} {path}: {error.description or error.name}")
+
+
+def _no_such_route(method: str, path: str, app: Quart) -> str:
+    later = _later(path)
+    why = f"this version does not serve {later} yet" if later else "there is no such route"
+    return f"{method} {path}: {why}. It serves: {', '.join(served(app))}"
+
+
+def _later(path: str) -> str | None:
+    return next(
+        (what for prefix, what in _LATER.items() if f"{path}/".startswith(f"{prefix}/")), None
+    )
+
+
+def served(app: Quart) -> list[str]:
+    """Paths of all routes, hot ones too; those of the management API by their common prefix."""
+    paths = {
+        rule.rule.replace("<path:", "{").replace(">", "}") for rule in app.url_map.iter_rules()
+    }
+    clients = sorted({*HOT, *paths} - {p for p in paths if p.startswith("/nexus/")})
+    return [*clients, "/nexus/v1/*"]

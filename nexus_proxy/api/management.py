@@ -1,0 +1,97 @@
+"""`/nexus/v1/*`: state, verbs, requests, dry runs and configuration, for UI, CLI and scripts.
+
+Views are encoded as `nexus_proxy.state` declares them; a zone is its number, 0 (open) to 3
+(restricted).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Quart, Response, request
+
+from nexus_proxy.api.answers import json_answer, json_object
+from nexus_proxy.api.dry_run import facts_from
+from nexus_proxy.commands import COMMANDS, Command
+from nexus_proxy.errors import InvalidRequestError
+from nexus_proxy.runtime import Runtime
+from nexus_proxy.state import RequestPhase
+
+ROOT = "/nexus/v1"
+MOST_REQUESTS = 1000
+_RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
+
+
+def add_routes(app: Quart, runtime: Runtime) -> None:
+    """Add the routes of this module."""
+    _add_reading(app, runtime)
+    _add_verbs(app, runtime)
+
+
+def _add_reading(app: Quart, runtime: Runtime) -> None:
+    @app.get(f"{ROOT}/state")
+    async def state() -> Response:
+        return json_answer(runtime.snapshot())
+
+    @app.get(f"{ROOT}/requests")
+    async def requests() -> Response:
+        limit = _limit(request.args.get("limit"))
+        wanted = _phases(request.args.get("state"))
+        views = runtime.history.newest(MOST_REQUESTS)
+        chosen = [view for view in views if view.phase in wanted]
+        return json_answer({"requests": chosen[:limit]})
+
+    @app.get(f"{ROOT}/why/<request_id>")
+    async def why(request_id: str) -> Response:
+        return json_answer(runtime.history.get(request_id))
+
+    @app.post(f"{ROOT}/route")
+    async def route() -> Response:
+        facts = facts_from(await json_object())
+        return json_answer({"decisions": runtime.dry_run(facts)})
+
+
+def _add_verbs(app: Quart, runtime: Runtime) -> None:
+    @app.get(f"{ROOT}/commands")
+    async def commands() -> Response:
+        return json_answer({"commands": [_described(command) for command in COMMANDS]})
+
+    @app.post(f"{ROOT}/commands/<name>")
+    async def run(name: str) -> Response:
+        result = await runtime.run_command(name, await json_object())
+        return json_answer(result)
+
+    @app.post(f"{ROOT}/commands/<name>/consequence")
+    async def consequence(name: str) -> Response:
+        return json_answer({"question": runtime.consequence(name, await json_object())})
+
+
+def _described(command: Command) -> dict[str, Any]:
+    return {
+        "name": command.name,
+        "title": command.title,
+        "help": command.help,
+        "arguments": command.arguments,
+        "danger": command.danger,
+        "key": command.key,
+    }
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return MOST_REQUESTS
+    if not text.isascii() or not text.isdigit() or len(text) > 6:
+        raise InvalidRequestError(f"limit must be a number from 0 up, not {text[:40]!r}")
+    return int(text)
+
+
+def _phases(text: str | None) -> tuple[RequestPhase, ...]:
+    if text is None:
+        return tuple(RequestPhase)
+    if text == "running":
+        return _RUNNING
+    try:
+        return (RequestPhase(text),)
+    except ValueError:
+        known = ", ".join(["running", *(phase.value for phase in RequestPhase)])
+        raise InvalidRequestError(f"state must be one of {known}, not {text[:40]!r}") from None

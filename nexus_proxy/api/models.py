@@ -1,0 +1,69 @@
+"""`GET /v1/models` and `/v1/models/{id}`, in OpenAI's shape with what agents want to know besides.
+
+Extra fields: `context_length` in tokens (the largest that a backend of the model gives a request
+now, since routing leaves out those with too little; null: unknown), `capabilities` (what at least
+one of them is known to do), `backends` (their names).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Quart, Response
+
+from nexus_proxy.api.answers import json_answer
+from nexus_proxy.api.catalogue import Offered
+from nexus_proxy.config.values import is_glob
+from nexus_proxy.errors import UnknownModelError
+from nexus_proxy.routing.pipeline import candidate_of
+from nexus_proxy.routing.resolve import resolve
+from nexus_proxy.runtime import Runtime
+
+CREATED = 0
+"""OpenAI's clients insist on a number, and no local backend knows it. It must not change between
+two calls, since some clients sort by it."""
+SEVERAL = "nexus"
+"""`owned_by` of a model that more than one backend serves."""
+
+
+def add_routes(app: Quart, runtime: Runtime) -> None:
+    """Add the routes of this module."""
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        return json_answer({"object": "list", "data": listing(runtime)})
+
+    @app.get("/v1/models/<path:model>")
+    async def one_model(model: str) -> Response:
+        return json_answer(entry(model, runtime))
+
+
+def listing(runtime: Runtime) -> list[dict[str, Any]]:
+    """Every id once, and every exact alias that leads to one, by name."""
+    offered = Offered(runtime.registry)
+    aliases = {alias for alias in offered.aliases if not is_glob(alias)}
+    entries = []
+    for name in sorted({*offered.model_ids(), *aliases}):
+        try:
+            entries.append(entry(name, runtime))
+        except UnknownModelError:  # an alias of something that nobody lists now
+            continue
+    return entries
+
+
+def entry(name: str, runtime: Runtime) -> dict[str, Any]:
+    """What is known of the model that `name` stands for. Raises `UnknownModelError`."""
+    offered = Offered(runtime.registry)
+    found = resolve(name, offered, runtime.relay.rules)
+    backends = [b for b in offered.serving(found.model) if found.forced in (None, b.name)]
+    infos = [candidate_of(backend, found.model).model for backend in backends]
+    contexts = [info.context_length for info in infos if info.context_length is not None]
+    return {
+        "id": name,
+        "object": "model",
+        "created": CREATED,
+        "owned_by": backends[0].name if len(backends) == 1 else SEVERAL,
+        "context_length": max(contexts, default=None),
+        "capabilities": sorted({ability.value for info in infos for ability in info.can}),
+        "backends": [backend.name for backend in backends],
+    }
