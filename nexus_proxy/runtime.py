@@ -74,7 +74,8 @@ class Runtime:
             registry=self.registry,
             bus=self.bus,
             get_config=lambda: self.config,
-            client_factory=make_client,
+            make_client=make_client,
+            node_id=self.node_id,
             environ=environ,
         )
         self.discovery = Discovery(
@@ -82,7 +83,7 @@ class Runtime:
             bus=self.bus,
             node_id=self.node_id,
             get_config=lambda: self.config,
-            client_factory=make_client,
+            make_client=make_client,
             environ=environ,
         )
         self.relay = Relay(
@@ -100,6 +101,11 @@ class Runtime:
     def config(self) -> Config:
         """The configuration in force."""
         return self.loaded.config
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment that the gateway reads variables from."""
+        return self._environ
 
     # -- life ----------------------------------------------------------------------------------
 

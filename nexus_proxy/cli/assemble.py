@@ -42,7 +42,7 @@ def secrets_of(config: Config) -> list[str]:
 async def gateway(
     options: RunOptions, loaded: Loaded, sock: socket.socket, *, to_stderr: bool
 ) -> AsyncIterator[Gateway]:
-    """A gateway with its logs installed, not started yet. Logs are put back at the end."""
+    """A gateway with its logs installed, to be started; stopped at the end, its logs put back."""
     from nexus_proxy.api.front import Front
 
     logs = Logs(loaded.config.logging, secrets=secrets_of(loaded.config), to_stderr=to_stderr)
@@ -57,7 +57,11 @@ async def gateway(
             flags=options.flags(),
         )
         runtime.discovery.own_addresses |= own_addresses(sock)
-        yield Gateway(runtime, Front(runtime, loopback=is_loopback(sock)), sock)
+        running = Gateway(runtime, Front(runtime, loopback=is_loopback(sock)), sock)
+        try:
+            yield running
+        finally:
+            await running.stop()
     finally:
         logs.remove()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nexus_proxy import __version__
 from nexus_proxy.cli.assemble import gateway, open_socket, read_config
+from nexus_proxy.cli.demo import demo_backend
 from nexus_proxy.server.signals import StopRequest, handled
 from nexus_proxy.tasks import spawn
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from nexus_proxy.cli.options import RunOptions
     from nexus_proxy.config.model import Loaded
+    from nexus_proxy.server.gateway import Gateway
 
 log = logging.getLogger("nexus_proxy.gateway")
 
@@ -46,12 +48,24 @@ async def _serve(options: RunOptions, loaded: Loaded, sock: socket.socket) -> in
     stop = StopRequest()
     with handled(stop):
         async with gateway(options, loaded, sock, to_stderr=True) as running:
-            crashed = spawn(running.crashed.wait(), name="crash watch")
             await running.start()
             log.info("nexus %s serves at %s", __version__, running.runtime.endpoint)
-            gc.collect()
-            gc.freeze()
-            asked = spawn(stop.asked.wait(), name="stop watch")
-            await asyncio.wait({asked, crashed}, return_when=asyncio.FIRST_COMPLETED)
-            await running.stop(hurry=stop.hurry)
+            async with demo_backend(running.runtime, wanted=options.demo):
+                gc.collect()
+                gc.freeze()
+                await until_stopped(running, stop)
+                await running.drain(hurry=stop.hurry)
             return 1 if running.crashed.is_set() else 0
+
+
+async def until_stopped(running: Gateway, stop: StopRequest) -> None:
+    """Return when somebody asks to stop, or the server dies."""
+    ends = [
+        spawn(stop.asked.wait(), name="stop watch"),
+        spawn(running.crashed.wait(), name="crash watch"),
+    ]
+    try:
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for end in ends:
+            end.cancel()

@@ -39,19 +39,22 @@ class Gateway:
         self._server = spawn(self._serve(), name="http server", on_crash=self._died)
         await self.runtime.start()
 
-    async def stop(
-        self, *, grace: float = GRACE_SECONDS, hurry: asyncio.Event | None = None
+    async def drain(
+        self, *, seconds: float = GRACE_SECONDS, hurry: asyncio.Event | None = None
     ) -> None:
-        """Drain, then close. `hurry` cuts the drain short (a second Ctrl-C)."""
-        drained = spawn(self.runtime.drain(grace), name="drain")
-        waiting: list[asyncio.Task[Any]] = [drained]
+        """Take no new requests; wait for the running ones, or until `hurry` is set (a second
+        Ctrl-C)."""
+        waiting: list[asyncio.Task[Any]] = [spawn(self.runtime.drain(seconds), name="drain")]
         if hurry is not None:
-            waiting.append(spawn(_wait(hurry), name="hurry"))
+            waiting.append(spawn(hurry.wait(), name="hurry"))
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
-        if self.runtime.history.in_flight:
-            log.warning("%d requests are cut off", self.runtime.history.in_flight)
+        if left := self.runtime.history.in_flight:
+            log.warning("%d requests are cut off", left)
+
+    async def stop(self) -> None:
+        """Close everything, whatever still runs."""
         self._stop.set()
         if self._server is not None:
             await asyncio.wait({self._server}, timeout=CLOSE_SECONDS)
@@ -77,7 +80,3 @@ class Gateway:
     def _died(self, crash: BaseException) -> None:
         log.error("the HTTP server stopped: %r", crash)
         self.crashed.set()
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()

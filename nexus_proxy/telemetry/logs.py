@@ -93,14 +93,13 @@ class Logs:
     """The handlers of one run. Use `install` before anything logs and `remove` at the end."""
 
     def __init__(self, config: LoggingConfig, *, secrets: Iterable[str], to_stderr: bool) -> None:
-        redact = Redactor(secrets)
-        self.ring = RingHandler(redact)
+        self._redact = Redactor(secrets)
+        self._format = config.format
+        self.ring = RingHandler(self._redact)
         self._handlers: list[logging.Handler] = [self.ring]
-        if to_stderr:
-            stream = logging.StreamHandler(sys.stderr)
-            stream.setFormatter(StreamFormatter(redact, config.format))
-            self._handlers.append(stream)
         self._before: list[logging.Handler] = []
+        if to_stderr:
+            self.to_stderr()
         self.apply(config)
 
     def install(self) -> None:
@@ -109,6 +108,15 @@ class Logs:
         self._before = list(root.handlers)
         root.handlers[:] = self._handlers
         logging.captureWarnings(True)
+
+    def to_stderr(self) -> None:
+        """Write to standard error from now on; only while no screen is on it."""
+        stream = logging.StreamHandler(sys.stderr)
+        stream.setFormatter(StreamFormatter(self._redact, self._format))
+        self._handlers.append(stream)
+        root = logging.getLogger()
+        if self.ring in root.handlers:
+            root.addHandler(stream)
 
     def apply(self, config: LoggingConfig) -> None:
         """Set levels: the root's, each component's, and quiet for chatty libraries."""

@@ -119,5 +119,5 @@ async def running_gateway(
                 await running.up(*(str(b["name"]) for b in backends if b.get("enabled", True)))
             yield running
     finally:
-        await gateway.stop(grace=0.2)
+        await gateway.stop()
         logs.remove()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nexus_proxy.dialects.sse import EventSplitter, payload
 
 LINE = st.text(
-    alphabet=st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), max_size=30
+    alphabet=st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=30
 )
 NEWLINE = st.sampled_from(["\n", "\r\n", "\r"])
 
