@@ -1,0 +1,60 @@
+"""Cloud backends for which the environment holds a key: listed, and not called until accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nexus_proxy.config.model import BackendType, Zone
+from nexus_proxy.discovery.base import Found, Sink
+from nexus_proxy.discovery.environment import Named, named
+from nexus_proxy.discovery.zones import zone_of
+from nexus_proxy.state import Source
+
+_NOT_SERVED = {
+    "ANTHROPIC_API_KEY": "Anthropic",
+    "GEMINI_API_KEY": "Google Gemini",
+    "GOOGLE_API_KEY": "Google Gemini",
+}
+"""Keys that are worth a word, though Nexus does not speak their providers' own API yet."""
+
+
+class CloudEnv:
+    """Reads the environment once. Only names of variables leave this class, never a key."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def looking_at(self) -> tuple[str, ...]:
+        """The variables, in words."""
+        return ("OPENAI_API_KEY in the environment",)
+
+    async def run(self, sink: Sink) -> None:
+        """Report what is there, and end."""
+        for one in named(self._environ)[0]:
+            if zone_of(one.url) is not Zone.OPEN:
+                self._explain(one, sink)
+            elif one.api_key_env or one.type is not BackendType.OPENAI:
+                sink.report(_cloud(one))
+        for variable, provider in _NOT_SERVED.items():
+            if self._environ.get(variable, "").strip():
+                sink.note(f"{variable} is set, but {provider} is not a kind of backend yet")
+
+    @staticmethod
+    def _explain(one: Named, sink: Sink) -> None:
+        if one.api_key_env:
+            sink.note(
+                f"{one.variable} points at {one.url}: {one.api_key_env} is that server's key, "
+                f"and makes no cloud backend"
+            )
+
+
+def _cloud(one: Named) -> Found:
+    return Found(
+        key=f"environment {one.variable}",
+        urls=(one.url,),
+        source=Source.ENVIRONMENT,
+        origin=f"named by {one.variable}; gets no request, not even a check, until accepted",
+        trusted=False,
+        type=one.type,
+        api_key_env=one.api_key_env,
+    )

@@ -1,0 +1,93 @@
+"""Addresses that the user's own environment names, for other tools' sake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from msgspec import Struct
+
+from nexus_proxy.backends.address import normalise
+from nexus_proxy.config.model import BackendType
+
+OLLAMA_PORT = 11434
+OPENAI_URL = "https://api.openai.com"
+
+
+class Named(Struct, frozen=True, kw_only=True):
+    """One address, the variable that names it, and the variable with its key."""
+
+    url: str
+    variable: str
+    type: BackendType
+    api_key_env: str | None = None
+
+
+def named(environ: Mapping[str, str]) -> tuple[list[Named], list[str]]:
+    """The addresses in the environment, and a sentence for each value that is none."""
+    found, problems = [], []
+    for read in (_ollama, _openai):
+        try:
+            if (one := read(environ)) is not None:
+                found.append(one)
+        except ValueError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def ollama_url(value: str) -> str:
+    """What a client reads from `OLLAMA_HOST`, by Ollama's own rule: `[scheme://]host[:port]`.
+
+    A server's `0.0.0.0` is loopback for a client. The port is 11434, with a scheme the scheme's
+    own. Raises `ValueError`.
+    """
+    text = value.strip().strip("\"'")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "http", text
+    authority, _, path = rest.partition("/")
+    if authority.startswith(":") and authority.count(":") == 1:
+        authority = f"127.0.0.1{authority}"
+    if not separator and not _has_port(authority):
+        authority = f"{_bracketed(authority or '127.0.0.1')}:{OLLAMA_PORT}"
+    return normalise(f"{scheme}://{authority}/{path}")
+
+
+def _ollama(environ: Mapping[str, str]) -> Named | None:
+    value = environ.get("OLLAMA_HOST", "").strip()
+    if not value:
+        return None
+    try:
+        url = ollama_url(value)
+    except ValueError as error:
+        raise ValueError(f"OLLAMA_HOST is not used: {error}") from None
+    return Named(url=url, variable="OLLAMA_HOST", type=BackendType.OLLAMA)
+
+
+def _openai(environ: Mapping[str, str]) -> Named | None:
+    key, value = environ.get("OPENAI_API_KEY", ""), environ.get("OPENAI_BASE_URL", "")
+    if not key.strip() and not value.strip():
+        return None
+    try:
+        url = normalise(value.strip() or OPENAI_URL)
+    except ValueError as error:
+        raise ValueError(f"OPENAI_BASE_URL is not used: {error}") from None
+    return Named(
+        url=url,
+        variable="OPENAI_BASE_URL" if value.strip() else "OPENAI_API_KEY",
+        type=BackendType.OPENAI,
+        api_key_env="OPENAI_API_KEY" if key.strip() else None,
+    )
+
+
+def _has_port(authority: str) -> bool:
+    if authority.startswith("["):
+        return "]:" in authority
+    return authority.count(":") == 1
+
+
+def _bracketed(host: str) -> str:
+    try:
+        return f"[{host}]" if ip_address(host).version == 6 else host
+    except ValueError:
+        return host

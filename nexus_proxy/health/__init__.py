@@ -1,0 +1,1 @@
+"""Whether backends are up: cheap, read-only checks, beside what real traffic meets."""
