@@ -10,7 +10,7 @@ import ipaddress
 import re
 import socket
 import time
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -18,7 +18,7 @@ _LONGEST = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _API_PATH = re.compile(r"(/v1(/chat/completions|/completions|/embeddings|/models)?)+/*$")
 _NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+)){0,3}")
-_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_.])?")
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:ec2::254/128"))
 """Where clouds serve a machine's own credentials: nothing that answers there is a backend."""
 _LOCAL_TTL = 30.0
@@ -165,7 +165,7 @@ def _parse_ip(host: str) -> Address | None:
 
 
 def _host_name(name: str) -> str:
-    if not _HOST_NAME.fullmatch(name) or ".." in name:
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in name.split(".")):
         raise ValueError(f"{name!r} is not a host name")
     return name
 
@@ -179,7 +179,7 @@ def _prefix(path: str) -> str:
     prefix = _API_PATH.sub("", collapsed).rstrip("/")
     if any(part in (".", "..") for part in prefix.split("/")):
         raise ValueError(f"the path {path} holds . or ..; write it out")
-    return prefix
+    return quote(prefix, safe="/%:@!$&'()*+,;=~")
 
 
 def _is_loopback_host(host: str) -> bool:

@@ -150,8 +150,9 @@ def _model(
 
 def is_remote(entry: Mapping[str, Any]) -> bool:
     """Whether ollama.com runs the model. Decides about privacy, so the name alone is enough."""
-    tag = (_name(entry) or "").rpartition(":")[2].lower()
-    return bool(entry.get("remote_host") or entry.get("remote_model")) or tag.endswith("cloud")
+    _, colon, tag = (_name(entry) or "").lower().rpartition(":")
+    by_name = bool(colon) and (tag == "cloud" or tag.endswith("-cloud"))
+    return by_name or bool(entry.get("remote_host") or entry.get("remote_model"))
 
 
 def _capabilities(words: Sequence[str]) -> tuple[frozenset[Capability], frozenset[Capability]]:

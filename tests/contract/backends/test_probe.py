@@ -195,17 +195,18 @@ async def test_ollama_with_many_models_is_asked_a_few_at_a_time(client: httpx.As
     [
         ("gpt-oss:120b-cloud", {}),
         ("kimi-k2:cloud", {}),
+        ("registry.test:5000/kimi:1t-Cloud", {}),
         ("renamed", {"remote_host": "https://ollama.com:443", "remote_model": "gpt-oss:120b"}),
     ],
 )
 async def test_ollama_cloud_models_are_remote(
     client: httpx.AsyncClient, name: str, fields: dict[str, str]
 ) -> None:
-    async with fakes.ollama([fakes.tag(name, **fields), fakes.tag("local:8b")]) as server:
+    local = [fakes.tag(name) for name in ("local:8b", "soundcloud", "cloudy:uncloud")]
+    async with fakes.ollama([fakes.tag(name, **fields), *local]) as server:
         found = models(await Ollama().probe(client, Target(base_url=server.url)))
-    assert found[name].remote
+    assert [name for name, model in found.items() if model.remote] == [name]
     assert found[name].loaded is None
-    assert not found["local:8b"].remote
 
 
 # -- LM Studio -------------------------------------------------------------------------------------

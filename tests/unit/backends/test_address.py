@@ -33,6 +33,8 @@ SPELLINGS = {
     "http://gate/ollama/": "http://gate/ollama",
     "http://gate/v1beta/openai": "http://gate/v1beta/openai",
     "http://gate/v10": "http://gate/v10",
+    "http://gate/modèles/v1": "http://gate/mod%C3%A8les",
+    "http://gate/a%2Fb": "http://gate/a%2Fb",
     "http://0.0.0.0:8080": "http://127.0.0.1:8080",
     "http://[::]:8080": "http://127.0.0.1:8080",
     "http://[::1]:8080/v1": "http://[::1]:8080",
@@ -71,6 +73,7 @@ REFUSED = {
     "http://[::1": "brackets",
     "http://-box": "not a host name",
     "http://b..x": "not a host name",
+    "http://" + "b" * 64 + ".local": "not a host name",
     "http://b%00x": "not a host name",
     "http://999.1.1.1": "neither an IP address nor a host name",
     "http://box/a/../v1": ". or ..",
@@ -121,6 +124,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
         return
     assert normalise(base_url) == base_url
     assert base_url.startswith(("http://", "https://"))
+    assert base_url.isascii()
     assert not urlsplit(base_url).path.endswith(("/", "/v1"))
     assert canonical(base_url, frozenset())
 
