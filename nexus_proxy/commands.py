@@ -380,5 +380,5 @@ def _typed(argument: Argument, value: Any) -> Any:
                 return tuple(str(word).strip() for word in words if str(word).strip())
             case _:
                 return str(value)
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise CommandError(f"{argument.name}: {error}") from None
