@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from nexus_proxy.demo import packages
@@ -101,6 +101,7 @@ class DemoBackend:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=handle,
                 start_new_session=True,
+                env=_without_secrets(os.environ),
             )
         finally:
             os.close(handle)
@@ -151,3 +152,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         if process.returncode is None:
             process.kill()
         await process.wait()
+
+
+def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a server that needs none of the user's keys."""
+    secret = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+    return {name: value for name, value in environ.items() if not name.upper().endswith(secret)}
