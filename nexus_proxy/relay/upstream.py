@@ -52,7 +52,6 @@ class Pool:
                     self.host,
                     self.port,
                     ssl=self._ssl_context(),
-                    happy_eyeballs_delay=0.25 if self.host == "localhost" else None,
                 )
         except TimeoutError:
             raise ClockError(
