@@ -27,6 +27,12 @@ MAX_BODY = 4 * 1024 * 1024
 """Bytes. The longest model list in the wild (a cloud reseller's) is under 1 MiB."""
 NODE_HEADER = "x-nexus-node"
 """Every answer of a Nexus carries it, with the id of that Nexus."""
+REFUSED = "connection refused"
+NO_CONNECTION = "no answer to the attempt to connect"
+NO_SUCH_HOST = "host name not found"
+NO_ROUTE = "host not reachable"
+UNREACHED = frozenset({REFUSED, NO_CONNECTION, NO_SUCH_HOST, NO_ROUTE})
+"""The reasons that mean: no request was sent."""
 HINT_SECONDS = 1.5
 """Patience with a question whose answer is only good to have."""
 
@@ -137,20 +143,20 @@ def reason(error: Exception) -> str:
     import httpx
 
     if isinstance(error, httpx.ConnectTimeout):
-        return "no answer to the attempt to connect"
+        return NO_CONNECTION
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     for cause in _causes(error):
         if isinstance(cause, ConnectionRefusedError):
-            return "connection refused"
+            return REFUSED
         if isinstance(cause, gaierror):
-            return "host name not found"
+            return NO_SUCH_HOST
         if isinstance(cause, ssl.SSLCertVerificationError):
             return "its TLS certificate is not trusted"
         if isinstance(cause, ssl.SSLError):
             return "no TLS there: try http://"
     if isinstance(error, httpx.ConnectError):
-        return "host not reachable"
+        return NO_ROUTE
     if isinstance(error, httpx.LocalProtocolError):
         return "the API key holds characters that HTTP cannot carry"
     if isinstance(error, httpx.RemoteProtocolError):

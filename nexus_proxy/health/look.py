@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from nexus_proxy.backends import adapter_for
+from nexus_proxy.backends.ask import REFUSED, UNREACHED
 from nexus_proxy.backends.base import ProbeFailed, Target
 from nexus_proxy.backends.fingerprint import IsNexus, NotABackend, fingerprint
 from nexus_proxy.config.model import BackendConfig, BackendType, Config, Zone
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
     import httpx
 
 IDENTIFY_SECONDS = 15.0
-REFUSED = "connection refused"
-UNREACHED = frozenset(
-    {REFUSED, "host not reachable", "host name not found", "no answer to the attempt to connect"}
-)
-"""Reasons of `backends.ask.reason` that mean: no request was sent."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -57,11 +53,11 @@ class Looker:
         self._get_config, self._environ = get_config, environ
 
     async def look(self, backend: Backend, *, identify: bool) -> Finding:
-        """Check once. `identify` asks first what answers, unless the type is configured."""
+        """Check once. `identify` asks first what answers, where that can be in doubt."""
         seconds = self._get_config().health_check.timeout_seconds
         try:
             target = Target(base_url=backend.url, api_key=self._key(backend))
-            if identify and not self._is_typed(backend):
+            if identify and not self._is_certain(backend):
                 await self._identify(backend, target)
             started = time.perf_counter()
             async with asyncio.timeout(seconds):
@@ -92,9 +88,10 @@ class Looker:
         entries = self._get_config().backends
         return next((entry for entry in entries if entry.name == backend.name), None)
 
-    def _is_typed(self, backend: Backend) -> bool:
+    def _is_certain(self, backend: Backend) -> bool:
+        """Whether its kind needs no asking: it is configured, or a cloud's, which stays."""
         entry = self._entry(backend)
-        return entry is not None and entry.type is not None
+        return backend.traits.is_cloud or (entry is not None and entry.type is not None)
 
     async def _identify(self, backend: Backend, target: Target) -> None:
         """Ports are reused: see whether the server is still of its kind, and not ourselves."""
