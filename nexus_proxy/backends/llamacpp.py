@@ -6,7 +6,9 @@ Observed on b10068 and about b11549 [run]:
 - A client that leaves frees the slot only in a stream; without one, 400 tokens were generated to
   the end: `cancels_non_stream=False`.
 - Full slots queue without limit and without headers, while `/health` and `/v1/models` go on
-  answering: `answers_while_busy=True`.
+  answering (`answers_while_busy=True`), but only up to some 4 * (slots + 4) requests inside it:
+  each holds a thread of its HTTP server, and with the last one taken nothing is answered (seen
+  with 24 to 40 requests at 2 slots).
 - `/slots` and `/metrics` go through the queue of tasks: asking once wakes a server that sleeps
   (`--sleep-idle-seconds`), asking on a schedule keeps it from ever sleeping. `/props`, `/v1/models`
   and `/health` do neither, so those are asked, and how many slots are busy is not known.
@@ -62,18 +64,17 @@ class LlamaCpp(Adapter):
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
         """Two GETs at once: `/v1/models` (public) and `/props` (needs the key)."""
         inquiry = Inquiry(client, target, self)
-        listing, props = await asyncio.gather(inquiry.get("/v1/models"), inquiry.hint("/props"))
+        listing, props = await asyncio.gather(inquiry.get("/v1/models"), inquiry.get("/props"))
         if is_loading(listing):
             return Probe(models=None, loading=True)
-        if props.status == 401:  # the list is public, but no request would get through
-            raise inquiry.refusal(props)
         entries = model_entries(listing.json) if listing.status == 200 else None
         if entries is None:
             raise inquiry.refusal(listing)
+        if props.problem or props.status == 401:  # the list is public, but no request gets through
+            raise inquiry.refusal(props)
         if OWNERS.get(owner(entries) or "", self.type) is not self.type:
             raise ProbeFailed("another kind of server answers there now")
-        facts = mapping(props.json)
-        return _probe_of(entries, facts)
+        return _probe_of(entries, mapping(props.json))
 
     def classify(self, status: int, body: Mapping[str, Any] | None, text: str) -> Fault:
         """llama.cpp answers several mistakes of the caller with 500."""
