@@ -1,10 +1,10 @@
 """What Nexus must know of a kind of backend, and the calls that each kind implements.
 
 A new kind is one module with one subclass of `Adapter`, listed in `backends/__init__.py` or
-offered under the entry point group `nexus.backends`. An adapter holds no state: it is told the
-base URL and key at each call, does read-only requests through the `httpx.AsyncClient` it is given,
-and turns what it saw into `Probe` and `ModelInfo` values. It never generates, so a probe never
-costs money.
+offered under the entry point group `nexus.backends`, where it replaces the built-in of its type.
+An adapter holds no state: it is told the base URL and key at each call, does read-only requests
+through the `httpx.AsyncClient` it is given, and turns what it saw into `Probe` and `ModelInfo`
+values. It never generates, so a probe never costs money.
 """
 
 from __future__ import annotations

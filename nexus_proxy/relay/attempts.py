@@ -48,6 +48,7 @@ from nexus_proxy.telemetry.history import Attempt, History, Record
 FIRST_TOKEN_LOCAL, FIRST_TOKEN_CLOUD = 600.0, 120.0
 MAX_ERROR_BODY = 1024 * 1024
 LONGEST_BUSY = 300.0
+CROWDED_FACTOR = 4
 
 
 class Relay:
@@ -262,7 +263,7 @@ class Relay:
             backend.busy_until = time.monotonic() + wait
         if fault is Fault.MODEL_MISSING:
             self._registry.forget_model(backend, candidate.model.id)
-        if fault is not Fault.BUSY:
+        if fault not in (Fault.BUSY, Fault.UNSUPPORTED):
             self._registry.note_error(backend, error.message)
             self._suspect(backend.name)
         return fault
@@ -323,8 +324,10 @@ class Relay:
 def _ask_host(backend: Backend, adapter: Adapter, pool: Pool) -> AskHost | None:
     if backend.traits.is_cloud:
         return None
-    path = pool.prefix + adapter.health_path if backend.answers_while_busy else None
-    return lambda: host_answers(pool, path)
+    # llama.cpp was seen to stop answering its health path once all HTTP threads hold requests.
+    crowded = backend.in_flight > CROWDED_FACTOR * (backend.slots or 1)
+    answers = backend.answers_while_busy and not crowded
+    return lambda: host_answers(pool, pool.prefix + adapter.health_path if answers else None)
 
 
 def _rename(served: str, asked: str) -> ModelName | None:

@@ -15,6 +15,9 @@ LONGEST_WAIT = 10.0
 FIRST_PAUSE = 0.25
 """Seconds before the first try at the same backend again; doubles, with jitter."""
 
+_HOPELESS = (Fault.MODEL_MISSING, Fault.CREDENTIALS, Fault.UNSUPPORTED)
+"""Faults that the same backend would only repeat."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -59,7 +62,7 @@ class Tries:
             self._keep_larger()
             return
         repeatable = not isinstance(error, ClockError) or error.clock == "connect"
-        if not repeatable or fault in (Fault.MODEL_MISSING, Fault.CREDENTIALS):
+        if not repeatable or fault in _HOPELESS:
             return
         wait = FIRST_PAUSE * 2 ** (self._made - 1) * random.uniform(0.5, 1.5)
         asked = error.retry_after if isinstance(error, UpstreamStatusError) else None

@@ -68,7 +68,7 @@ def _smart(selection: Selection, candidates: list[Candidate]) -> list[Candidate]
         load = max(0.0, 100.0 - 100.0 * busy / (backend.slots or ASSUMED_SLOTS))
         latency = UNKNOWN_LATENCY if seen is None else 100.0 / (1.0 + seen / 1000.0)
         malus = _malus(selection, candidate)
-        candidate.parts = (priority, load, latency, -malus)
+        candidate.parts = (priority, load, latency, 0.0 - malus)
         candidate.score = (
             priority * by_priority + load * by_load + latency * by_latency
         ) / total - malus
