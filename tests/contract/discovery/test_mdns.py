@@ -16,7 +16,14 @@ from nexus_proxy.events import BackendRemoved
 from nexus_proxy.state import BackendState, Source
 from nexus_proxy.tasks import spawn
 from tests.contract.discovery.announcer import Announcer, announcer
-from tests.contract.discovery.world import LOOPBACK, World, discovering, ollama, only_reads
+from tests.contract.discovery.world import (
+    LOOPBACK,
+    Reporting,
+    World,
+    discovering,
+    ollama,
+    only_reads,
+)
 from tests.support.scripted import ScriptedBackend
 
 STRANGER = "10.9.8.7"
@@ -239,16 +246,3 @@ class Reports:
             while not condition():
                 self._something.clear()
                 await self._something.wait()
-
-
-class Reporting:
-    """A source that reports one find and ends."""
-
-    def __init__(self, found: Found) -> None:
-        self._found = found
-
-    def looking_at(self) -> tuple[str, ...]:
-        return ("here",)
-
-    async def run(self, sink: Any) -> None:
-        sink.report(self._found)

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from nexus_proxy.config.model import BackendConfig, Config, DiscoveryConfig
-from nexus_proxy.discovery.base import DiscoverySource
+from nexus_proxy.discovery.base import DiscoverySource, Found, Sink
 from nexus_proxy.discovery.cloud_env import CloudEnv
 from nexus_proxy.discovery.local_ports import LocalPorts, WellKnown
 from nexus_proxy.discovery.mdns import MdnsBrowser
@@ -88,6 +88,19 @@ async def discovering(
         yield world
     finally:
         await service.stop()
+
+
+class Reporting:
+    """A source that reports one find and ends."""
+
+    def __init__(self, found: Found) -> None:
+        self._found = found
+
+    def looking_at(self) -> tuple[str, ...]:
+        return ("here",)
+
+    async def run(self, sink: Sink) -> None:
+        sink.report(self._found)
 
 
 def ollama(*models: str) -> ScriptedBackend:
