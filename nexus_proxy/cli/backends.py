@@ -1,0 +1,130 @@
+"""`nexus backends`: the list, and a command for every verb on backends in the verbs table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from nexus_proxy.cli.client import Client, connected
+from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
+from nexus_proxy.commands import COMMANDS, Argument, Command, Danger, Result
+from nexus_proxy.config.model import BackendType, Zone
+from nexus_proxy.errors import CommandError
+from nexus_proxy.state import BackendView, Snapshot
+
+PREFIX = "backend."
+VERBS = "/nexus/v1/commands"
+
+_METAVARS = {"backend": "NAME", "model": "MODEL", "url": "URL", "zone": "ZONE", "int": "N"}
+
+
+class Question(Struct, frozen=True):
+    """What must be asked before a verb runs; None: nothing."""
+
+    question: str | None
+
+
+@click.group()
+def backends() -> None:
+    """List backends, and change how they are used."""
+
+
+@backends.command("list")
+@json_option
+@connected
+def list_backends(client: Client, as_json: bool) -> None:
+    """List all backends and how they are."""
+    snapshot = client.get("/nexus/v1/state", Snapshot)
+    if as_json:
+        show_json(snapshot.backends)
+    elif snapshot.backends:
+        header = ("NAME", "TYPE", "STATE", "ZONE", "PRIORITY", "BUSY", "MODELS", "URL", "REASON")
+        rows = [_row(backend) for backend in snapshot.backends]
+        show_table(header, rows, right=("PRIORITY", "BUSY", "MODELS"))
+    else:
+        remark("No backends yet. `nexus backends add URL` adds one, `nexus doctor` looks for them.")
+
+
+def _row(backend: BackendView) -> tuple[str, ...]:
+    slots = "?" if backend.slots is None else str(backend.slots)
+    reason = backend.reason or ("" if backend.accepted else "not accepted yet")
+    return (
+        backend.name,
+        backend.type.value,
+        backend.state.value,
+        backend.zone.label,
+        str(backend.priority),
+        f"{backend.in_flight}/{slots}",
+        str(len(backend.models)),
+        backend.url,
+        reason,
+    )
+
+
+def _verb(command: Command) -> click.Command:
+    """The click command for one row of the verbs table."""
+
+    @json_option
+    @connected
+    def run(client: Client, as_json: bool, yes: bool = False, **arguments: Any) -> None:
+        given = {name: value for name, value in arguments.items() if value not in (None, ())}
+        if command.danger is not Danger.NONE and not yes and sys.stdin.isatty():
+            _ask(client, command, given)
+        result = client.post(f"{VERBS}/{command.name}", given, Result)
+        if as_json:
+            show_json(result)
+        else:
+            say(result.message)
+
+    for argument in reversed(command.arguments):
+        run = _parameter(argument)(run)
+    if command.danger is not Danger.NONE:
+        run = click.option("--yes", "-y", is_flag=True, help="Do not ask.")(run)
+    name = command.name.removeprefix(PREFIX)
+    return click.command(name, help=command.help)(run)
+
+
+def _parameter(argument: Argument) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    if not argument.required:
+        return click.option(f"--{argument.name}", type=_type(argument), help=argument.help)
+    if argument.kind == "words":
+        return click.argument(argument.name, nargs=-1, metavar=f"[{argument.name.upper()}]...")
+    metavar = _METAVARS.get(argument.kind, argument.name.upper())
+    return click.argument(argument.name, type=_type(argument), metavar=metavar)
+
+
+def _type(argument: Argument) -> click.ParamType[Any] | None:
+    match argument.kind:
+        case "zone":
+            return click.Choice([zone.label for zone in Zone], case_sensitive=False)
+        case "type":
+            return click.Choice([kind.value for kind in BackendType], case_sensitive=False)
+        case "int":
+            return click.INT
+        case _:
+            return None
+
+
+def _ask(client: Client, command: Command, arguments: Mapping[str, Any]) -> None:
+    """Raises `CommandError` where the person says no."""
+    path = f"{VERBS}/{command.name}/consequence"
+    question = client.post(path, arguments, Question).question
+    if question is None:
+        return
+    remark(question)
+    if command.danger is Danger.TYPE_NAME:
+        name = str(arguments["backend"])
+        agreed = click.prompt(f"Type {name} to go on", default="", err=True) == name
+    else:
+        agreed = click.confirm("Go on?", err=True)
+    if not agreed:
+        raise CommandError("nothing was changed")
+
+
+for _command in COMMANDS:
+    if _command.name.startswith(PREFIX):
+        backends.add_command(_verb(_command))

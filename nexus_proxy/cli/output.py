@@ -1,0 +1,62 @@
+"""What commands print: JSON for programs, sentences and tables for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from nexus_proxy.cli.text import clean, table
+from nexus_proxy.config.model import Zone
+
+LONGEST_SENTENCE = 2000
+_ZONES = ("zone", "required_zone")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def show_json(value: Any) -> None:
+    """`value` (structs, dicts, lists) as indented ASCII JSON, zones by name."""
+    click.echo(json.dumps(_with_zone_names(msgspec.to_builtins(value)), indent=2))
+
+
+def show_json_line(value: Any) -> None:
+    """`value` as JSON on one line."""
+    click.echo(json.dumps(_with_zone_names(msgspec.to_builtins(value))))
+
+
+def show_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()
+) -> None:
+    """A table of foreign text."""
+    for line in table(header, rows, right=right):
+        click.echo(line)
+
+
+def say(sentence: str) -> None:
+    """One line of foreign text."""
+    click.echo(clean(sentence, LONGEST_SENTENCE))
+
+
+def remark(sentence: str) -> None:
+    """A word to the person before the terminal, which no program shall read."""
+    click.echo(clean(sentence, LONGEST_SENTENCE), err=True)
+
+
+def complain(sentence: str) -> None:
+    """What went wrong, on standard error."""
+    remark(f"Error: {sentence}")
+
+
+def _with_zone_names(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_zone_names(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: Zone(item).label if key in _ZONES and isinstance(item, int) else _with_zone_names(item)
+        for key, item in value.items()
+    }
