@@ -12,7 +12,7 @@ from nexus_proxy.config.load import load
 from nexus_proxy.config.model import Config, Loaded
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.server.gateway import Gateway
-from nexus_proxy.server.listen import bind, endpoint, is_loopback
+from nexus_proxy.server.listen import PortInUseError, bind, endpoint, is_loopback
 from nexus_proxy.telemetry.logs import Logs
 
 if TYPE_CHECKING:
@@ -73,7 +73,12 @@ def read_config(options: RunOptions) -> Loaded:
 
 def open_socket(loaded: Loaded) -> socket.socket:
     """The bound socket. Raises `NexusError`."""
-    return bind(loaded.config.server.host, loaded.config.server.port)
+    try:
+        return bind(loaded.config.server.host, loaded.config.server.port)
+    except PortInUseError as error:
+        from nexus_proxy.cli.neighbour import port_in_use
+
+        raise port_in_use(error) from None
 
 
 def own_addresses(sock: socket.socket) -> set[str]:

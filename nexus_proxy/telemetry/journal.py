@@ -32,7 +32,7 @@ class Journal:
         """Log one event."""
         match event:
             case BackendAdded(name=name):
-                log.info("%s is listed", name)
+                log.debug("%s is listed", name)
             case BackendRemoved(name=name):
                 log.info("%s is no longer listed", name)
             case BackendChanged(name=name, what=what):

@@ -180,19 +180,22 @@ async def test_a_second_signal_does_not_wait(config: str, backend: ScriptedBacke
         (await asking).raise_for_status()
 
 
-def test_a_port_in_use_is_a_sentence_and_no_traceback(config: str) -> None:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        done = subprocess.run(
-            [sys.executable, *NEXUS, "--no-ui", "--port", str(port), "-c", config],
+async def test_a_port_in_use_is_a_sentence_that_says_by_whom(
+    config: str, backend: ScriptedBackend
+) -> None:
+    def start() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *NEXUS, "--no-ui", "--port", str(backend.port), "-c", config],
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
         )
+
+    done = await asyncio.to_thread(start)
     assert done.returncode == 1
-    assert f"127.0.0.1:{port}" in done.stderr
-    assert "--port" in done.stderr
+    assert f"127.0.0.1:{backend.port} is in use by" in done.stderr
+    assert "OpenAI" in done.stderr
+    assert "nexus --port" in done.stderr
+    assert "list it as a backend" in done.stderr
     assert "Traceback" not in done.stderr
