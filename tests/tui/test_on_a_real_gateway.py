@@ -1,0 +1,111 @@
+"""The screen over a gateway that runs: what a key does is done, seen and kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from nexus_proxy.config.load import load
+from nexus_proxy.config.model import Zone
+from nexus_tui.app import NexusApp
+from nexus_tui.source import HttpSource, RuntimeSource
+from tests.support.gateway import RunningGateway, backend_entry, running_gateway
+from tests.support.scripted import ScriptedBackend
+
+TRIES = 200
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[ScriptedBackend]:
+    async with ScriptedBackend(name="one") as backend:
+        yield backend
+
+
+@pytest.fixture
+def path(tmp_path: Path, backend: ScriptedBackend) -> Path:
+    path = tmp_path / "nexus.toml"
+    path.write_text(
+        "# mine\n[discovery]\nenabled = false\n\n"
+        f'[[backends]]\nname = "one"  # the first\nurl = "{backend.url}"\ntype = "generic"\n'
+    )
+    return path
+
+
+@pytest.fixture
+async def gateway(backend: ScriptedBackend, path: Path) -> AsyncIterator[RunningGateway]:
+    async with running_gateway([backend_entry("one", backend.url)], path=path) as running:
+        yield running
+
+
+async def sees(pilot: Pilot[Any], condition: Callable[[], bool]) -> None:
+    """Let the screen work until `condition` holds."""
+    for _ in range(TRIES):
+        if condition():
+            return
+        await pilot.pause(0.05)
+    raise AssertionError("it never came")
+
+
+async def test_verbs_by_key_act_on_the_gateway_and_are_kept_in_the_file(
+    gateway: RunningGateway, path: Path
+) -> None:
+    registry = gateway.runtime.registry
+    app = NexusApp(RuntimeSource(gateway.runtime))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("d")
+        await pilot.pause()
+        await pilot.press("y")
+        await sees(pilot, lambda: registry.get("one").drained)
+        await sees(pilot, lambda: "drained = true" in path.read_text())
+        await pilot.press("d")
+        await sees(pilot, lambda: not registry.get("one").drained)
+        await pilot.press("plus")
+        await sees(pilot, lambda: registry.get("one").priority == 40)
+        await sees(pilot, lambda: "priority = 40" in path.read_text())
+        await pilot.press("x")
+        await pilot.pause()
+        await pilot.press("n")
+        await pilot.pause()
+        assert "one" in registry
+        await pilot.press("x")
+        await pilot.pause()
+        await pilot.press("y")
+        await sees(pilot, lambda: "one" not in registry)
+        await sees(pilot, lambda: "[[backends]]" not in path.read_text())
+    assert path.read_text().startswith("# mine\n")
+    assert load(str(path), environ={}).config.backends == []
+
+
+async def test_adding_by_url_lists_checks_and_keeps_the_backend(
+    gateway: RunningGateway, path: Path
+) -> None:
+    async with ScriptedBackend(name="two", models=["other"]) as two:
+        app = NexusApp(RuntimeSource(gateway.runtime))
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.pause()
+            await pilot.press("a")
+            await pilot.pause()
+            await pilot.press(*two.url.removeprefix("http://"), "enter")
+            await sees(pilot, lambda: gateway.runtime.registry.has_model("other"))
+            await sees(pilot, lambda: two.url in path.read_text())
+        assert (await gateway.chat("other")).status_code == 200
+
+
+async def test_the_same_screen_attaches_over_http(gateway: RunningGateway) -> None:
+    source = HttpSource(gateway.url)
+    await source.open()
+    try:
+        app = NexusApp(source)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await pilot.pause()
+            await gateway.chat()
+            await sees(pilot, lambda: source.snapshot().totals.requests == 1)
+            await source.run("backend.zone", {"backend": "one", "zone": "internal"})
+            await sees(pilot, lambda: source.snapshot().backends[0].zone is Zone.INTERNAL)
+    finally:
+        await source.close()
