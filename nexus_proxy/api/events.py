@@ -9,7 +9,7 @@ the gateway drains.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -36,7 +36,9 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
         return response
 
 
-async def stream(runtime: Runtime, *, ping_seconds: float = PING_SECONDS) -> AsyncIterator[bytes]:
+async def stream(
+    runtime: Runtime, *, ping_seconds: float = PING_SECONDS
+) -> AsyncGenerator[bytes, None]:
     """The events from now on, framed. Ends after `GatewayDraining`."""
     yield _framed({"type": "hello"})
     if runtime.draining:

@@ -1,0 +1,104 @@
+"""Who may use the management API."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from nexus_proxy.api.front import Front
+from nexus_proxy.config.model import Config, DiscoveryConfig, Loaded, LoggingConfig, ServerConfig
+from nexus_proxy.runtime import Runtime
+from nexus_proxy.server.gateway import Gateway
+from nexus_proxy.telemetry.logs import Logs
+from tests.support.gateway import running_gateway
+
+KEY = "the-management-key"
+ROUTES = ["/nexus/v1/state", "/nexus/v1/events", "/nexus/v1/config", "/nexus/v1/nothing"]
+
+
+@asynccontextmanager
+async def open_gateway(
+    environ: Mapping[str, str], *, key_env: str | None
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway that takes itself to be reachable from other machines."""
+    server = ServerConfig(management_key_env=key_env, allow_unauthenticated=True)
+    sock = socket.create_server(("127.0.0.1", 0))
+    sock.setblocking(False)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    config = Config(server=server, discovery=DiscoveryConfig(enabled=False))
+    logs = Logs(LoggingConfig(), secrets=[], to_stderr=False)
+    runtime = Runtime(Loaded(config=config), logs=logs, environ=environ, endpoint=url)
+    gateway = Gateway(runtime, Front(runtime, loopback=False), sock)
+    await gateway.start()
+    try:
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+            yield client
+    finally:
+        await gateway.stop()
+
+
+async def test_programs_of_this_machine_need_no_key() -> None:
+    async with running_gateway(
+        environ={"MANAGEMENT": KEY}, server={"management_key_env": "MANAGEMENT"}
+    ) as gateway:
+        answer = await gateway.client.get("/nexus/v1/state")
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for", "x-real-ip"])
+async def test_a_reverse_proxy_on_this_machine_speaks_for_strangers(header: str) -> None:
+    async with running_gateway() as gateway:
+        answer = await gateway.client.get("/nexus/v1/state", headers={header: "203.0.113.9"})
+    assert answer.status_code == 401
+
+
+async def test_off_loopback_without_a_key_set_up_all_is_closed_and_says_how_to_open_it() -> None:
+    async with open_gateway({}, key_env=None) as client:
+        for route in ROUTES:
+            answer = await client.get(route, headers={"authorization": "Bearer anything"})
+            assert answer.status_code == 401
+            assert "server.management_key_env" in answer.json()["error"]["message"]
+
+
+async def test_a_variable_that_is_empty_is_no_key() -> None:
+    async with open_gateway({"MANAGEMENT": ""}, key_env="MANAGEMENT") as client:
+        answer = await client.get("/nexus/v1/state", headers={"authorization": "Bearer"})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        (f"Bearer {KEY}", 200),
+        (f"bearer  {KEY}", 200),
+        (f"Basic {KEY}", 401),
+        (KEY, 401),
+        ("Bearer wrong", 401),
+        (f"Bearer {KEY}x", 401),
+        (None, 401),
+    ],
+)
+async def test_off_loopback_the_key_opens_it(authorization: str | None, status: int) -> None:
+    headers = {"authorization": authorization} if authorization else {}
+    async with open_gateway({"MANAGEMENT": KEY}, key_env="MANAGEMENT") as client:
+        answer = await client.get("/nexus/v1/state", headers=headers)
+    assert answer.status_code == status
+    assert KEY not in answer.text
+
+
+async def test_what_clients_use_stays_open() -> None:
+    async with open_gateway({}, key_env=None) as client:
+        for route in ("/", "/health", "/health/live", "/v1/models"):
+            assert (await client.get(route)).status_code == 200
+
+
+async def test_pages_of_other_sites_may_not_manage() -> None:
+    async with running_gateway() as gateway:
+        answer = await gateway.client.get(
+            "/nexus/v1/state", headers={"sec-fetch-site": "cross-site"}
+        )
+    assert answer.status_code == 403
