@@ -53,7 +53,7 @@ def _cloud(one: Named) -> Found:
         key=f"environment {one.variable}",
         urls=(one.url,),
         source=Source.ENVIRONMENT,
-        origin=f"named by {one.variable}; gets no request, not even a check, until accepted",
+        origin=f"named by {one.variable}",
         trusted=False,
         type=one.type,
         api_key_env=one.api_key_env,

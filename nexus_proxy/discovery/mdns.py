@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 RESOLVE_MS = 3000
 NETWORK_CHECK_SECONDS = 15.0
 """How often the interfaces are compared, so that a laptop that changes networks keeps seeing."""
-SERVICE_LIMIT = 256
+SERVICE_LIMIT = 64
 """Announcements that are followed at a time; a flood of them is not."""
 _SERVICE_TYPE = re.compile(r"_[A-Za-z0-9-]{1,15}\._(tcp|udp)\.local\.")
 
@@ -46,6 +46,7 @@ class MdnsBrowser:
         self._bad_types = [name for name in config.service_types if name not in self._types]
         self._interfaces = interfaces
         self._known: set[str] = set()
+        self._flooded = False
         self._resolving: dict[str, asyncio.Task[None]] = {}
         self._vanishing: dict[str, asyncio.TimerHandle] = {}
 
@@ -99,7 +100,9 @@ class MdnsBrowser:
         if timer := self._vanishing.pop(name, None):
             timer.cancel()
         if name not in self._known and len(self._known) >= SERVICE_LIMIT:
-            log.warning("more than %d services are announced; the rest is left out", SERVICE_LIMIT)
+            if not self._flooded:
+                sink.note(f"more than {SERVICE_LIMIT} servers are announced; the rest is left out")
+            self._flooded = True
             return
         self._known.add(name)
         self._stop_resolving(name)

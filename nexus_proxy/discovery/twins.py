@@ -45,16 +45,18 @@ def _is_named(url: str) -> bool:
 async def _resolved(url: str) -> frozenset[str]:
     """The canonical addresses that the URL's host name stands for; empty where nobody knows."""
     parts = urlsplit(url)
-    try:
-        async with asyncio.timeout(LOOKUP_SECONDS):
-            answers = await asyncio.get_running_loop().getaddrinfo(
-                parts.hostname, None, type=socket.SOCK_STREAM
-            )
-    except (OSError, UnicodeError, TimeoutError):
-        return frozenset()
     port = f":{parts.port}" if parts.port else ""
-    hosts = {str(answer[4][0]).partition("%")[0] for answer in answers}
     return frozenset(
         canonical(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}{parts.path}")
-        for host in hosts
+        for host in await _look_up(parts.hostname or "")
     )
+
+
+async def _look_up(host: str) -> tuple[str, ...]:
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(LOOKUP_SECONDS):
+            answers = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError):
+        return ()
+    return tuple({str(answer[4][0]).partition("%")[0] for answer in answers})

@@ -146,8 +146,15 @@ class Watch:
         return RETRY_SECONDS if on_its_way else math.inf
 
     async def _pause(self, seconds: float | None) -> None:
-        """Until `seconds` have passed or somebody calls, who is not heeded too early."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._called.wait()
-        await asyncio.sleep(max(0.0, self._earliest - time.monotonic()))
+        """Until `seconds` have passed, or somebody called and it is not too early to heed that."""
+        due = math.inf if seconds is None else time.monotonic() + seconds
+        while True:
+            if self._called.is_set():
+                self._called.clear()
+                due = min(due, self._earliest)
+            left = due - time.monotonic()
+            if left <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if left == math.inf else left):
+                    await self._called.wait()

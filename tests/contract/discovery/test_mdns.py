@@ -246,3 +246,16 @@ class Reports:
             while not condition():
                 self._something.clear()
                 await self._something.wait()
+
+
+async def test_a_flood_of_announcements_is_cut_off_and_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mdns, "SERVICE_LIMIT", 2)
+    async with announcer() as there, discovering(there.config()) as world:
+        for number in range(5):
+            info = there.service(9, instance=f"n{number}", addresses=[STRANGER])
+            await there.announce(info)
+        told = "more than 2 servers are announced; the rest is left out"
+        await world.heard.until(lambda: told in world.heard.notes)
+        assert world.heard.notes.count(told) == 1
