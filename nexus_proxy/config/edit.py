@@ -92,9 +92,9 @@ def _raise_last_key(container: Container) -> None:
         to -= 1
     if to < at:
         body.insert(to, body.pop(at))
-        if at + 1 < len(body):  # tomlkit has parted the next header from the key with a blank line
-            trivia = body[at + 1][1].trivia
-            trivia.indent = trivia.indent.removeprefix("\n")
+        below = body[at + 1][1] if at + 1 < len(body) else None
+        if isinstance(below, Table):  # tomlkit has put a blank line between the key and it
+            below.trivia.indent = below.trivia.indent.removeprefix("\n")
 
 
 def _append_entry(document: tomlkit.TOMLDocument, entries: Any, entry: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 KeyPath = tuple[str | int, ...]
 """Way to a value: table keys as text, list positions as numbers."""
 
+_NOT_ASCII = re.compile(r"[^ -~]")
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
@@ -67,7 +68,7 @@ def literal(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _NOT_ASCII.sub(_escaped, json.dumps(value, ensure_ascii=False))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -76,6 +77,13 @@ def literal(value: Any) -> str:
         pairs = ", ".join(f"{quoted(key)} = {literal(item)}" for key, item in value.items())
         return f"{{ {pairs} }}" if pairs else "{}"
     return str(value)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    char = found[0]
+    if char.isprintable():
+        return char
+    return f"\\u{ord(char):04x}" if char <= "\uffff" else f"\\U{ord(char):08x}"
 
 
 def nearest(wanted: str, known: Iterable[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -57,8 +58,11 @@ def find(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
 
 
 def problems(document: Document) -> list[ConfigError]:
-    """What is wrong with one file by itself, in the order of its lines."""
-    return sorted([*misfits(document), *broken(document)], key=lambda error: error.line or 0)
+    """What is wrong with one file by itself, in the order of its lines; one error per key."""
+    first: dict[tuple[int, str | None], ConfigError] = {}
+    for error in (*misfits(document), *broken(document)):
+        first.setdefault((error.line or 0, error.key), error)
+    return [first[place] for place in sorted(first, key=lambda place: place[0])]
 
 
 def assemble(
@@ -74,7 +78,7 @@ def assemble(
     overrides, unusable = given(environ, flags)
     wrong += [*unusable, *_exposed(document, overrides)]
     if wrong:
-        return None, wrong
+        return None, sorted(wrong, key=lambda error: error.line or sys.maxsize)
     config = msgspec.convert(_merged(document.data, overrides), Config)
     origins = _origins(config, document, overrides)
     return Loaded(config=config, origins=origins, path=document.path), []

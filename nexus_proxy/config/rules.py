@@ -67,7 +67,7 @@ def _texts(document: Document, *pattern: str | int) -> dict[KeyPath, str]:
 def _bad_formats(document: Document) -> Iterator[ConfigError]:
     for pattern, check in FORMATS.items():
         for path, text in _texts(document, *pattern).items():
-            if text and (fault := check(text)):
+            if fault := check(text):
                 yield document.error(path, *fault)
     for pattern, check in KEY_FORMATS.items():
         for path, _value in _select(document.data, (*pattern, "*")):
@@ -79,8 +79,9 @@ def _twins(document: Document) -> Iterator[ConfigError]:
     first: dict[str, int | None] = {}
     for path, name in _texts(document, "backends", "*", "name").items():
         if name in first:
-            problem = f"another backend is called {name!r} already, in line {first[name]}"
-            yield document.error(path, problem, "names must be unique")
+            line = first[name]
+            hint = f"the first one stands in line {line}" if line else None
+            yield document.error(path, f"another backend is called {name!r} already", hint)
         else:
             first[name] = document.line(path)
 

@@ -99,7 +99,7 @@ def _table(
             yield document.error((*path, key), "unknown key", _known_key(key, fields))
     for key, field in fields.items():
         if field.required and key not in value:
-            yield document.error(path, f"{key} is missing")
+            yield document.error((*path, key), "is missing")
 
 
 def _value(annotation: Any, value: Any, path: KeyPath, document: Document) -> Iterator[ConfigError]:

@@ -20,6 +20,8 @@ class Fault(NamedTuple):
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_KEY_LIKE = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)\w{20,}\Z")
+"""Long, and of small and capital letters and digits: an API key such as Hugging Face's `hf_…`."""
 _SERVICE_TYPE = re.compile(r"_[A-Za-z0-9](?:[A-Za-z0-9-]{0,14})\._(?:tcp|udp)\.local\.?\Z")
 _GLOB_CLASS = re.compile(r"\[!?\]?[^\]]*\]")
 
@@ -69,9 +71,11 @@ def url(text: str) -> Fault | None:
 
 def variable(text: str) -> Fault | None:
     """The name of an environment variable. Its text is not repeated: it may be the key itself."""
-    if _VARIABLE.match(text):
+    if _VARIABLE.match(text) and not _KEY_LIKE.match(text):
         return None
-    return Fault("is not the name of an environment variable", "the variable's name, not the key")
+    return Fault(
+        "is not the name of an environment variable", "write the variable's name, not the key"
+    )
 
 
 def service_type(text: str) -> Fault | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -15,6 +16,8 @@ from nexus_proxy.config.load import problems
 from nexus_proxy.config.model import BackendConfig
 from nexus_proxy.config.paths import config_file
 from nexus_proxy.errors import CommandError, ConfigError
+
+log = logging.getLogger(__name__)
 
 Change = Callable[[dict[str, Any]], None]
 """Changes the values of the file as `tomllib` reads them, in place."""
@@ -90,34 +93,40 @@ class ConfigFile:
             raise self._not_kept(f"it would not load: {error}") from None
 
     def _attempt(self, change: Change) -> bool:
+        """Whether the change stands in the file now."""
         raw = content(self.path)
-        document = self._valid(raw)
+        document = _sound(parse(raw, str(self.path)))
         wanted = deepcopy(document.data)
         change(wanted)
         if wanted == document.data:
             return True
-        data = self._edited(raw, document, wanted)
+        _sound(Document(str(self.path), wanted))
+        data = self._edited(raw, document.data, wanted)
         return replace(self.path, data, expected=raw)
 
-    def _edited(self, raw: bytes, document: Document, wanted: dict[str, Any]) -> bytes:
+    def _edited(self, raw: bytes, old: dict[str, Any], new: dict[str, Any]) -> bytes:
         from nexus_proxy.config.edit import edit
 
-        data = edit(raw.decode("utf-8-sig"), document.data, wanted).encode()
-        if self._valid(data).data != wanted:
-            raise self._not_kept("its layout is one that Nexus cannot edit")
-        return data
-
-    def _valid(self, raw: bytes) -> Document:
-        document = parse(raw, str(self.path))
-        if wrong := problems(document):
-            raise wrong[0]
-        return document
+        try:
+            data = edit(raw.decode("utf-8-sig"), old, new).encode()
+            if parse(data, str(self.path)).data == new:
+                return data
+        except Exception:  # whatever tomlkit trips over in an odd layout, nothing is lost yet
+            log.debug("tomlkit cannot edit %s", self.path, exc_info=True)
+        raise self._not_kept("its layout is one that Nexus cannot edit")
 
     def _not_kept(self, reason: str) -> CommandError:
         return CommandError(
             f"The change is live, but it was not kept in {self.path}, and ends with this run: "
             f"{reason}."
         )
+
+
+def _sound(document: Document) -> Document:
+    """The document, if nothing is wrong with it. Raises `ConfigError`."""
+    if wrong := problems(document):
+        raise wrong[0]
+    return document
 
 
 def _place(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
