@@ -20,8 +20,9 @@ from nexus_proxy.state import BackendState, Source
 JITTER = 0.2
 """Checks are spread by this share either way, so that they do not come in volleys."""
 RETRY_SECONDS = 1.0
-"""Pause after a backend went down; then longer by `RETRY_GROWTH` each time, up to the interval."""
 RETRY_GROWTH = 1.5
+RETRY_MOST_SECONDS = 5.0
+"""Pauses between the checks of a backend that is down: the first, the growth, the longest."""
 CLOUD_SECONDS = 60.0
 """Least time between two requests to a cloud for its list."""
 UNCHECKED_SECONDS = 300.0
@@ -137,12 +138,12 @@ class Watch:
         return delay * random.uniform(1 - JITTER, 1 + JITTER)
 
     def _until_next_try(self, finding: Finding) -> float:
-        if finding.probe is None and (
-            self._backend.health is BackendState.DOWN or not self._limits().enabled
-        ):
-            self._retry, retry = min(self._retry * RETRY_GROWTH, UNCHECKED_SECONDS), self._retry
+        enabled, health = self._limits().enabled, self._backend.health
+        if finding.probe is None and (health is BackendState.DOWN or not enabled):
+            most = RETRY_MOST_SECONDS if enabled else UNCHECKED_SECONDS
+            self._retry, retry = min(self._retry * RETRY_GROWTH, most), self._retry
             return retry
-        on_its_way = self._backend.health in (BackendState.DOWN, BackendState.LOADING)
+        on_its_way = health in (BackendState.DOWN, BackendState.LOADING)
         return RETRY_SECONDS if on_its_way else math.inf
 
     async def _pause(self, seconds: float | None) -> None:
