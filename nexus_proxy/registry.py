@@ -50,8 +50,6 @@ class Backend:
 
     health: BackendState = BackendState.UNKNOWN
     reason: str | None = None
-    streak: int = 0
-    """Checks in a row with the same outcome: positive successes, negative failures."""
     version: str | None = None
     models: dict[str, ModelInfo] = field(default_factory=dict)
     learnt_slots: int | None = None

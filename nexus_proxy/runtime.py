@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import secrets
 import time
@@ -63,6 +64,7 @@ class Runtime:
         self.node_id = secrets.token_hex(8)
         self.started_at = time.time()
         self.draining = False
+        self.started = asyncio.Event()
         self._environ, self._explicit, self._flags = environ, explicit, dict(flags or {})
         self._config_problem: str | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -112,12 +114,15 @@ class Runtime:
     async def start(self) -> None:
         """List static backends, start looking for others, and check them all."""
         self._take_over(self.config)
+        # A third of a second of import that the loop need not stand still for.
+        await asyncio.to_thread(importlib.import_module, "httpx")
         await self.health.start()
         await self.discovery.start()
         if self.loaded.path:
             self._watching = spawn(
                 watch(Path(self.loaded.path), self._file_changed), name="config watch"
             )
+        self.started.set()
 
     async def drain(self, seconds: float) -> bool:
         """Take no new requests and wait for the running ones, at most `seconds`. True: all done."""
@@ -238,7 +243,7 @@ class Runtime:
         self.loaded = loaded
         if changes:
             self._take_over(loaded.config)
-            await self.discovery.apply(loaded.config)
+            self.discovery.apply(loaded.config)
             self.bus.publish(ConfigReloaded(diff=changes))
         return changes
 
@@ -255,7 +260,7 @@ class Runtime:
             tier=backend.tier,
             max_concurrent=backend.max_concurrent,
             tags=list(backend.tags),
-            enabled=backend.enabled,
+            enabled=backend.enabled and backend.accepted,
             drained=backend.drained,
             models=list(backend.allow_models),
         )

@@ -7,7 +7,7 @@ from typing import cast
 
 from quart import Quart
 
-from nexus_proxy.api import access, configuration, errors, events, health, management, models
+from nexus_proxy.api import access, configuration, errors, events, management, models
 from nexus_proxy.api.body import BodyFirst
 from nexus_proxy.api.front import App
 from nexus_proxy.runtime import Runtime
@@ -28,6 +28,6 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     app.url_map.merge_slashes = False
     errors.install(app)
     access.guard(app, runtime, loopback=loopback)
-    for family in (health, models, management, configuration, events):
+    for family in (models, management, configuration, events):
         family.add_routes(app, runtime)
     return BodyFirst(cast("App", app), runtime)

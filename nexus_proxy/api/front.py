@@ -13,6 +13,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
+
+from nexus_proxy.api import health
 from nexus_proxy.api.asgi import AsgiResponder, Receive, Scope, Send
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.hot import serve_hot
@@ -48,24 +51,17 @@ class Front:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        path, method = canonical(scope["path"]), scope["method"]
+        path = canonical(scope["path"])
         responder = AsgiResponder(send, extra=self._gate.cors(headers))
         try:
             self._gate.check(headers)
-            if method == "OPTIONS":
-                await responder.respond(204, self._gate.preflight(headers), b"")
-                return
-            endpoint = HOT.get(path)
-            if endpoint is not None:
-                if method != "POST":
-                    raise MethodNotAllowedError(f"{path} takes POST only", allow=("POST",))
-                await serve_hot(self._runtime, endpoint, scope, headers, receive, responder)
-                return
             if path.startswith("/nexus/"):
                 self._gate.check_management(headers)
+            if await self._answered(path, scope, headers, receive, responder):
+                return
         except ForbiddenError as error:
-            responder = AsgiResponder(send, extra=[])
-            await self._refuse(error, headers, responder)
+            # A page that may not ask gets no CORS header that would let it read the answer.
+            await self._refuse(error, headers, AsgiResponder(send, extra=[]))
             return
         except NexusError as error:
             await self._refuse(error, headers, responder)
@@ -76,6 +72,32 @@ class Front:
             receive,
             _with_headers(send, [*self._own_headers(headers), *self._gate.cors(headers)]),
         )
+
+    async def _answered(
+        self,
+        path: str,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        responder: AsgiResponder,
+    ) -> bool:
+        """Answer what needs no Quart. False: somebody else's route. Raises `NexusError`."""
+        method = scope["method"]
+        if method == "OPTIONS":
+            await responder.respond(204, self._gate.preflight(headers), b"")
+            return True
+        if endpoint := HOT.get(path):
+            _require(method, path, "POST")
+            await serve_hot(self._runtime, endpoint, scope, headers, receive, responder)
+            return True
+        if answer := health.ANSWERS.get(path):
+            _require(method, path, "GET", "HEAD")
+            status, value = answer(self._runtime)
+            json_type = (b"content-type", b"application/json")
+            body = msgspec.json.encode(value)
+            await responder.respond(status, [*self._own_headers(headers), json_type], body)
+            return True
+        return False
 
     async def _refuse(
         self, error: NexusError, headers: dict[bytes, bytes], responder: AsgiResponder
@@ -98,6 +120,11 @@ class Front:
             self._rest = spawn(self._load(), name="load management routes")
         return await asyncio.shield(self._rest)
 
+    async def _load_early(self) -> None:
+        """Load before the first request for it, but after what every request needs."""
+        await self._runtime.started.wait()
+        await self._loaded()
+
     async def _load(self) -> App:
         module = await asyncio.to_thread(importlib.import_module, "nexus_proxy.api.app")
         app: App = module.create_app(self._runtime, loopback=self._loopback)
@@ -106,10 +133,17 @@ class Front:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
-            await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
+                await send({"type": "lifespan.shutdown.complete"})
                 return
-            self._rest = self._rest or spawn(self._load(), name="load management routes")
+            await send({"type": "lifespan.startup.complete"})
+            spawn(self._load_early(), name="load management routes early")
+
+
+def _require(method: str, path: str, *allowed: str) -> None:
+    if method not in allowed:
+        takes = " and ".join(allowed)
+        raise MethodNotAllowedError(f"{path} takes {takes}, not {method[:20]}", allow=allowed)
 
 
 def _with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:

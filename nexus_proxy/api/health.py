@@ -1,54 +1,40 @@
-"""`/health`, `/health/live`, `/health/ready`, and `GET /`: is it there, and can it serve?"""
+"""`/health`, `/health/live`, `/health/ready`, and `GET /`: is it there, and can it serve?
+
+Answered by the front itself: a health check must not wait for the half second that Quart takes
+to import.
+"""
 
 from __future__ import annotations
 
 import time
-
-from quart import Quart, Response
+from collections.abc import Callable
 
 from nexus_proxy import __version__
-from nexus_proxy.api.answers import json_answer
 from nexus_proxy.api.catalogue import Offered
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.state import BackendState
 
-
-def add_routes(app: Quart, runtime: Runtime) -> None:
-    """Add the routes of this module."""
-
-    @app.get("/")
-    async def root() -> Response:
-        return json_answer(
-            {
-                "name": "nexus",
-                "version": __version__,
-                "endpoint": f"{runtime.endpoint}/v1",
-                "docs": "GET /v1/models lists the models, GET /health says how the backends are; "
-                "`nexus --help` has the rest.",
-            }
-        )
-
-    @app.get("/health")
-    async def health() -> Response:
-        return json_answer(_health(runtime))
-
-    @app.get("/health/live")
-    async def live() -> Response:
-        return json_answer({"status": "alive"})
-
-    @app.get("/health/ready")
-    async def ready() -> Response:
-        if reason := _why_not_ready(runtime):
-            return json_answer({"status": "not ready", "reason": reason}, status=503)
-        return json_answer({"status": "ready"})
+Answer = tuple[int, dict[str, object]]
 
 
-def _health(runtime: Runtime) -> dict[str, object]:
-    """Backends that are disabled or not accepted do not count; one that drains is healthy."""
+def root(runtime: Runtime) -> Answer:
+    """Name, version, address."""
+    return 200, {
+        "name": "nexus",
+        "version": __version__,
+        "endpoint": f"{runtime.endpoint}/v1",
+        "docs": "GET /v1/models lists the models, GET /health says how the backends are; "
+        "`nexus --help` has the rest.",
+    }
+
+
+def health(runtime: Runtime) -> Answer:
+    """Always 200. Backends that are disabled or not accepted do not count; one that drains is
+    healthy."""
     offered = Offered(runtime.registry)
     backends = list(offered)
     healthy = sum(backend.health is BackendState.UP for backend in backends)
-    return {
+    return 200, {
         "status": _status(healthy, len(backends)),
         "version": __version__,
         "uptime_seconds": round(time.time() - runtime.started_at, 3),
@@ -59,6 +45,26 @@ def _health(runtime: Runtime) -> dict[str, object]:
         },
         "models": {"total": len(offered.served_ids())},
     }
+
+
+def live(_runtime: Runtime) -> Answer:
+    """200 while the loop runs."""
+    return 200, {"status": "alive"}
+
+
+def ready(runtime: Runtime) -> Answer:
+    """200 while somebody can serve; else 503 with the reason."""
+    if reason := _why_not_ready(runtime):
+        return 503, {"status": "not ready", "reason": reason}
+    return 200, {"status": "ready"}
+
+
+ANSWERS: dict[str, Callable[[Runtime], Answer]] = {
+    "/": root,
+    "/health": health,
+    "/health/live": live,
+    "/health/ready": ready,
+}
 
 
 def _status(healthy: int, total: int) -> str:
