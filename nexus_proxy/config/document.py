@@ -16,7 +16,7 @@ from nexus_proxy.errors import ConfigError
 LARGEST = 4 << 20
 """Bytes. More than that is another file given by mistake, a model say."""
 
-_TOML_PROBLEM = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
+_PLACE = re.compile(r"line (\d+), column (\d+)")
 
 
 class Document(Struct, frozen=True):
@@ -76,11 +76,9 @@ def parse(raw: bytes, path: str) -> Document:
 
 
 def _syntax_error(message: str, text: str, path: str) -> ConfigError:
-    found = _TOML_PROBLEM.fullmatch(message)
-    if found is None:
-        return ConfigError(f"is not valid TOML: {message}", file=path)
-    what, line, column = found.groups()
-    if line is None:
-        end = text.rstrip().count("\n") + 1
-        return ConfigError(f"is not valid TOML: {what}, at the end", file=path, line=end)
-    return ConfigError(f"is not valid TOML: {what}, column {column}", file=path, line=int(line))
+    what, _, place = message.rpartition(" (at ")
+    if found := _PLACE.match(place):
+        what, line = f"{what}, column {found[2]}", int(found[1])
+    else:
+        what, line = f"{what}, at the end", text.rstrip().count("\n") + 1
+    return ConfigError(f"is not valid TOML: {what}", file=path, line=line)

@@ -39,11 +39,13 @@ def _update(
     for key, value in new.items():
         if key not in old:
             _insert(document, table, key, value)
+        elif value == old[key]:
+            continue
         elif isinstance(value, dict):
             _update(document, table[key], old[key], value)
         elif _is_tables(value):
             _update_entries(document, table[key], old[key], value)
-        elif value != old[key]:
+        else:
             table[key] = value
     for key in [key for key in old if key not in new]:
         if isinstance(table[key], AoT):

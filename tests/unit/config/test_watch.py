@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nexus_proxy.config import watch as watch_module
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.errors import ConfigError
@@ -63,9 +64,29 @@ async def watching(path: Path, on_change: Callable[[], Awaitable[None]]) -> Asyn
         await asyncio.wait({task})
 
 
-async def looks(number: int) -> None:
-    """Give the watcher the time to look so often."""
-    await asyncio.sleep(INTERVAL * number)
+class Looks:
+    """Counts how often the watcher looks, so that a test can wait for that and not for time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.looked = asyncio.Event()
+        stamp = watch_module._stamp
+
+        def counted(path: Path) -> watch_module.Stamp | None:
+            self.looked.set()
+            return stamp(path)
+
+        monkeypatch.setattr(watch_module, "_stamp", counted)
+
+    async def __call__(self, number: int) -> None:
+        async with asyncio.timeout(DEADLINE):
+            for _ in range(number):
+                self.looked.clear()
+                await self.looked.wait()
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
+    return Looks(monkeypatch)
 
 
 @pytest.fixture
@@ -75,7 +96,9 @@ def file(tmp_path: Path) -> Watched:
     return file
 
 
-async def test_each_change_is_told_once_and_what_was_there_is_not(file: Watched) -> None:
+async def test_each_change_is_told_once_and_what_was_there_is_not(
+    file: Watched, looks: Looks
+) -> None:
     async with watching(file.path, file.changed):
         await looks(5)
         for text in ("second", "thirds"):  # of one length: size alone would not show it
@@ -94,7 +117,9 @@ async def test_a_file_is_not_read_while_it_grows(file: Watched) -> None:
         assert file.texts.empty()
 
 
-async def test_a_file_that_goes_and_comes_back_is_told_when_it_is_back(file: Watched) -> None:
+async def test_a_file_that_goes_and_comes_back_is_told_when_it_is_back(
+    file: Watched, looks: Looks
+) -> None:
     async with watching(file.path, file.changed):
         file.remove()
         await looks(5)
@@ -103,7 +128,7 @@ async def test_a_file_that_goes_and_comes_back_is_told_when_it_is_back(file: Wat
         assert await file.next() == "back"
 
 
-async def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_there_yet_is_waited_for(tmp_path: Path, looks: Looks) -> None:
     file = Watched(tmp_path / "later" / "nexus.toml")
     async with watching(file.path, file.changed):
         await looks(3)

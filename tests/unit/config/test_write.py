@@ -331,6 +331,21 @@ def test_a_file_that_does_not_load_is_not_touched(path: Path) -> None:
     assert path.read_text() == "[server]\nport = "
 
 
+@pytest.mark.parametrize("result", ["", "[server]\nport = 2\n", "= broken", RuntimeError("odd")])
+def test_an_edit_that_goes_wrong_is_not_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch, result: str | Exception
+) -> None:
+    def misedit(*_: object) -> str:
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr("nexus_proxy.config.edit.edit", misedit)
+    with pytest.raises(CommandError, match="its layout is one that Nexus cannot edit"):
+        ConfigFile(path).set("server.port", 1)
+    assert path.read_text() == FILE
+
+
 def commented(text: str) -> dict[str, int]:
     """Comment -> its line."""
     lines = enumerate(text.split("\n"), 1)
