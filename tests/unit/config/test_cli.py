@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from nexus_proxy.cli.config import config
+from nexus_proxy.cli.root import build
 from nexus_proxy.config.example import annotated_example
 from nexus_proxy.config.paths import config_file
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(config, arguments, prog_name="nexus config")
+    before = arguments[:2] if arguments[0].startswith("-") else ()
+    return CliRunner().invoke(build(), [*before, "config", *arguments[len(before) :]])
 
 
 def test_init_writes_the_example_and_replaces_nothing_unasked(elsewhere: Path) -> None:
@@ -78,6 +79,7 @@ def test_show_says_where_each_value_came_from(
     lines = {line.split(" = ")[0].strip(): line for line in run("show").stdout.splitlines()}
     assert lines["server.port"].endswith("= 9000                              # NEXUS_PORT")
     assert lines["server.host"].split("  # ")[1] == "default"
+    assert "= 9001 " in run("--port", "9001", "show").stdout
     assert lines["routing.strategy"].split("= ")[1].split() == ['"random"', "#", f"{path}:2"]
     assert lines["backends.gpu.url"].endswith(f"# {path}:5")
     assert len({line.index(" = ") for line in lines.values()}) == 1
@@ -85,7 +87,7 @@ def test_show_says_where_each_value_came_from(
 
 def test_show_for_programs(elsewhere: Path) -> None:
     (elsewhere / "n.toml").write_text("[server]\nport = 1\n")
-    shown = json.loads(run("show", "--json", "--config", "n.toml").stdout)
+    shown = json.loads(run("--config", "n.toml", "show", "--json").stdout)
     assert shown["config"]["server"]["port"] == 1
     assert shown["origins"]["server.port"] == f"{elsewhere}/n.toml:2"
     assert shown["path"] == f"{elsewhere}/n.toml"
