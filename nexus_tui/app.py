@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from rich.traceback import Traceback
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.command import Provider
 from textual.screen import Screen
 
 from nexus_tui import verbs
 from nexus_tui.bridge import INTERVAL, Bridge
 from nexus_tui.keymap import needs_selection, verb_bindings
 from nexus_tui.messages import SnapshotReady
-from nexus_tui.palette import VerbProvider
+from nexus_tui.palette import NexusCommands
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.dashboard import PANES, Dashboard
 from nexus_tui.screens.help import HelpScreen
@@ -61,7 +62,7 @@ class NexusApp(App[Leave]):
 
     TITLE = "Nexus"
     CSS_PATH = "nexus.tcss"
-    COMMANDS = App.COMMANDS | {VerbProvider}
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {NexusCommands}
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -55,7 +55,7 @@ def verb_bindings() -> list[Binding]:
             id="backend.priority.more",
             show=False,
             key_display="+",
-            tooltip=f"Prefer this backend more: its priority number goes down by {PRIORITY_STEP}",
+            tooltip=f"Its priority number goes down by {PRIORITY_STEP}",
         ),
         Binding(
             "minus",
@@ -64,7 +64,7 @@ def verb_bindings() -> list[Binding]:
             id="backend.priority.less",
             show=False,
             key_display="-",
-            tooltip=f"Prefer this backend less: its priority number goes up by {PRIORITY_STEP}",
+            tooltip=f"Its priority number goes up by {PRIORITY_STEP}",
         ),
     ]
 

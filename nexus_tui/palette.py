@@ -78,8 +78,8 @@ def makes_sense(name: str, view: BackendView) -> bool:
             return True
 
 
-class VerbProvider(Provider):
-    """Feeds the palette with `offers`."""
+class NexusCommands(Provider):
+    """Feeds the palette: verbs first, then what only concerns the screen."""
 
     @property
     def _nexus(self) -> NexusApp:
@@ -97,6 +97,8 @@ class VerbProvider(Provider):
             if offer.selection.backend in {None, selected}:
                 run = partial(self._nexus.perform, offer.verb, offer.selection)
                 yield DiscoveryHit(Content(offer.text), run, text=offer.text, help=offer.help)
+        for command in self._nexus.get_system_commands(self.screen):
+            yield DiscoveryHit(command.title, command.callback, help=command.help)
 
     async def search(self, query: str) -> Hits:
         """What can be done with any backend.
@@ -109,3 +111,7 @@ class VerbProvider(Provider):
             if score > 0:
                 run = partial(self._nexus.perform, offer.verb, offer.selection)
                 yield Hit(score, Content(offer.text), run, text=offer.text, help=offer.help)
+        for command in self._nexus.get_system_commands(self.screen):
+            score = matcher.match(command.title)
+            if score > 0:
+                yield Hit(score, command.title, command.callback, help=command.help)

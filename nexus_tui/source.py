@@ -18,6 +18,7 @@ from nexus_proxy.tasks import spawn
 
 if TYPE_CHECKING:
     import httpx
+
     from nexus_proxy.runtime import Runtime
 
 log = logging.getLogger(__name__)

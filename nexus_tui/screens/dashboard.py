@@ -44,8 +44,8 @@ class Dashboard(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(number), f"pane('{name}')", name.capitalize(), show=False, tooltip=name)
-            for number, name in enumerate(PANES, start=1)
+            Binding(str(n), f"pane('{name}')", name.capitalize(), show=False, tooltip=f"To {name}")
+            for n, name in enumerate(PANES, start=1)
         ),
         Binding("tab", "step(1)", "Next tab", show=False, tooltip="To the next tab"),
         Binding("shift+tab", "step(-1)", "Tab before", show=False, tooltip="To the tab before"),
@@ -56,35 +56,36 @@ class Dashboard(Screen[None]):
         self._source = source
         self.snapshot: Snapshot | None = None
         self.panes = {name: kind(id=f"{name}-pane") for name, kind in PANES.items()}
-        self._composed = False
+        self._header = HeaderStrip()
+        self._banner = Banner()
+        self._tabs = TabbedContent(id="tabs")
+        self._detail = BackendDetail(id="backend-detail")
         self._detail_pending = False
 
     def compose(self) -> ComposeResult:
         yield Static(TOO_SMALL, id="too-small")
         with Vertical(id="body"):
-            yield HeaderStrip()
-            yield Banner()
-            with TabbedContent(id="tabs"):
+            yield self._header
+            yield self._banner
+            with self._tabs:
                 for number, (name, pane) in enumerate(self.panes.items(), start=1):
                     with TabPane(f"{number} {name.capitalize()}", id=name):
                         if name == "backends":
                             with Horizontal():
                                 yield pane
-                                yield BackendDetail(id="backend-detail")
+                                yield self._detail
                         else:
                             yield pane
             yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._composed = True
         self.query_one(Tabs).can_focus = False
         self.pane.focus_table()
-        self.redraw()
 
     @property
     def pane(self) -> TablePane[Any]:
         """The table that is visible."""
-        return self.panes[self.query_one(TabbedContent).active or "backends"]
+        return self.panes[self._tabs.active or "backends"]
 
     def selection(self) -> Selection | None:
         return self.pane.selection()
@@ -92,26 +93,17 @@ class Dashboard(Screen[None]):
     def show(self, snapshot: Snapshot) -> None:
         """Draw this moment."""
         self.snapshot = snapshot
-        if self._composed:
-            self.redraw()
-
-    def redraw(self) -> None:
-        """Draw the last moment again."""
-        snapshot = self.snapshot
-        if snapshot is None:
-            return
-        self.query_one(HeaderStrip).show(snapshot, self._source.title)
-        self.query_one(Banner).show(snapshot.problems)
+        self._header.show(snapshot, self._source.title)
+        self._banner.show(snapshot.problems)
         self.pane.show(snapshot)
         if not self._detail_pending:
             self._show_detail()
 
     def _show_detail(self) -> None:
         self._detail_pending = False
-        detail = self.query_one(BackendDetail)
-        if self.snapshot is not None and detail.display and self.pane.id == "backends-pane":
+        if self.snapshot is not None and self._detail.display and self.pane.id == "backends-pane":
             table = cast("BackendsPane", self.pane).table
-            detail.show(table.selected, self.snapshot.taken_at)
+            self._detail.show(table.selected, self.snapshot.taken_at)
 
     @on(LiveTable.Highlighted)
     def _selected_another(self) -> None:
@@ -122,13 +114,14 @@ class Dashboard(Screen[None]):
     @on(TabbedContent.TabActivated)
     def _pane_changed(self) -> None:
         self.pane.focus_table()
-        self.redraw()
+        if self.snapshot is not None:
+            self.show(self.snapshot)
         self.refresh_bindings()
 
     def action_pane(self, name: str) -> None:
-        self.query_one(TabbedContent).active = name
+        self._tabs.active = name
 
     def action_step(self, steps: int) -> None:
         order = list(PANES)
-        here = order.index(self.query_one(TabbedContent).active or order[0])
+        here = order.index(self._tabs.active or order[0])
         self.action_pane(order[(here + steps) % len(order)])

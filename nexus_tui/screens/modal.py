@@ -133,7 +133,7 @@ class Ask(Question[str]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
             yield self.asked()
-            yield Input(self._value, select_on_focus=False)
+            yield Input(clean(self._value), select_on_focus=False)
             yield Static(Content(self._hint), classes="hint")
 
     @on(Input.Submitted)

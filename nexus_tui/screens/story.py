@@ -35,7 +35,7 @@ class StoryScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__(classes="story")
-        self._composed = False
+        self._body = Static(id="story")
         self._drawn: Content | None = None
 
     @abstractmethod
@@ -44,11 +44,10 @@ class StoryScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(can_focus=False):
-            yield Static(id="story")
+            yield self._body
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        self._composed = True
         self.redraw()
 
     def on_resize(self) -> None:
@@ -59,13 +58,10 @@ class StoryScreen(Screen[None]):
 
     def redraw(self) -> None:
         """Draw the story again if it reads differently now."""
-        if not self._composed:
-            return
-        body = self.query_one("#story", Static)
-        content = paint_wrapped(self.story(), body.size.width or self.size.width)
+        content = paint_wrapped(self.story(), self._body.size.width or self.size.width)
         if self._drawn is None or not content.is_same(self._drawn):
             self._drawn = content
-            body.update(content)
+            self._body.update(content)
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from nexus_tui.format import Cell
-from nexus_tui.themes import paint
+from nexus_tui.widgets.steady import Steady
 
 PLACEHOLDER = "words, !word to exclude; esc clears"
 
@@ -37,33 +37,36 @@ class FilterBar(Horizontal):
     class Left(Message):
         """The table is to have the focus again."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.display = False
+        self._input = Input(placeholder=PLACEHOLDER, compact=True, select_on_focus=False)
+        self._input.cursor_blink = False
+        self._count = Steady(id="filter-count")
+
     def compose(self) -> ComposeResult:
         yield Static("/", id="filter-slash")
-        yield Input(placeholder=PLACEHOLDER, compact=True, select_on_focus=False)
-        yield Static(id="filter-count")
-
-    def on_mount(self) -> None:
-        self.display = False
-        self.query_one(Input).cursor_blink = False
+        yield self._input
+        yield self._count
 
     @property
     def words(self) -> tuple[str, ...]:
         """What to look for, in lower case."""
-        return tuple(self.query_one(Input).value.lower().split())
+        return tuple(self._input.value.lower().split())
 
     def open(self) -> None:
         self.display = True
-        self.query_one(Input).focus()
+        self._input.focus()
 
     def action_clear(self) -> None:
         """Filter nothing, and go away."""
-        self.query_one(Input).clear()
+        self._input.clear()
         self.display = False
         self.post_message(self.Left())
 
     def show_count(self, shown: int, of: int) -> None:
         text = f"{shown} of {of}" if self.words else ""
-        self.query_one("#filter-count", Static).update(paint([(Cell(text, "muted"),)]))
+        self._count.say([(Cell(text, "muted"),)])
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

@@ -315,7 +315,7 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             column = self.columns[index]
             title = column.title
             if self._sort is not None and self._sort[0] == index:
-                title += " ▼" if self._sort[1] else " ▲"
+                title = title[: width - 1] + ("▼" if self._sort[1] else "▲")
             segments.append(Segment(fit(title, width, right=column.right) + " " * GAP, style))
         return Strip(segments).adjust_cell_length(self.size.width, style)
 

@@ -11,15 +11,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
-from textual.widgets import Static
 
 from nexus_tui.format import Cell, Line
 from nexus_tui.safe_text import clean
 from nexus_tui.selection import Selection
-from nexus_tui.themes import paint
 from nexus_tui.widgets.columns import Column
 from nexus_tui.widgets.filter_bar import FilterBar, matches
 from nexus_tui.widgets.live_table import Edge, LiveTable
+from nexus_tui.widgets.steady import Steady
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
@@ -42,6 +41,8 @@ class TablePane(Vertical, Generic[T]):
         self.table: LiveTable[T] = LiveTable(
             self.columns(), key=self.key, cells=self.cells, follow=self.FOLLOW
         )
+        self._bar = FilterBar()
+        self._empty = Steady(classes="empty")
         self._filtered: tuple[Sequence[T], tuple[str, ...], Sequence[T]] = ((), (), ())
 
     # -- what a subclass says ----------------------------------------------------------------
@@ -81,17 +82,16 @@ class TablePane(Vertical, Generic[T]):
     # -- what all share ----------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
-        yield FilterBar()
+        yield self._bar
         yield self.table
-        yield Static(classes="empty")
+        yield self._empty
 
     def show(self, snapshot: Snapshot) -> None:
         """Draw this moment."""
         self.snapshot = snapshot
         items = self.items(snapshot)
-        bar = self.query_one(FilterBar)
-        shown = self._filter(items, bar.words)
-        bar.show_count(len(shown), len(items))
+        shown = self._filter(items, self._bar.words)
+        self._bar.show_count(len(shown), len(items))
         self.table.show(shown)
         self._explain(snapshot, items, shown)
 
@@ -105,16 +105,14 @@ class TablePane(Vertical, Generic[T]):
         return result
 
     def _explain(self, snapshot: Snapshot, items: Sequence[T], shown: Sequence[T]) -> None:
-        empty = self.query_one(".empty", Static)
-        empty.display = not shown
+        self._empty.display = not shown
         self.table.set_class(not shown, "-empty")
         if items and not shown:
-            words = " ".join(self.query_one(FilterBar).words)
-            empty.update(
-                paint([(Cell(f"None of {len(items)} rows has {clean(words)!r}. Esc shows all."),)])
-            )
+            words = " ".join(self._bar.words)
+            text = f"None of {len(items)} rows has {clean(words)!r}. Esc shows all."
+            self._empty.say([(Cell(text),)])
         elif not shown:
-            empty.update(paint(self.nothing(snapshot)))
+            self._empty.say(self.nothing(snapshot))
 
     def redraw(self) -> None:
         """Draw the last moment again, with other words or settings."""
@@ -125,10 +123,10 @@ class TablePane(Vertical, Generic[T]):
         self.table.focus()
 
     def action_filter(self) -> None:
-        self.query_one(FilterBar).open()
+        self._bar.open()
 
     def action_unfilter(self) -> None:
-        self.query_one(FilterBar).action_clear()
+        self._bar.action_clear()
 
     @on(FilterBar.Changed)
     def _words_changed(self) -> None:

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from nexus_proxy.state import Snapshot
+from nexus_tui.bridge import Bridge
+from tests.support.sample_snapshot import snapshot
+from tests.tui.scripted import ScriptedSource
+
+
+def bridged() -> tuple[ScriptedSource, Bridge, list[Snapshot]]:
+    source, delivered = ScriptedSource(), list[Snapshot]()
+    bridge = Bridge(source, delivered.append)
+    bridge.tick()
+    bridge.delivered()
+    return source, bridge, delivered
+
+
+def test_many_events_make_one_snapshot() -> None:
+    source, bridge, delivered = bridged()
+    for _ in range(500):
+        source.change(snapshot())
+    bridge.tick()
+    assert len(delivered) == 2
+    assert source.snapshots == 2
+
+
+def test_nothing_new_makes_one_snapshot_a_second() -> None:
+    _, bridge, delivered = bridged()
+    for _ in range(8):
+        bridge.tick()
+        bridge.delivered()
+    assert len(delivered) == 3
+
+
+def test_a_slow_screen_is_not_sent_more() -> None:
+    source, bridge, delivered = bridged()
+    source.change(snapshot())
+    bridge.tick()
+    source.change(snapshot())
+    bridge.tick()
+    assert len(delivered) == 2
+    bridge.delivered()
+    bridge.tick()
+    assert len(delivered) == 3
+
+
+def test_a_closed_bridge_hears_nothing() -> None:
+    source, bridge, delivered = bridged()
+    bridge.close()
+    source.change(snapshot())
+    bridge.tick()
+    assert len(delivered) == 1

@@ -1,0 +1,218 @@
+"""What each tab shows, and how it is narrowed down."""
+
+from __future__ import annotations
+
+import pytest
+
+from nexus_proxy.state import BackendState, RequestPhase
+from nexus_tui.format import PHASES, STATES
+from nexus_tui.widgets.header_strip import header_lines
+from tests.support.sample_snapshot import (
+    backend,
+    backends,
+    empty_snapshot,
+    request,
+    requests,
+    snapshot,
+)
+from tests.tui.looking import looking
+from tests.tui.scripted import ScriptedSource
+
+
+async def test_the_first_screen_answers_the_five_questions() -> None:
+    async with looking(size=(80, 24)) as look:
+        for answer in (
+            "http://127.0.0.1:8000",
+            "2/7 up",
+            "3 in flight",
+            "129 tok/s",
+            "up 1h 13m",
+            "1 problem",
+            "llamacpp-attic is down: connection refused",
+        ):
+            assert answer in look.text
+
+
+async def test_every_state_is_a_glyph_and_a_word() -> None:
+    async with looking() as look:
+        for state in BackendState:
+            assert f"{STATES[state].glyph} {STATES[state].word}" in look.text
+        await look.press("3")
+        for phase in RequestPhase:
+            assert f"{PHASES[phase].glyph} {PHASES[phase].word}" in look.text
+
+
+async def test_tabs_by_digit_by_tab_key_and_by_mouse() -> None:
+    async with looking() as look:
+        await look.press("3")
+        assert look.pane.id == "requests-pane"
+        await look.press("tab", "tab")
+        assert look.pane.id == "backends-pane"
+        await look.press("shift+tab")
+        assert look.pane.id == "logs-pane"
+        await look.pilot.click("#--content-tab-models")
+        await look.until(lambda: look.pane.id == "models-pane")
+        assert look.app.focused is look.pane.table
+
+
+async def test_only_the_visible_tab_is_drawn() -> None:
+    async with looking() as look:
+        await look.press("3", "1")
+        before = look.dashboard.panes["requests"].snapshot
+        await look.change(snapshot(requests=()))
+        assert look.dashboard.panes["requests"].snapshot is before
+        await look.press("3")
+        await look.sees("No requests yet.")
+
+
+async def test_models_side_by_side_with_the_pin_where_it_is() -> None:
+    async with looking(size=(120, 36)) as look:
+        await look.press("2")
+        lines = [line for line in look.text.splitlines() if "qwen3:8b" in line]
+        assert len(lines) == 3
+        assert [line for line in lines if "★" in line] == [
+            line for line in lines if "ollama" in line
+        ]
+        assert all("8k of 40k" in line and "chat completions tools" in line for line in lines)
+
+
+async def test_selection_stays_on_the_same_backend_when_rows_move() -> None:
+    async with looking() as look:
+        await look.press("j")
+        assert look.selected == "vllm-b"
+        await look.change(snapshot(backends=tuple(reversed(backends()))))
+        assert look.selected == "vllm-b"
+        await look.press("d")
+        await look.told("ran backend.drain")
+        assert look.source.ran == [("backend.drain", {"backend": "vllm-b"})]
+
+
+async def test_the_detail_beside_the_table_follows_the_cursor() -> None:
+    async with looking(size=(130, 36)) as look:
+        await look.sees("http://127.0.0.1:11434")
+        await look.press("j")
+        await look.sees("http://192.168.1.20:8000/v1", "nexus.toml:14")
+
+
+async def test_a_running_request_goes_on_and_stays_selected() -> None:
+    async with looking() as look:
+        await look.press("3", "j", "j")
+        assert look.selected == "req_04"
+        newer = request("req_07", phase=RequestPhase.ROUTING, backend=None)
+        await look.change(snapshot(requests=(newer, *requests())))
+        assert look.selected == "req_04"
+        await look.press("g")
+        await look.change(snapshot(requests=(request("req_08"), newer, *requests())))
+        assert look.selected == "req_08"
+
+
+@pytest.mark.parametrize(
+    ("tab", "words", "rows"),
+    [
+        ("1", "vllm", ["vllm-b"]),
+        ("1", "state:down", ["llamacpp-attic"]),
+        ("1", "zone:restricted !state:up", ["llamacpp-attic", "lmstudio", "exo"]),
+        ("1", "tag:gpu", ["vllm-b"]),
+        ("1", "LLAVA", ["ollama"]),
+        ("2", "can:embeddings", ["ollama\0nomic-embed-text"]),
+        ("3", "phase:failed", ["req_02"]),
+        ("3", "status:499", ["req_01"]),
+        ("4", "level:error", None),
+    ],
+)
+async def test_filter(tab: str, words: str, rows: list[str] | None) -> None:
+    async with looking() as look:
+        await look.press(tab, "slash")
+        await look.type(words)
+        shown = [look.pane.key(item) for item in look.pane.table.items]
+        assert len(shown) == 1 if rows is None else shown == rows
+        assert f"{len(shown)} of " in look.text
+
+
+async def test_a_filter_stays_after_enter_and_goes_with_escape() -> None:
+    async with looking() as look:
+        await look.press("slash")
+        await look.type("vllm")
+        await look.press("enter")
+        assert look.app.focused is look.pane.table
+        assert look.selected == "vllm-b"
+        await look.change(snapshot(backends=backends()[:2]))
+        assert "1 of 2" in look.text
+        await look.press("escape")
+        assert len(look.pane.table.items) == 2
+        assert "1 of 2" not in look.text
+
+
+async def test_a_filter_without_a_match_says_so() -> None:
+    async with looking() as look:
+        await look.press("slash")
+        await look.type("nowhere")
+        await look.sees("None of 7 rows has 'nowhere'. Esc shows all.")
+        await look.press("escape")
+        await look.sees("vllm-b")
+
+
+async def test_empty_tabs_say_what_to_do_next() -> None:
+    async with looking(ScriptedSource(empty_snapshot())) as look:
+        await look.sees("No backends yet.", "127.0.0.1:1234 (LM Studio)", "nexus backends add")
+        await look.press("2")
+        await look.sees("No models, since there are no backends yet.")
+        await look.press("3")
+        await look.sees("No requests yet.", "curl http://127.0.0.1:8000/v1/chat/completions")
+        await look.press("4")
+        await look.sees("Nothing has been logged yet.")
+
+
+async def test_backends_without_models_say_how_to_load_one() -> None:
+    async with looking(ScriptedSource(snapshot(backends=(backend(models=()),)))) as look:
+        await look.press("2")
+        await look.sees("ollama pull")
+
+
+async def test_the_example_request_names_a_model_that_can_chat() -> None:
+    async with looking(ScriptedSource(snapshot(requests=()))) as look:
+        await look.press("3")
+        await look.sees('"model": "qwen3:8b"')
+
+
+async def test_log_levels_and_following() -> None:
+    async with looking() as look:
+        await look.press("4")
+        assert "asking 127.0.0.1:11434" in look.text
+        await look.press("v")
+        assert "asking 127.0.0.1:11434" not in look.text
+        await look.press("v", "v")
+        assert len(look.pane.table.items) == 1
+        await look.press("v")
+        assert len(look.pane.table.items) == 6
+        assert look.pane.table.following
+        await look.press("k")
+        assert not look.pane.table.following
+        await look.press("f")
+        assert look.pane.table.following
+
+
+async def test_a_problem_is_told_while_it_lasts() -> None:
+    async with looking() as look:
+        await look.change(snapshot(problems=("the disk is full", "vllm-b is down")))
+        await look.sees("the disk is full", "(and 1 more)", "2 problems")
+        await look.change(snapshot(problems=()))
+        await look.sees("nothing wrong")
+        assert "the disk is full" not in look.text
+
+
+async def test_e_copies_the_address() -> None:
+    async with looking() as look:
+        await look.press("e")
+        await look.told("Copied http://127.0.0.1:8000")
+        assert look.app.clipboard == "http://127.0.0.1:8000"
+        look.app.copy_to_clipboard("")
+        await look.pilot.click("HeaderStrip", offset=(20, 0))
+        assert look.app.clipboard == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize("width", range(20, 200, 7))
+def test_the_header_fills_any_width_and_never_overflows(width: int) -> None:
+    for line in header_lines(snapshot(), "in process", width):
+        used = sum(len(cell.text) for cell in line)
+        assert used == width or width < 40

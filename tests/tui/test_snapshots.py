@@ -1,0 +1,75 @@
+"""What each screen looks like. Behaviour is asserted elsewhere; these are the pictures.
+
+`pytest tests/tui/test_snapshots.py --snapshot-update` takes them anew: look at them before they
+are committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from nexus_proxy.state import Snapshot
+from nexus_tui.app import NexusApp
+from nexus_tui.screens.dashboard import Dashboard
+from tests.support.sample_snapshot import empty_snapshot, snapshot
+from tests.tui.scripted import ScriptedSource
+
+SMALL, LARGE = (80, 24), (120, 36)
+
+Compare = Callable[..., bool]
+
+
+def matches(
+    compare: Compare,
+    *keys: str,
+    size: tuple[int, int] = LARGE,
+    theme: str = "nexus-dark",
+    shown: Callable[[], Snapshot] = snapshot,
+) -> bool:
+    """Run the app over a fixed snapshot, press the keys, and compare the picture."""
+    app = NexusApp(ScriptedSource(shown()), theme=theme)
+
+    async def settle(pilot: Pilot[Any]) -> None:
+        dashboard = app.screen_stack[0]
+        assert isinstance(dashboard, Dashboard)
+        while dashboard.snapshot is None:
+            await pilot.pause(0.01)
+        await pilot.press(*keys)
+        await pilot.pause(0.2)  # the detail pane follows the cursor with a delay
+
+    return compare(app, terminal_size=size, run_before=settle)
+
+
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4"])
+@pytest.mark.parametrize(
+    ("size", "theme"),
+    [(SMALL, "nexus-light"), (LARGE, "nexus-dark")],
+    ids=["small-light", "large-dark"],
+)
+def test_tab(snap_compare: Compare, tab: str, size: tuple[int, int], theme: str) -> None:
+    assert matches(snap_compare, tab, size=size, theme=theme)
+
+
+def test_without_backends(snap_compare: Compare) -> None:
+    assert matches(snap_compare, size=SMALL, shown=empty_snapshot)
+
+
+def test_request_story(snap_compare: Compare) -> None:
+    assert matches(snap_compare, "3", "j", "j", "j", "j", "enter", size=(100, 44))
+
+
+def test_question(snap_compare: Compare) -> None:
+    assert matches(snap_compare, "q", size=SMALL)
+
+
+def test_colour_blind_theme(snap_compare: Compare) -> None:
+    assert matches(snap_compare, "j", "j", theme="nexus-colour-blind")
+
+
+def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert matches(snap_compare, "j", size=SMALL)
