@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from nexus_proxy import __version__, commands
 from nexus_proxy.commands import Result
 from nexus_proxy.config.diff import diff
@@ -19,6 +21,7 @@ from nexus_proxy.config.model import BackendConfig, BackendType, Config, Loaded,
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.service import Discovery
+from nexus_proxy.discovery.static import implied_zone
 from nexus_proxy.errors import ConfigError
 from nexus_proxy.events import BackendRemoved, Bus, ConfigReloaded, Event, GatewayDraining
 from nexus_proxy.health.checker import HealthChecker
@@ -118,10 +121,9 @@ class Runtime:
         await asyncio.to_thread(importlib.import_module, "httpx")
         await self.health.start()
         await self.discovery.start()
-        if self.loaded.path:
-            self._watching = spawn(
-                watch(Path(self.loaded.path), self._file_changed), name="config watch"
-            )
+        self._watching = spawn(
+            watch(self.config_file.path, self._file_changed), name="config watch"
+        )
         self.started.set()
 
     async def drain(self, seconds: float) -> bool:
@@ -248,21 +250,26 @@ class Runtime:
         return changes
 
     def entry_for(self, name: str) -> BackendConfig:
-        """See `commands.Operations`."""
+        """See `commands.Operations`. What the file says already is kept as it stands there."""
         backend = self.registry.get(name)
-        return BackendConfig(
-            name=backend.name,
+        own = next((entry for entry in self.config.backends if entry.name == name), None)
+        entry = own or BackendConfig(
+            name=name,
             url=backend.url,
             type=backend.type,
-            priority=backend.priority,
-            api_key_env=backend.api_key_env,
-            zone=backend.zone.label,
             tier=backend.tier,
+            api_key_env=backend.api_key_env,
             max_concurrent=backend.max_concurrent,
+            models=list(backend.allow_models),
+        )
+        implied = own is not None and implied_zone(own) is backend.zone
+        return msgspec.structs.replace(
+            entry,
+            priority=backend.priority,
             tags=list(backend.tags),
             enabled=backend.enabled and backend.accepted,
             drained=backend.drained,
-            models=list(backend.allow_models),
+            zone=entry.zone if implied else backend.zone.label,
         )
 
     # -- inside --------------------------------------------------------------------------------

@@ -90,10 +90,8 @@ def from_entry(entry: BackendConfig) -> Backend:
 
 def _settings(entry: BackendConfig) -> dict[str, Any]:
     """What the entry says beyond name, address and type, as `Registry.configure` takes it."""
-    cloud = adapter_for(entry.type or BackendType.GENERIC).traits.is_cloud
-    own = Zone.OPEN if cloud else zone_of(normalise(entry.url))
     return {
-        "zone": Zone.parse(entry.zone) if entry.zone else own,
+        "zone": implied_zone(entry),
         "tier": entry.tier or 1,
         "priority": entry.priority,
         "tags": tuple(entry.tags),
@@ -103,3 +101,11 @@ def _settings(entry: BackendConfig) -> dict[str, Any]:
         "allow_models": tuple(entry.models),
         "api_key_env": entry.api_key_env,
     }
+
+
+def implied_zone(entry: BackendConfig) -> Zone:
+    """The zone that an entry means: the one it names, or what its kind and address say."""
+    if entry.zone:
+        return Zone.parse(entry.zone)
+    is_cloud = adapter_for(entry.type or BackendType.GENERIC).traits.is_cloud
+    return Zone.OPEN if is_cloud else zone_of(normalise(entry.url))

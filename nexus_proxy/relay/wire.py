@@ -70,6 +70,7 @@ class Wire(asyncio.Protocol):
         self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._framed = False
+        self._keeps_alive = False
         self._active = False
 
     # -- for the exchange ----------------------------------------------------------------------
@@ -134,9 +135,7 @@ class Wire(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """Whether another exchange may follow on this connection."""
-        return (
-            self.complete and not self.closed and self._framed and self._parser.should_keep_alive()
-        )
+        return self.complete and not self.closed and self._framed and self._keeps_alive
 
     # -- asyncio.Protocol ----------------------------------------------------------------------
 
@@ -201,3 +200,4 @@ class Wire(asyncio.Protocol):
         """httptools: the answer is whole."""
         if self.head is not None:
             self.complete = True
+            self._keeps_alive = self._parser.should_keep_alive()
