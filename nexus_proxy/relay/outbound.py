@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nexus_proxy.backends.base import Adapter, Target
 from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.edit import edit
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.call import Call
@@ -58,4 +59,4 @@ class Outbound:
             changes["stream"] = True
         if self._asks_usage:
             changes["stream_options"] = openai.stream_options_with_usage(body)
-        return openai.edit(body, changes) if changes else body
+        return edit(body, changes) if changes else body
