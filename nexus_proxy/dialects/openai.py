@@ -1,18 +1,18 @@
-"""The OpenAI dialect: what routing must know of a request, small edits, errors.
+"""The OpenAI dialect: what routing must know of a request, and errors.
 
-Bodies are decoded only as far as needed and never re-encoded: an edit replaces single top-level
-values and keeps the bytes of all others.
+Bodies are decoded only as far as needed. What is not needed is not judged: it is for the backend to
+say what is wrong with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from nexus_proxy.dialects.edit import members
 from nexus_proxy.errors import (
     InvalidRequestError,
     NexusError,
@@ -34,11 +34,13 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     """What one look at a request body shows.
 
     `prompt_bytes` counts the bytes of text in the prompt, not those of images or keys.
+    `wants_base64` says that embeddings are asked for in that form.
     """
 
     model: str
     stream: bool
     wants_usage: bool
+    wants_base64: bool
     prompt_bytes: int
     max_tokens: int | None
     needs: frozenset[Capability]
@@ -51,6 +53,11 @@ ABSENT = Raw()
 def says_nothing(value: Raw) -> bool:
     """Whether a raw value is absent, null or empty."""
     return len(value) <= 4 and bytes(value) in (b"", b"null", b"[]", b'""', b"{}")
+
+
+def is_list(value: Raw) -> bool:
+    """Whether a raw value is a JSON list."""
+    return memoryview(value)[:1].tobytes() == b"["
 
 
 class _StreamOptions(Struct):
@@ -75,8 +82,9 @@ class _Body(Struct):
     input: Raw = ABSENT
     tools: Raw = ABSENT
     response_format: _ResponseFormat | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    encoding_format: Raw = ABSENT
+    max_tokens: Raw = ABSENT
+    max_completion_tokens: Raw = ABSENT
 
 
 class _Part(Struct):
@@ -86,7 +94,12 @@ class _Part(Struct):
 
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_parts = msgspec.json.Decoder(list[_Part]).decode
-_decode_raw_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_whole_number = msgspec.json.Decoder(int).decode
+
+UNREADABLE = (ValueError, RecursionError)
+"""What decoders raise: msgspec's own errors are `ValueError`, so are those of UTF-8."""
+MAX_MODEL_NAME = 512
+"""Characters. Names are kept in records, headers and logs."""
 
 _PART_NEEDS = {
     "image_url": Capability.VISION,
@@ -100,10 +113,14 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
     """Decode what routing needs. Raises `InvalidRequestError` with the parser's own words."""
     try:
         decoded = _decode_body(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidRequestError(_explain(body, error)) from None
     if decoded.model is UNSET or not decoded.model:
         raise InvalidRequestError("the body names no model", param="model")
+    if len(decoded.model) > MAX_MODEL_NAME:
+        raise InvalidRequestError(
+            f"the name of the model is longer than {MAX_MODEL_NAME} characters", param="model"
+        )
     needs: set[Capability] = set()
     if endpoint is Endpoint.EMBEDDINGS:
         needs.add(Capability.EMBEDDINGS)
@@ -116,12 +133,22 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         text = _measure_messages(decoded, needs)
     return RequestPeek(
         model=decoded.model,
-        stream=bool(decoded.stream),
+        stream=bool(decoded.stream) and endpoint is not Endpoint.EMBEDDINGS,
         wants_usage=bool(decoded.stream_options and decoded.stream_options.include_usage),
+        wants_base64=endpoint is Endpoint.EMBEDDINGS
+        and bytes(decoded.encoding_format) == b'"base64"',
         prompt_bytes=text,
-        max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
+        max_tokens=_whole_number(decoded.max_completion_tokens)
+        or _whole_number(decoded.max_tokens),
         needs=frozenset(needs),
     )
+
+
+def _whole_number(value: Raw) -> int | None:
+    try:
+        return None if says_nothing(value) else _decode_whole_number(value)
+    except UNREADABLE:
+        return None
 
 
 def _required(value: Raw, name: str) -> int:
@@ -139,7 +166,7 @@ def _measure_messages(body: _Body, needs: set[Capability]) -> int:
     text = 0
     for message in body.messages:
         text += len(message.tool_calls)
-        if memoryview(message.content)[:1].tobytes() == b"[":
+        if is_list(message.content):
             text += _measure_parts(message.content, needs)
         else:
             text += len(message.content)
@@ -154,7 +181,7 @@ def _measure_messages(body: _Body, needs: set[Capability]) -> int:
 def _measure_parts(content: Raw, needs: set[Capability]) -> int:
     try:
         parts = _decode_parts(content)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         # Not a list of objects: the backend will say what is wrong with it.
         return len(content)
     for part in parts:
@@ -166,25 +193,18 @@ def _measure_parts(content: Raw, needs: set[Capability]) -> int:
 def _explain(body: bytes, error: Exception) -> str:
     if not body.strip():
         return "the body is empty; send a JSON object"
+    if isinstance(error, RecursionError):
+        return "the body is nested too deeply"
     try:
         msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
+    except UNREADABLE as malformed:
         return f"the body is not valid JSON: {malformed}"
     return f"the body does not fit: {error}"
 
 
-def edit(body: bytes, changes: Mapping[str, Any]) -> bytes:
-    """Replace or add top-level values; all other values keep their bytes."""
-    members = _decode_raw_object(body)
-    for key, value in changes.items():
-        members[key] = Raw(msgspec.json.encode(value))
-    return msgspec.json.encode(members)
-
-
 def stream_options_with_usage(body: bytes) -> Any:
     """The body's `stream_options` with `include_usage` switched on, other options kept."""
-    members = _decode_raw_object(body)
-    raw = members.get("stream_options")
+    raw = members(body).get("stream_options")
     options = msgspec.json.decode(raw) if raw is not None else None
     return {**(options or {}), "include_usage": True}
 
@@ -222,8 +242,10 @@ def overflow_body(message: str) -> bytes:
 def upstream_error_body(error: UpstreamStatusError) -> bytes:
     """The backend's own error body where it has the dialect's shape, else wrapped into it."""
     decoded = as_object(error.body)
-    if decoded is not None and isinstance(decoded.get("error"), dict):
-        return error.body
+    inner = decoded.get("error") if decoded is not None else None
+    if isinstance(inner, dict) and isinstance(inner.get("message"), str):
+        is_bare = error.body.lstrip()[:1] == b"{"
+        return error.body if is_bare else msgspec.json.encode(decoded)
     return msgspec.json.encode(
         {
             "error": {
@@ -240,7 +262,7 @@ def as_object(body: bytes) -> dict[str, Any] | None:
     """`body` as a JSON object. A list with one object is unwrapped (Google's habit); else None."""
     try:
         decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
     if isinstance(decoded, list) and len(decoded) == 1:
         decoded = decoded[0]
@@ -259,18 +281,22 @@ def error_sentence(body: bytes, *, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def stream_error_event(error: NexusError, *, chunk_id: str, model: str, created: int) -> bytes:
+def stream_error_event(
+    error: NexusError, *, endpoint: Endpoint, chunk_id: str, model: str, created: int
+) -> bytes:
     """The event that ends a broken stream: a chunk whose `error` key makes real clients raise.
 
     Measured with openai-python, openai-node and the Vercel AI SDK: each raises on a data event
     with a top-level `error`; readers that know only chunks see `finish_reason: "error"`.
     """
+    is_chat = endpoint is Endpoint.CHAT
+    content: dict[str, Any] = {"delta": {}} if is_chat else {"text": ""}
     chunk = {
         "id": chunk_id,
-        "object": "chat.completion.chunk",
+        "object": "chat.completion.chunk" if is_chat else "text_completion",
         "created": created,
         "model": model,
-        "choices": [{"index": 0, "delta": {}, "finish_reason": "error"}],
+        "choices": [{"index": 0, **content, "finish_reason": "error"}],
         "error": {
             "message": error.message,
             "type": error.type,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
-from nexus_proxy.dialects.openai import ABSENT, Endpoint, says_nothing
+from nexus_proxy.dialects.openai import ABSENT, UNREADABLE, Endpoint, is_list, says_nothing
 from nexus_proxy.dialects.sse import DONE, payload
+
+T = TypeVar("T")
 
 
 class Usage(Struct, frozen=True):
@@ -63,14 +66,17 @@ class _Timings(Struct):
 
 class _Chunk(Struct):
     choices: list[_Choice] | None = None
-    usage: Usage | None = None
-    timings: _Timings | None = None
+    usage: Raw = ABSENT
+    timings: Raw = ABSENT
     error: Raw = ABSENT
 
 
+_UNCOUNTED = Usage()
 _NOTHING = ChunkFacts()
 _DONE = ChunkFacts(done=True)
 _decode_chunk = msgspec.json.Decoder(_Chunk, strict=False).decode
+_decode_usage = msgspec.json.Decoder(Usage, strict=False).decode
+_decode_timings = msgspec.json.Decoder(_Timings, strict=False).decode
 
 
 def read_chunk(event: bytes) -> ChunkFacts:
@@ -82,23 +88,37 @@ def read_chunk(event: bytes) -> ChunkFacts:
         return _DONE
     try:
         chunk = _decode_chunk(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return _NOTHING
     has_token, finish_reason = False, None
     for choice in chunk.choices or ():
         finish_reason = choice.finish_reason or finish_reason
         has_token = has_token or bool(choice.text) or _says_something(choice.delta)
-    usage = chunk.usage
-    if usage is None and chunk.timings is not None and chunk.timings.prompt_n is not None:
-        timings = chunk.timings
-        usage = Usage(timings.cache_n + (timings.prompt_n or 0), timings.predicted_n)
     return ChunkFacts(
         has_token=has_token,
         finish_reason=finish_reason,
-        usage=usage,
-        is_usage_only=chunk.choices == [] and chunk.usage is not None,
+        usage=_usage(chunk.usage, chunk.timings),
+        is_usage_only=chunk.choices == [] and not says_nothing(chunk.usage),
         error=None if says_nothing(chunk.error) else bytes(chunk.error),
     )
+
+
+def _usage(usage: Raw, timings: Raw = ABSENT) -> Usage | None:
+    """Token counts where they can be read; a server may well mean something else by these keys."""
+    counted = _read(usage, _decode_usage)
+    if counted is not None and counted != _UNCOUNTED:
+        return counted
+    told = _read(timings, _decode_timings)
+    if told is None or told.prompt_n is None:
+        return None
+    return Usage(told.cache_n + told.prompt_n, told.predicted_n)
+
+
+def _read(value: Raw, decode: Callable[[Raw], T]) -> T | None:
+    try:
+        return None if says_nothing(value) else decode(value)
+    except UNREADABLE:
+        return None
 
 
 def _says_something(delta: _Delta | None) -> bool:
@@ -119,14 +139,12 @@ class AnswerFacts(Struct, frozen=True, kw_only=True):
     is_answer: bool
     usage: Usage | None = None
     finish_reason: str | None = None
-    has_error: bool = False
 
 
 class _Answer(Struct):
     choices: list[_Choice] | None = None
     data: Raw = ABSENT
-    usage: Usage | None = None
-    error: Raw = ABSENT
+    usage: Raw = ABSENT
 
 
 _decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
@@ -136,18 +154,46 @@ def read_answer(endpoint: Endpoint, body: bytes) -> AnswerFacts:
     """Check that a body is a whole answer of its endpoint, and read its usage."""
     try:
         answer = _decode_answer(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return AnswerFacts(is_answer=False)
-    has_error = not says_nothing(answer.error)
+    usage = _usage(answer.usage)
     if endpoint is Endpoint.EMBEDDINGS:
-        return AnswerFacts(is_answer=len(answer.data) > 0, usage=answer.usage, has_error=has_error)
+        return AnswerFacts(is_answer=is_list(answer.data), usage=usage)
     reasons = [choice.finish_reason for choice in answer.choices or () if choice.finish_reason]
     return AnswerFacts(
         is_answer=bool(answer.choices),
-        usage=answer.usage,
+        usage=usage,
         finish_reason=reasons[-1] if reasons else None,
-        has_error=has_error,
     )
+
+
+class _FunctionPiece(Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _CallPiece(Struct):
+    index: int | None = None
+    function: _FunctionPiece | None = None
+
+
+class _DeltaPiece(Struct):
+    role: str | None = None
+    tool_calls: list[_CallPiece] | None = None
+
+
+class _ChoicePiece(Struct):
+    index: int | None = None
+    delta: _DeltaPiece | None = None
+    text: str | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class _Piece(Struct):
+    choices: list[_ChoicePiece] | None = None
+
+
+_check_piece = msgspec.json.Decoder(_Piece).decode
 
 
 class Aggregator:
@@ -164,13 +210,15 @@ class Aggregator:
         self._choices: dict[int, dict[str, Any]] = {}
 
     def add(self, event: bytes) -> None:
-        """Take in one whole event; `[DONE]` and comments are passed over."""
+        """Take in one whole event; `[DONE]` and comments are passed over.
+
+        Raises `ValueError` or `RecursionError` for an event that is no chunk.
+        """
         data = payload(event)
         if data is None or data == DONE:
             return
+        _check_piece(data)
         chunk = msgspec.json.decode(data)
-        if not isinstance(chunk, dict):
-            return
         for choice in chunk.pop("choices", None) or ():
             self._add_choice(choice)
         self._top.update(chunk)

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_proxy.dialects import openai
-from nexus_proxy.dialects.openai import Endpoint, peek
+from nexus_proxy.dialects.openai import Endpoint, peek, upstream_error_body
+from nexus_proxy.dialects.openai_embeddings import as_base64
 from nexus_proxy.dialects.openai_stream import Aggregator, read_answer, read_chunk
-from nexus_proxy.errors import InvalidRequestError
+from nexus_proxy.errors import InvalidRequestError, UpstreamStatusError
 from nexus_proxy.state import Capability
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=10,
-)
 
 
 def chat(**fields: Any) -> bytes:
@@ -53,6 +45,17 @@ def test_needs_are_read_off_the_request() -> None:
     assert (seen.stream, seen.wants_usage, seen.max_tokens) == (True, True, 7)
 
 
+@pytest.mark.parametrize("value", [-5, 1.5, 1e300, "10", 10**30, None, [1]])
+def test_what_routing_does_not_need_is_left_for_the_backend_to_judge(value: Any) -> None:
+    assert peek(Endpoint.CHAT, chat(max_tokens=value, temperature=value)).model == "m"
+
+
+def test_embeddings_are_never_a_stream() -> None:
+    body = b'{"model":"m","input":"x","stream":true,"encoding_format":"base64"}'
+    seen = peek(Endpoint.EMBEDDINGS, body)
+    assert (seen.stream, seen.wants_base64) == (False, True)
+
+
 @pytest.mark.parametrize("empty", [[], None])
 def test_empty_tools_need_no_tools(empty: Any) -> None:
     assert peek(Endpoint.CHAT, chat(tools=empty)).needs == {Capability.CHAT}
@@ -75,25 +78,13 @@ def test_images_do_not_count_as_prompt_text() -> None:
         (b'{"model":"m"}', "messages is missing"),
         (b'{"model":"m","messages":[]}', "messages is empty"),
         (b'{"model":7,"messages":[{}]}', "$.model"),
+        (b'{"model":"m","messages":[{}],"x":' + b"[" * 100_000, "nested too deeply"),
+        (b'{"model":"' + b"m" * 513 + b'","messages":[{}]}', "longer than 512"),
     ],
 )
 def test_a_bad_body_is_refused_in_words(body: bytes, says: str) -> None:
     with pytest.raises(InvalidRequestError, match=says.replace("$", r"\$")):
         peek(Endpoint.CHAT, body)
-
-
-@given(st.dictionaries(st.text(max_size=10), JSON), st.text(max_size=20))
-def test_an_edit_changes_one_value_and_keeps_the_rest(fields: dict[str, Any], name: str) -> None:
-    body = json.dumps(fields).encode()
-    assert json.loads(openai.edit(body, {"model": name})) == {**fields, "model": name}
-
-
-def test_an_edit_keeps_the_bytes_of_other_values() -> None:
-    body = b'{"model":"a","x":1.0e2,"y":"\\u00e9","z": [1 , 2]}'
-    edited = openai.edit(body, {"model": "b"})
-    assert b"1.0e2" in edited
-    assert b'"\\u00e9"' in edited
-    assert b"[1 , 2]" in edited
 
 
 def event(**chunk: Any) -> bytes:
@@ -122,6 +113,15 @@ def test_usage_is_read_from_usage_or_from_llamacpp_timings() -> None:
     assert seen.finish_reason == "stop"
 
 
+@pytest.mark.parametrize("strange", [[1], "n/a", {"prompt_n": "x"}, {"prompt_tokens": "x"}, 7])
+def test_keys_that_mean_something_else_to_a_server_hide_nothing(strange: Any) -> None:
+    choice = {"index": 0, "delta": {"content": "x"}, "finish_reason": "stop"}
+    seen = read_chunk(event(choices=[choice], usage=strange, timings=strange))
+    assert (seen.has_token, seen.finish_reason, seen.usage) == (True, "stop", None)
+    whole = json.dumps({"choices": [{"finish_reason": "stop"}], "usage": strange}).encode()
+    assert read_answer(Endpoint.CHAT, whole).is_answer
+
+
 @given(st.binary(max_size=100))
 def test_no_event_crashes_the_reader(raw: bytes) -> None:
     read_chunk(b"data: " + raw + b"\n\n")
@@ -132,6 +132,31 @@ def test_an_answer_without_choices_is_none() -> None:
     assert not read_answer(Endpoint.CHAT, b'{"error":"Unexpected endpoint"}').is_answer
     assert read_answer(Endpoint.CHAT, b'{"choices":[{"finish_reason":"stop"}]}').is_answer
     assert read_answer(Endpoint.EMBEDDINGS, b'{"data":[]}').is_answer
+
+
+def status_error(body: bytes, status: int = 429) -> UpstreamStatusError:
+    return UpstreamStatusError("b answered", backend="b", upstream_status=status, body=body)
+
+
+@pytest.mark.parametrize(
+    ("body", "passed_on"),
+    [
+        (b' {"error":{"message":"no","code":7,"x":1}}', True),
+        (b'{"error":"no"}', False),
+        (b'{"error":{"code":7}}', False),
+        (b"<html>", False),
+        (b"[" * 100_000, False),
+    ],
+)
+def test_an_error_body_is_passed_on_where_clients_can_read_it(body: bytes, passed_on: bool) -> None:
+    answer = upstream_error_body(status_error(body))
+    assert (answer == body) is passed_on
+    assert isinstance(json.loads(answer)["error"]["message"], str)
+
+
+def test_an_error_in_a_list_is_taken_out() -> None:
+    body = b'[{"error": {"code": 429, "message": "quota", "status": "RESOURCE_EXHAUSTED"}}]'
+    assert json.loads(upstream_error_body(status_error(body)))["error"]["message"] == "quota"
 
 
 TEXT = st.text(max_size=8)
@@ -184,3 +209,41 @@ def test_tool_calls_and_logprobs_add_up() -> None:
     assert (second["id"], second["function"]["arguments"]) == ("b", "{}")
     assert [t["token"] for t in choice["logprobs"]["content"]] == ["p", "q"]
     assert "index" not in first
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"{broken",
+        b'"text"',
+        b'{"choices":7}',
+        b'{"choices":[7]}',
+        b'{"choices":[{"delta":"x"}]}',
+        b'{"choices":[{"delta":{"tool_calls":[{"index":"x"}]}}]}',
+        b'{"choices":[{"delta":{"tool_calls":[{"function":{"arguments":{}}}]}}]}',
+        b"[" * 100_000,
+    ],
+)
+def test_what_is_no_chunk_is_refused_and_never_crashes(data: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        Aggregator(Endpoint.CHAT).add(b"data: " + data + b"\n\n")
+
+
+def unpacked(text: str) -> list[float]:
+    return [number for (number,) in struct.iter_unpack("<f", base64.b64decode(text))]
+
+
+@given(st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)), max_size=3))
+def test_vectors_become_base64_and_the_rest_stays(vectors: list[list[float]]) -> None:
+    items = [{"index": n, "embedding": v, "x": [1.50]} for n, v in enumerate(vectors)]
+    body = json.dumps({"object": "list", "data": items, "usage": {"a": 1}}).encode()
+    told = json.loads(as_base64(body))
+    got = [unpacked(item.pop("embedding")) for item in told["data"]]
+    assert got == vectors
+    assert [item["x"] for item in told["data"]] == [[1.5]] * len(vectors)
+    assert (told["object"], told["usage"]) == ("list", {"a": 1})
+
+
+@pytest.mark.parametrize("body", [b'{"data":[{"embedding":"AAAA"}]}', b"x", b'{"data":[[]]}'])
+def test_what_is_no_list_of_numbers_stays(body: bytes) -> None:
+    assert as_base64(body) == body
