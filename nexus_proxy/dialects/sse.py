@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 
 _BOUNDARY = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n|\r\n\n")
+_SEAM = 3
+"""One byte less than the longest boundary."""
 _LINE = re.compile(rb"\r\n|\n|\r")
 
 DONE = b"[DONE]"
@@ -22,29 +24,49 @@ class EventSplitter:
     """Cuts a byte stream into whole events; what is not whole yet is kept.
 
     `feed` may be called with chunks cut anywhere. The bytes that come out, with `rest()`, are the
-    bytes that went in.
+    bytes that went in. An event in many chunks costs no more than its length.
+
+    Attributes:
+        pending: bytes of an event that has not ended.
     """
 
-    __slots__ = ("_pending",)
+    __slots__ = ("_parts", "pending")
 
     def __init__(self) -> None:
-        self._pending = b""
+        self._parts: list[bytes] = []
+        self.pending = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Whole events, each with the blank line that ended it."""
-        data = self._pending + chunk if self._pending else chunk
+        if self._parts and _BOUNDARY.search(self._seam() + chunk) is None:
+            self._keep(chunk)
+            return []
+        data = b"".join((*self._parts, chunk)) if self._parts else chunk
         # A lone CR at the end may be half of a CRLF: wait for what follows.
-        if data.endswith(b"\r") and not data.endswith(b"\r\r"):
-            hold = data
-            events, start = self._split(hold, len(hold) - 1)
-        else:
-            events, start = self._split(data, len(data))
-        self._pending = data[start:]
+        half = data.endswith(b"\r") and not data.endswith(b"\r\r")
+        events, start = self._split(data, len(data) - half)
+        self._parts.clear()
+        self.pending = 0
+        self._keep(data[start:])
         return events
 
     def rest(self) -> bytes:
         """Bytes of an event that has not ended."""
-        return self._pending
+        return b"".join(self._parts)
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._parts.append(data)
+            self.pending += len(data)
+
+    def _seam(self) -> bytes:
+        """The last bytes, in which a boundary may have begun."""
+        seam = b""
+        for part in reversed(self._parts):
+            seam = part[-_SEAM:] + seam
+            if len(seam) >= _SEAM:
+                break
+        return seam[-_SEAM:]
 
     @staticmethod
     def _split(data: bytes, end: int) -> tuple[list[bytes], int]:

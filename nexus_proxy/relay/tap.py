@@ -10,8 +10,13 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from nexus_proxy.dialects.openai_stream import Usage, read_chunk
 from nexus_proxy.dialects.sse import EventSplitter, payload
+
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_decode_text = msgspec.json.Decoder(str).decode
 
 
 class ModelName:
@@ -22,16 +27,22 @@ class ModelName:
     """
 
     def __init__(self, served: str, asked: str) -> None:
-        self._pattern = re.compile(rb'("model"\s*:\s*)"' + re.escape(_quoted(served)) + rb'"')
-        self._replacement = rb'\g<1>"' + _quoted(asked).replace(b"\\", b"\\\\") + b'"'
+        self._served = served
+        self._asked = msgspec.json.encode(asked)
 
     def restore(self, data: bytes) -> bytes:
-        """`data` with the first occurrence replaced."""
-        return self._pattern.sub(self._replacement, data, count=1)
+        """`data` with the first occurrence replaced, however its characters are escaped."""
+        for match in _MODEL.finditer(data):
+            if _text(match[1]) == self._served:
+                return data[: match.start(1)] + self._asked + data[match.end(1) :]
+        return data
 
 
-def _quoted(name: str) -> bytes:
-    return name.replace("\\", "\\\\").replace('"', '\\"').encode()
+def _text(quoted: bytes) -> str | None:
+    try:
+        return _decode_text(quoted)
+    except ValueError:
+        return None
 
 
 class StreamTap:
@@ -65,9 +76,10 @@ class StreamTap:
             if self._note(event)
         ]
 
-    def rest(self) -> bytes:
-        """Bytes of an event that was cut off."""
-        return self._splitter.rest()
+    @property
+    def pending(self) -> int:
+        """Bytes of an event that has not ended."""
+        return self._splitter.pending
 
     @property
     def complete(self) -> bool:

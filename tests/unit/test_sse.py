@@ -63,3 +63,13 @@ def test_data_lines_are_joined_and_comments_hold_nothing() -> None:
     assert payload(b"event: x\ndata: one\ndata:two\n\n") == b"one\ntwo"
     assert payload(b": ping\n\n") is None
     assert payload(b"data: [DONE]\n\n") == b"[DONE]"
+
+
+def test_an_event_in_many_chunks_costs_no_more_than_its_length() -> None:
+    splitter = EventSplitter()
+    for _ in range(20_000):
+        assert splitter.feed(b"x" * 4096) == []
+    assert splitter.pending == 20_000 * 4096
+    (event,) = splitter.feed(b"\n\n")
+    assert len(event) == 20_000 * 4096 + 2
+    assert splitter.pending == 0
