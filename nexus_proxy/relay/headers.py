@@ -26,6 +26,7 @@ from nexus_proxy.errors import (
 
 HOPS = b"x-nexus-hops"
 NODE = b"x-nexus-node"
+MAX_HOPS = 8
 MAX_DETAILS = 4096
 MAX_RETRY_AFTER_SECONDS = 86_400
 
@@ -40,8 +41,12 @@ _FORWARDED = (
 _RETURNED = re.compile(
     rb"^(content-type|content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?)$"
 )
-_REQUEST_ID = re.compile(rb"^[A-Za-z0-9_-]{1,128}$")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
+_NODE_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no header value may hold. A server refuses it in HTTP/1.1, but not each one in HTTP/2."""
 _UNSAFE = re.compile(r"[^\x20-\x7e]")
+_NO = (b"false", b"no", b"0", b"")
 
 Headers = Mapping[bytes, bytes]
 HeaderList = list[tuple[bytes, bytes]]
@@ -70,8 +75,8 @@ def read_wishes(headers: Headers) -> Wishes:
         )
     return Wishes(
         zone=zone,
-        strict=b"x-nexus-strict" in headers,
-        flexible=headers.get(b"x-nexus-flexible", b"").lower() == b"true",
+        strict=headers.get(b"x-nexus-strict", b"").strip().lower() not in _NO,
+        flexible=headers.get(b"x-nexus-flexible", b"").strip().lower() not in _NO,
     )
 
 
@@ -79,20 +84,23 @@ def request_id(headers: Headers) -> str:
     """The caller's own id where it is harmless, else a new one."""
     for name in (b"x-request-id", b"x-client-request-id"):
         value = headers.get(name, b"")
-        if _REQUEST_ID.match(value):
+        if _REQUEST_ID.fullmatch(value):
             return value.decode()
     return f"req-{secrets.token_hex(8)}"
 
 
 def check_hops(headers: Headers, node_id: str) -> bytes:
     """The value of the hop header to send on. Raises `LoopDetectedError` if we are in it."""
-    hops = [hop.strip() for hop in headers.get(HOPS, b"").split(b",") if hop.strip()]
+    named = [hop.strip() for hop in headers.get(HOPS, b"").split(b",")]
+    hops = [hop for hop in named if _NODE_ID.fullmatch(hop)]
     if node_id.encode() in hops:
         raise LoopDetectedError(
             "this request came through this gateway before: two gateways list each other as "
             "backends. Remove one of them (`nexus backends remove`)."
         )
-    return b", ".join((*hops[-8:], node_id.encode()))
+    if len(hops) >= MAX_HOPS:
+        raise LoopDetectedError(f"this request came through {len(hops)} gateways already")
+    return b", ".join((*hops, node_id.encode()))
 
 
 def request_head(
@@ -119,17 +127,20 @@ def request_head(
         HOPS + b": " + hops,
     ]
     lines += [f"{name}: {value}".encode() for name, value in auth.items()]
-    lines += [name + b": " + headers[name] for name in _FORWARDED if name in headers]
+    lines += [
+        name + b": " + headers[name]
+        for name in _FORWARDED
+        if name in headers and not _CONTROL.search(headers[name])
+    ]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def returned(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:
     """Those of a backend's headers that the client gets."""
-    kept = [(name, value) for name, value in headers if _RETURNED.match(name)]
+    sound = [(name, value) for name, value in headers if not _CONTROL.search(value)]
+    kept = [(name, value) for name, value in sound if _RETURNED.match(name)]
     kept += [
-        (b"x-nexus-upstream-request-id", value)
-        for name, value in headers
-        if name == b"x-request-id"
+        (b"x-nexus-upstream-request-id", value) for name, value in sound if name == b"x-request-id"
     ]
     return kept
 
@@ -166,8 +177,8 @@ def refusal(error: NexusError) -> HeaderList:
         reasons = "; ".join(f"{r['backend']}: {r['reason']}" for r in rejections)
         headers.append((b"x-nexus-rejection-reasons", header_text(reasons)))
         headers.append((b"x-nexus-rejection-details", _details(rejections)))
-        if error.retry_after is None:
-            headers.append((b"x-should-retry", b"false"))
+    if _is_hopeless(error):
+        headers.append((b"x-should-retry", b"false"))
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None and not isinstance(error, UpstreamStatusError):
         headers.append((b"retry-after", str(max(1, round(retry_after))).encode()))
@@ -179,6 +190,21 @@ def header_text(text: str) -> bytes:
     return _UNSAFE.sub("?", text[:MAX_DETAILS]).encode()
 
 
-def _details(rejections: list[dict[str, Any]]) -> bytes:
-    text = json.dumps(rejections, ensure_ascii=True)
-    return text.encode() if len(text) <= MAX_DETAILS else b"[]"
+def _is_hopeless(error: NexusError) -> bool:
+    """Whether a client that sent the same again would only get the same."""
+    if isinstance(error, RoutingRefusedError):
+        return error.retry_after is None
+    return isinstance(error, LoopDetectedError)
+
+
+def _details(rejections: Iterable[dict[str, Any]]) -> bytes:
+    """As many rejections as fit, as a JSON list."""
+    told: list[str] = []
+    left = MAX_DETAILS
+    for rejection in rejections:
+        text = json.dumps(rejection, ensure_ascii=True)
+        left -= len(text) + 2
+        if left < 0:
+            break
+        told.append(text)
+    return f"[{', '.join(told)}]".encode()
