@@ -10,7 +10,7 @@ from nexus_proxy.errors import UnknownModelError
 from nexus_proxy.routing import STAGES
 from nexus_proxy.routing.resolve import Resolution, resolve
 from nexus_proxy.routing.rules import Rules
-from nexus_proxy.routing.schedule import PARTS, is_full
+from nexus_proxy.routing.schedule import PARTS, at_limit, is_full
 from nexus_proxy.routing.types import (
     Candidate,
     Catalogue,
@@ -20,7 +20,7 @@ from nexus_proxy.routing.types import (
     Routable,
     Selection,
 )
-from nexus_proxy.state import CandidateView, DecisionView, RejectionView
+from nexus_proxy.state import CandidateView, DecisionView, ModelInfo, RejectionView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,11 @@ class Decision:
     is_fallback: bool
     pinned: str | None
 
-    def route_reason(self, chosen: Candidate, attempt: int) -> str:
-        """Why `chosen` serves, in the words of `X-Nexus-Route-Reason`."""
+    def route_reason(self, chosen: Candidate, others: int) -> str:
+        """Why `chosen` serves after `others` failed, in the words of `X-Nexus-Route-Reason`."""
         if self.is_fallback:
             return "fallback"
-        if attempt > 0:
+        if others > 0:
             return "failover"
         if chosen.backend.name == self.pinned:
             return "pinned"
@@ -55,6 +55,19 @@ class Decision:
         ):
             return "capacity-overflow"
         return "capability-match"
+
+    def still_allows(self, candidate: Candidate) -> bool:
+        """Whether a candidate of this decision, made a while ago, may be asked now, as far as
+        operators can have changed that. Its health is not asked: trying will show it."""
+        backend, lowest = candidate.backend, self.demand.min_tier
+        return (
+            backend.accepted
+            and backend.enabled
+            and not backend.drained
+            and zone_of(backend, candidate.model) >= self.demand.zone
+            and (lowest is None or backend.tier >= lowest)
+            and not at_limit(candidate)
+        )
 
     def view(self, route_reason: str | None = None) -> DecisionView:
         """The record as a frozen value, for people and programs."""
@@ -163,12 +176,17 @@ def decide(
 
 
 def candidate_of(backend: Routable, model_name: str) -> Candidate:
-    """Pair a backend with its model. A model that runs elsewhere lives in the zone `open`."""
+    """Pair a backend with its model."""
     model = backend.models.get(model_name) or next(
         m for m in backend.models.values() if model_name in m.aliases
     )
-    zone = Zone.OPEN if model.remote else backend.zone
+    zone = zone_of(backend, model)
     return Candidate(backend=backend, model=model, served_id=model_name, zone=zone)
+
+
+def zone_of(backend: Routable, model: ModelInfo) -> Zone:
+    """How closed a backend is for one of its models; one that runs elsewhere is in `open`."""
+    return Zone.OPEN if model.remote else backend.zone
 
 
 def _pinned(resolution: Resolution, catalogue: Catalogue) -> str | None:
@@ -190,9 +208,8 @@ def _equivalents(
     demand = demand._replace(min_tier=floor)
     for name in sorted(set(catalogue.model_ids()) - tried):
         onward = Resolution(name, (*resolution.path, name))
-        yield decide(
-            facts, onward, rules.demand((name,), demand), catalogue, rules, is_fallback=True
-        )
+        demand = rules.demand((name,), demand)
+        yield decide(facts, onward, demand, catalogue, rules, is_fallback=True)
 
 
 def _count(left: int) -> str:

@@ -37,8 +37,8 @@ def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> 
     """Remove those at their configured limit; order the rest."""
     able = []
     for candidate in candidates:
-        limit = candidate.backend.max_concurrent
-        if limit is not None and candidate.backend.in_flight >= limit:
+        if at_limit(candidate):
+            limit = candidate.backend.max_concurrent
             reject(candidate, f"all of its {limit} slots are taken", None)
         else:
             able.append(candidate)
@@ -46,6 +46,12 @@ def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> 
     now, pinned = selection.facts.now, selection.pinned
     ordered.sort(key=lambda c: (c.backend.name != pinned, c.backend.busy_until > now, is_full(c)))
     return ordered
+
+
+def at_limit(candidate: Candidate) -> bool:
+    """Whether it has as many of our requests as the configuration allows."""
+    limit = candidate.backend.max_concurrent
+    return limit is not None and candidate.backend.in_flight >= limit
 
 
 def is_full(candidate: Candidate) -> bool:
