@@ -9,9 +9,11 @@ be computing the first answer.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import cast
 
 from nexus_proxy.admission import slots
@@ -30,14 +32,15 @@ from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.call import Call, Inbound
 from nexus_proxy.relay.delivery import Delivery
+from nexus_proxy.relay.failing import tell_failure
 from nexus_proxy.relay.outbound import Outbound
 from nexus_proxy.relay.patience import AskHost, Clocks, Patience
 from nexus_proxy.relay.probe import host_answers
 from nexus_proxy.relay.responder import Responder
+from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName
 from nexus_proxy.relay.tries import Failure, Tries
 from nexus_proxy.relay.upstream import Exchange, Pool, Pools
-from nexus_proxy.relay.wire import Head
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
@@ -45,8 +48,9 @@ from nexus_proxy.routing.types import Candidate, RequestFacts
 from nexus_proxy.state import BackendState, RequestPhase
 from nexus_proxy.telemetry.history import Attempt, History, Record
 
+log = logging.getLogger(__name__)
+
 FIRST_TOKEN_LOCAL, FIRST_TOKEN_CLOUD = 600.0, 120.0
-MAX_ERROR_BODY = 1024 * 1024
 LONGEST_BUSY = 300.0
 CROWDED_FACTOR = 4
 
@@ -96,20 +100,28 @@ class Relay:
         ]
         call: Call | None = None
         try:
-            call = self._accept(inbound, responder, record, base)
-            await self._serve(call)
-            record.phase, record.status = RequestPhase.DONE, 200
-        except NexusError as error:
-            record.phase, record.error = RequestPhase.FAILED, error.message
-            await self._answer_error(
-                error, responder, record, call.headers() if call else base, call
-            )
-        except (asyncio.CancelledError, ConnectionError):
-            record.phase, record.error = RequestPhase.CANCELLED, "the client left"
+            try:
+                call = self._accept(inbound, responder, record, base)
+                await self._serve(call)
+                record.phase, record.status = RequestPhase.DONE, 200
+            except ConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
+                failure = _for_people(error, record)
+                record.phase, record.error = RequestPhase.FAILED, failure.message
+                await tell_failure(
+                    failure,
+                    responder,
+                    record,
+                    endpoint=inbound.endpoint,
+                    headers=call.headers() if call else base,
+                    told=call is not None and call.told,
+                )
+        except asyncio.CancelledError:
+            _note_leaving(record)
             raise
-        except BaseException as crash:
-            record.phase, record.error = RequestPhase.FAILED, f"internal error: {crash!r:.200}"
-            raise
+        except ConnectionError:
+            _note_leaving(record)
         finally:
             self._history.close(record)
 
@@ -160,9 +172,15 @@ class Relay:
             decisions.append(decision)
             call.record.decision = decision
             call.record.route_ms = call.record.route_ms or call.record.elapsed_ms()
-            tries = Tries(decision.candidates, self.rules.max_attempts)
-            async for candidate, number in tries:
-                failure = await self._attempt(call, decision, candidate, number)
+            tries = Tries(
+                decision.candidates,
+                self.rules.max_attempts,
+                allowed=partial(self._still_allowed, decision),
+                pause=call.pause,
+                load_seconds=self._timeouts.load_seconds,
+            )
+            async for candidate, others in tries:
+                failure = await self._attempt(call, decision, candidate, others)
                 if failure is None:
                     return
                 last = failure
@@ -174,17 +192,23 @@ class Relay:
         call.record.decision = decisions[0]
         raise refuse(decisions)
 
+    def _still_allowed(self, decision: Decision, candidate: Candidate) -> bool:
+        """A decision may be minutes old when its second choice is due."""
+        name = candidate.backend.name
+        is_listed = name in self._registry and self._registry.get(name) is candidate.backend
+        return is_listed and decision.still_allows(candidate)
+
     async def _attempt(
-        self, call: Call, decision: Decision, candidate: Candidate, number: int
+        self, call: Call, decision: Decision, candidate: Candidate, others: int
     ) -> Failure | None:
-        """Try one backend. None: it answered."""
+        """Try one backend, after `others` failed. None: it answered."""
         backend = cast(Backend, candidate.backend)
         record = call.record
         attempt = Attempt(backend=backend.name, model=candidate.served_id)
         record.attempts.append(attempt)
         record.backend, record.model = backend.name, candidate.served_id
         record.phase = RequestPhase.WAITING
-        record.route_reason = decision.route_reason(candidate, number)
+        record.route_reason = decision.route_reason(candidate, others)
         call.route_headers = _route_headers(record, backend, candidate, decision)
         self._history.progressed(record)
         with slots.hold(backend):
@@ -193,6 +217,8 @@ class Relay:
             except UpstreamError as error:
                 attempt.error = error.message
                 fault = self._blame(error, backend, candidate)
+                if fault is Fault.LOADING:
+                    record.forget_repeats()
                 return Failure(self._reworded(error, fault), fault)
             except asyncio.CancelledError:
                 attempt.error = "the client left"
@@ -209,7 +235,8 @@ class Relay:
         outbound = Outbound(call, adapter, traits, candidate.served_id)
         pool = self.pools.of(backend.name, backend.url, idle_seconds=traits.idle_reuse_seconds)
         clocks = _clocks(self._timeouts, is_cloud=traits.is_cloud)
-        request = outbound.request(pool, self._target(backend))
+        target = self._target(backend)
+        request = outbound.request(pool, target)
         async with Exchange(pool, request, connect_seconds=clocks.connect_seconds) as exchange:
             attempt.connect_ms = attempt.elapsed_ms()
             exchange.may_reuse = traits.reuse_after_stream or not outbound.streams
@@ -225,13 +252,14 @@ class Relay:
                     exchange,
                     patience,
                     attempt,
+                    secret=Secret(target.api_key),
                     rename=_rename(candidate.served_id, call.peek.model),
                     strip_usage=outbound.strip_usage,
                 )
                 head = await delivery.head()
-                if head.status != 200:
-                    raise await _status_error(backend.name, head, delivery)
                 _time_headers(call, attempt)
+                if head.status != 200:
+                    raise await delivery.failure(head)
                 if outbound.aggregates:
                     await delivery.aggregate(head)
                 elif outbound.streams:
@@ -240,8 +268,14 @@ class Relay:
                     await delivery.whole(head)
 
     def _target(self, backend: Backend) -> Target:
-        key = self._environ.get(backend.api_key_env) if backend.api_key_env else None
-        return Target(base_url=backend.url, api_key=key)
+        variable = backend.api_key_env
+        key = self._environ.get(variable, "").strip() if variable else ""
+        if not key.isprintable():
+            raise ConnectFailedError(
+                f"the key of {backend.name} holds characters that HTTP cannot carry ({variable})",
+                backend=backend.name,
+            )
+        return Target(base_url=backend.url, api_key=key or None)
 
     # -- what an attempt teaches ---------------------------------------------------------------
 
@@ -263,9 +297,11 @@ class Relay:
             backend.busy_until = time.monotonic() + wait
         if fault is Fault.MODEL_MISSING:
             self._registry.forget_model(backend, candidate.model.id)
-        if fault not in (Fault.BUSY, Fault.UNSUPPORTED):
+        if fault in (Fault.BUSY, Fault.UNSUPPORTED):
+            return fault
+        if fault is not Fault.LOADING:
             self._registry.note_error(backend, error.message)
-            self._suspect(backend.name)
+        self._suspect(backend.name)
         return fault
 
     def _reworded(self, error: UpstreamError, fault: Fault) -> UpstreamError:
@@ -288,37 +324,17 @@ class Relay:
         if tokens > 1 and generating > 0:
             self._registry.note_rate(backend, (tokens - 1) / generating * 1000.0)
 
-    # -- errors --------------------------------------------------------------------------------
 
-    async def _answer_error(
-        self,
-        error: NexusError,
-        responder: Responder,
-        record: Record,
-        headers: wire_headers.HeaderList,
-        call: Call | None,
-    ) -> None:
-        status = error.upstream_status if isinstance(error, UpstreamStatusError) else error.status
-        record.status = status
-        if responder.started:
-            if call is not None and call.told:
-                return
-            event = openai.stream_error_event(
-                error,
-                chunk_id=f"chatcmpl-{record.id}",
-                model=record.model_asked,
-                created=int(record.started),
-            )
-            await responder.write(event)
-            await responder.finish()
-            return
-        if isinstance(error, UpstreamStatusError):
-            body = openai.upstream_error_body(error)
-            kept = [h for h in wire_headers.returned(error.headers) if h[0] != b"content-type"]
-        else:
-            body, kept = openai.error_body(error), wire_headers.refusal(error)
-        json_type = (b"content-type", b"application/json")
-        await responder.respond(status, [*headers, *kept, json_type], body)
+def _for_people(error: Exception, record: Record) -> NexusError:
+    if isinstance(error, NexusError):
+        return error
+    log.error("request %s met a bug", record.id, exc_info=error)
+    return NexusError("the gateway failed on this request; its log says why")
+
+
+def _note_leaving(record: Record) -> None:
+    if record.phase is not RequestPhase.FAILED:
+        record.phase, record.error = RequestPhase.CANCELLED, "the client left"
 
 
 def _ask_host(backend: Backend, adapter: Adapter, pool: Pool) -> AskHost | None:
@@ -364,16 +380,3 @@ def _route_headers(
 def _time_headers(call: Call, attempt: Attempt) -> None:
     timing = f"route;dur={call.record.route_ms or 0:.2f}, upstream;dur={attempt.elapsed_ms():.1f}"
     call.route_headers.append((b"server-timing", timing.encode()))
-
-
-async def _status_error(backend: str, head: Head, delivery: Delivery) -> UpstreamStatusError:
-    body = await delivery.read(MAX_ERROR_BODY)
-    said = openai.error_sentence(body)
-    return UpstreamStatusError(
-        f"{backend} answered {head.status}{f': {said}' if said else ''}",
-        backend=backend,
-        upstream_status=head.status,
-        headers=head.headers,
-        body=body,
-        retry_after=wire_headers.retry_after_seconds(head.headers, now=time.time()),
-    )

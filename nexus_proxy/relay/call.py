@@ -16,6 +16,8 @@ OPEN_AFTER = 15.0
 """Seconds without a token after which a stream is opened, to keep the client's connection alive.
 Until then nothing is promised and the status is still free."""
 PING_EVERY = 10.0
+LOOK_EVERY = 1.0
+"""How often a pause is interrupted to see whether a sign of life is due."""
 
 SSE_HEADERS: HeaderList = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -69,6 +71,13 @@ class Call:
         """Pass bytes on."""
         self.last_write = asyncio.get_running_loop().time()
         await self.responder.write(data)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait before another try; the client is kept informed."""
+        end = asyncio.get_running_loop().time() + seconds
+        while (left := end - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(min(left, LOOK_EVERY))
+            await self.sign_of_life()
 
     async def sign_of_life(self) -> None:
         """Send a comment to a streaming client that has heard nothing for long."""

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
-from nexus_proxy.dialects.openai import as_object, error_sentence
+from nexus_proxy.dialects.openai import UNREADABLE, as_object, error_sentence
+from nexus_proxy.dialects.openai_embeddings import as_base64
 from nexus_proxy.dialects.openai_stream import Aggregator, Usage, read_answer
 from nexus_proxy.dialects.sse import DONE
-from nexus_proxy.errors import UpstreamCutError, UpstreamGarbageError, UpstreamStatusError
+from nexus_proxy.errors import (
+    UpstreamCutError,
+    UpstreamError,
+    UpstreamGarbageError,
+    UpstreamStatusError,
+)
 from nexus_proxy.relay.call import Call
-from nexus_proxy.relay.headers import returned
+from nexus_proxy.relay.headers import HeaderList, retry_after_seconds, returned
 from nexus_proxy.relay.patience import Patience
+from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName, StreamTap
 from nexus_proxy.relay.upstream import Exchange
 from nexus_proxy.relay.wire import Head
@@ -18,6 +27,9 @@ from nexus_proxy.state import RequestPhase
 from nexus_proxy.telemetry.history import Attempt
 
 MAX_WHOLE_ANSWER = 256 * 1024 * 1024
+MAX_ERROR_BODY = 1024 * 1024
+MAX_EVENT = 64 * 1024 * 1024
+"""Bytes of one event of a stream; it is passed on only when it is whole."""
 MAX_HELD = 1024 * 1024
 """Bytes that may come before the first token; more is passed on as it is."""
 DONE_EVENT = b"data: " + DONE + b"\n\n"
@@ -33,6 +45,7 @@ class Delivery:
         patience: Patience,
         attempt: Attempt,
         *,
+        secret: Secret,
         rename: ModelName | None,
         strip_usage: bool,
     ) -> None:
@@ -40,6 +53,7 @@ class Delivery:
         self._exchange = exchange
         self._patience = patience
         self._attempt = attempt
+        self._secret = secret
         self._rename = rename
         self._tap = StreamTap(strip_usage=strip_usage, rename=rename)
 
@@ -60,6 +74,22 @@ class Delivery:
                 raise self._garbage(f"sent more than {limit // 2**20} MiB")
         return b"".join(parts)
 
+    async def failure(self, head: Head) -> UpstreamError:
+        """What an answer with another status than 200 amounts to."""
+        body = self._secret.hide(await self.read(MAX_ERROR_BODY))
+        said = error_sentence(body)
+        sentence = f"answered {head.status}{f': {said}' if said else ''}"
+        if head.status < 400:  # a redirect would take the key and the prompt elsewhere
+            return self._garbage(f"{sentence}, which is no answer; is its URL the right one?")
+        return UpstreamStatusError(
+            f"{self._attempt.backend} {sentence}",
+            backend=self._attempt.backend,
+            upstream_status=head.status,
+            headers=self._secret.hide_in(head.headers),
+            body=body,
+            retry_after=retry_after_seconds(head.headers, now=time.time()),
+        )
+
     async def stream(self, head: Head) -> None:
         """Event stream in, the same events out, as they come."""
         self._require(head, b"text/event-stream")
@@ -73,16 +103,18 @@ class Delivery:
                 held_size += len(data)
                 if not (tap.seen_token or tap.complete or held_size > MAX_HELD):
                     continue
-                await call.commit(returned(head.headers))
+                await call.commit(self._returned(head))
                 events = held
             if events:
+                self._patience.client_is_slow = True
                 await call.write(b"".join(events))
+                self._patience.client_is_slow = False
         if tap.error is not None:
             call.told = True
             await call.responder.finish()
         self._check_whole()
         if not call.committed:
-            await call.commit(returned(head.headers))
+            await call.commit(self._returned(head))
             await call.write(b"".join(held))
         if not tap.done:
             await call.write(DONE_EVENT)
@@ -95,11 +127,11 @@ class Delivery:
         body = await self.read(MAX_WHOLE_ANSWER)
         facts = read_answer(self._call.inbound.endpoint, body)
         if not facts.is_answer:
-            said = error_sentence(body)
+            said = error_sentence(self._secret.hide(body))
             raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
-        await self._respond(head, body)
+        await self._respond(head, as_base64(body) if self._call.peek.wants_base64 else body)
 
     async def aggregate(self, head: Head) -> None:
         """Event stream in, one JSON answer out."""
@@ -110,7 +142,10 @@ class Delivery:
         aggregator = Aggregator(self._call.inbound.endpoint)
         while data := await self._next():
             for event in self._observe(data):
-                aggregator.add(event)
+                try:
+                    aggregator.add(event)
+                except UNREADABLE:
+                    raise self._garbage("sent an event that cannot be read") from None
         self._check_whole()
         self._settle()
         await self._respond(head, aggregator.answer())
@@ -127,13 +162,17 @@ class Delivery:
         tap = self._tap
         tokens = tap.token_events
         events = tap.feed(data)
+        if tap.pending > MAX_EVENT:
+            raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.token_events > tokens or tap.complete:
             self._patience.token()
             if self._attempt.first_token_ms is None:
                 self._first_token()
-        if tap.error is not None and not self._call.committed:
+        if tap.error is None:
+            return events
+        if not self._call.committed:
             raise self._error_event(tap.error)
-        return events
+        return [self._secret.hide(event) for event in events]
 
     def _first_token(self) -> None:
         self._patience.token()
@@ -171,10 +210,13 @@ class Delivery:
     async def _respond(self, head: Head, body: bytes) -> None:
         if self._rename is not None:
             body = self._rename.restore(body)
-        kept = [h for h in returned(head.headers) if h[0] != b"content-type"]
+        kept = [h for h in self._returned(head) if h[0] != b"content-type"]
         kept.append((b"content-type", b"application/json"))
         self._call.committed = True
         await self._call.responder.respond(200, self._call.headers(*kept), body)
+
+    def _returned(self, head: Head) -> HeaderList:
+        return self._secret.hide_in(returned(head.headers))
 
     def _require(self, head: Head, content_type: bytes) -> None:
         """Refuse what is plainly something else. No content type at all is believed."""
@@ -194,7 +236,7 @@ class Delivery:
         )
 
     def _error_event(self, error: bytes) -> UpstreamStatusError:
-        body = msgspec.json.encode({"error": msgspec.Raw(error)})
+        body = msgspec.json.encode({"error": msgspec.Raw(self._secret.hide(error))})
         inner = (as_object(body) or {}).get("error")
         code = inner.get("code") if isinstance(inner, dict) else None
         status = code if isinstance(code, int) and 400 <= code < 600 else 502

@@ -37,7 +37,11 @@ class Clocks(Struct, frozen=True, kw_only=True):
 
 
 class Patience:
-    """Runs the clocks of one exchange. Use as `with`."""
+    """Runs the clocks of one exchange. Use as `with`.
+
+    Attributes:
+        client_is_slow: set while bytes wait for the client; the backend's clocks stand still then.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Patience:
         self._question: asyncio.Task[None] | None = None
         self._silent = 0
         self._waiting_for_first = True
+        self.client_is_slow = False
         self._started = self._loop.time()
         self._clock = "load" if loading else "first_token"
         self._seconds = clocks.load_seconds if loading else clocks.first_token_seconds
@@ -94,6 +99,8 @@ class Patience:
 
     def _tick(self) -> None:
         now = self._loop.time()
+        if self.client_is_slow:
+            self._deadline = now + self._seconds
         if now >= self._total_deadline() and self._clocks.total_seconds is not None:
             self._expire("total", self._clocks.total_seconds)
         elif now >= self._deadline:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from nexus_proxy.backends.base import Fault
@@ -14,6 +15,8 @@ LONGEST_WAIT = 10.0
 """Seconds that a request waits for a backend that asked for it, when there is no other."""
 FIRST_PAUSE = 0.25
 """Seconds before the first try at the same backend again; doubles, with jitter."""
+LONGEST_LOADING_PAUSE = 5.0
+"""Seconds between two questions whether a model is loaded by now."""
 
 _HOPELESS = (Fault.MODEL_MISSING, Fault.CREDENTIALS, Fault.UNSUPPORTED)
 """Faults that the same backend would only repeat."""
@@ -29,12 +32,32 @@ class Failure:
 
 class Tries:
     """Candidates in the order of the schedule, each once; then, if attempts are left, those again
-    whose failure allows it, after a pause."""
+    whose failure allows it, after a pause.
 
-    def __init__(self, candidates: tuple[Candidate, ...], most: int) -> None:
+    Waiting for a model that is being loaded costs no attempt, within `load_seconds`.
+
+    Args:
+        most: how many attempts there are.
+        allowed: whether a candidate may still be asked, when its turn comes.
+        pause: waits for so many seconds.
+    """
+
+    def __init__(
+        self,
+        candidates: tuple[Candidate, ...],
+        most: int,
+        *,
+        allowed: Callable[[Candidate], bool],
+        pause: Callable[[float], Awaitable[None]],
+        load_seconds: float,
+    ) -> None:
         self._queue = list(candidates)
         self._most = most
+        self._allowed = allowed
+        self._pause = pause
+        self._loaded_by = time.monotonic() + load_seconds
         self._made = 0
+        self._asked: list[str] = []
         self._current: Candidate | None = None
         self._again: list[tuple[float, Candidate]] = []
 
@@ -42,18 +65,16 @@ class Tries:
         return self
 
     async def __anext__(self) -> tuple[Candidate, int]:
-        if self._made >= self._most:
-            raise StopAsyncIteration
-        if self._queue:
-            self._current = self._queue.pop(0)
-        elif self._again:
-            self._again.sort(key=lambda pair: pair[0])
-            wait, self._current = self._again.pop(0)
-            await asyncio.sleep(wait)
-        else:
-            raise StopAsyncIteration
-        self._made += 1
-        return self._current, self._made - 1
+        """The next candidate, and how many attempts others have had."""
+        while self._made < self._most and (candidate := await self._next()) is not None:
+            if not self._allowed(candidate):
+                continue
+            self._made += 1
+            self._current, name = candidate, candidate.backend.name
+            others = sum(asked != name for asked in self._asked)
+            self._asked.append(name)
+            return candidate, others
+        raise StopAsyncIteration
 
     def note(self, failure: Failure) -> None:
         """Learn how the current try failed."""
@@ -62,14 +83,27 @@ class Tries:
             self._keep_larger()
             return
         repeatable = not isinstance(error, ClockError) or error.clock == "connect"
-        if not repeatable or fault in _HOPELESS:
+        if not repeatable or fault in _HOPELESS or self._current is None:
             return
         wait = FIRST_PAUSE * 2 ** (self._made - 1) * random.uniform(0.5, 1.5)
         asked = error.retry_after if isinstance(error, UpstreamStatusError) else None
         if asked is not None:
             wait = asked * random.uniform(1.0, 1.1)
-        if wait <= LONGEST_WAIT and self._current is not None:
+        if fault is Fault.LOADING and time.monotonic() + wait < self._loaded_by:
+            self._most += 1
+            wait = min(wait, LONGEST_LOADING_PAUSE)
+        if wait <= LONGEST_WAIT:
             self._again.append((wait, self._current))
+
+    async def _next(self) -> Candidate | None:
+        if self._queue:
+            return self._queue.pop(0)
+        if not self._again:
+            return None
+        self._again.sort(key=lambda pair: pair[0])
+        wait, candidate = self._again.pop(0)
+        await self._pause(wait)
+        return candidate
 
     def _keep_larger(self) -> None:
         """After an overflow only a larger (or unknown) context is worth a try."""

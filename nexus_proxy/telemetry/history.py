@@ -67,6 +67,15 @@ class Record:
         """Milliseconds since the request came in."""
         return (time.perf_counter() - self.clock) * 1000.0
 
+    def forget_repeats(self) -> None:
+        """Of attempts in a row at one backend with one outcome only the last is worth a line."""
+        last = self.attempts[-1]
+        while len(self.attempts) > 1:
+            before = self.attempts[-2]
+            if (before.backend, before.error) != (last.backend, last.error):
+                break
+            del self.attempts[-2]
+
     def view(self) -> RequestView:
         """The record as a frozen value."""
         return RequestView(
