@@ -89,7 +89,9 @@ def paint_wrapped(lines: Iterable[Line], width: int) -> Content:
 
 
 def _assemble(line: Line) -> Content:
-    return Content.assemble(*((cell.text, TONES[cell.tone]) for cell in line))
+    # what is foreign in a line was cleaned when the line was made; looking again is dear
+    parts = ((cell.text, TONES[cell.tone]) for cell in line)
+    return Content.assemble(*parts, strip_control_codes=False)
 
 
 def _wrap(line: Line, width: int) -> Iterable[Content]:

@@ -38,13 +38,14 @@ class BackendDetail(Widget):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
+        self._lines: Sequence[Line] = ()
         self._content = Content()
 
     def show(self, view: BackendView | None, now: float) -> None:
         """Tell about this backend from now on."""
-        content = Content() if view is None else paint(backend_story(view, now, models=_MODELS))
-        if not content.is_same(self._content):
-            self._content = content
+        lines = () if view is None else backend_story(view, now, models=_MODELS)
+        if lines != self._lines:
+            self._lines, self._content = lines, paint(lines)
             self.refresh()
 
     def render(self) -> Content:

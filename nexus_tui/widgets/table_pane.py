@@ -43,7 +43,10 @@ class TablePane(Vertical, Generic[T]):
         )
         self._bar = FilterBar()
         self._empty = Steady(classes="empty")
-        self._filtered: tuple[Sequence[T], tuple[str, ...], Sequence[T]] = ((), (), ())
+        self._words: tuple[str, ...] = ()
+        self._judged: dict[int, bool] = {}
+        self._items: Sequence[T] = ()
+        self._matching: Sequence[T] = ()
 
     # -- what a subclass says ----------------------------------------------------------------
 
@@ -96,13 +99,21 @@ class TablePane(Vertical, Generic[T]):
         self._explain(snapshot, items, shown)
 
     def _filter(self, items: Sequence[T], words: tuple[str, ...]) -> Sequence[T]:
+        """The rows that match; rows that were looked at before are not looked at again."""
         if not words:
             return items
-        seen, seen_words, result = self._filtered
-        if seen is not items or seen_words != words:
-            result = [item for item in items if matches(words, self.haystack(item).lower())]
-            self._filtered = (items, words, result)
-        return result
+        if words != self._words:
+            self._words, self._judged = words, {}
+        elif items is self._items:
+            return self._matching
+        # rows are frozen, and the old ones live until here: the same id means the same row
+        before, now = self._judged, {}
+        for item in items:
+            hit = before.get(id(item))
+            now[id(item)] = matches(words, self.haystack(item).lower()) if hit is None else hit
+        self._items, self._judged = items, now
+        self._matching = [item for item in items if now[id(item)]]
+        return self._matching
 
     def _explain(self, snapshot: Snapshot, items: Sequence[T], shown: Sequence[T]) -> None:
         self._empty.display = not shown
