@@ -13,8 +13,10 @@ NexusError
 │   ├── UnknownRouteError               404
 │   ├── UnknownModelError               404
 │   ├── MethodNotAllowedError           405
+│   ├── SlowBodyError                   408
 │   ├── BodyTooLargeError               413
-│   └── UnsupportedMediaTypeError       415
+│   ├── UnsupportedMediaTypeError       415
+│   └── LoopDetectedError               508
 ├── RoutingRefusedError         503: nobody may or can serve this now, with a reason per backend
 ├── GatewayStoppingError        503: this gateway is shutting down
 └── UpstreamError               a backend failed; the relay may try another one
@@ -173,6 +175,13 @@ class MethodNotAllowedError(RequestError):
     def __init__(self, message: str, *, allow: Sequence[str]) -> None:
         super().__init__(message)
         self.allow = tuple(allow)
+
+
+class SlowBodyError(RequestError):
+    """The client stopped sending in the middle of its request."""
+
+    status = 408
+    code = "request_timeout"
 
 
 class BodyTooLargeError(RequestError):

@@ -6,24 +6,14 @@ that it was sent. The limit is the one of the hot routes.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from nexus_proxy.api.asgi import AsgiResponder, Receive, Scope, Send
+from nexus_proxy.api.asgi import AsgiResponder, ClientLeft, Receive, Scope, Send
 from nexus_proxy.api.front import App
-from nexus_proxy.api.hot import ClientLeft, read_body
+from nexus_proxy.api.hot import body_limit, read_body
 from nexus_proxy.dialects import openai
-from nexus_proxy.errors import NexusError, RequestError
+from nexus_proxy.errors import NexusError
 from nexus_proxy.runtime import Runtime
-
-BODY_SECONDS = 60.0
-
-
-class SlowBodyError(RequestError):
-    """The client took too long to send its request."""
-
-    status = 408
-    code = "request_timeout"
 
 
 class BodyFirst:
@@ -38,8 +28,9 @@ class BodyFirst:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = body_limit(self._runtime)
         try:
-            body = await self._read(scope, receive)
+            body = await read_body(receive, dict(scope["headers"]), limit)
         except ClientLeft:
             return
         except NexusError as error:
@@ -49,16 +40,6 @@ class BodyFirst:
             )
             return
         await self._app(scope, _replaying(body, receive), send)
-
-    async def _read(self, scope: Scope, receive: Receive) -> bytes:
-        limit = int(self._runtime.config.server.max_body_mb * 1024 * 1024)
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                return await read_body(receive, dict(scope["headers"]), limit)
-        except TimeoutError:
-            raise SlowBodyError(
-                f"the body did not arrive within {BODY_SECONDS:g} seconds; send it again"
-            ) from None
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 from nexus_proxy.api import health
-from nexus_proxy.api.asgi import AsgiResponder, Receive, Scope, Send
+from nexus_proxy.api.asgi import AsgiResponder, Incoming, Receive, Scope, Send
 from nexus_proxy.api.gate import Gate
-from nexus_proxy.api.hot import serve_hot
+from nexus_proxy.api.hot import DISCARD_FACTOR, body_limit, serve_hot
 from nexus_proxy.api.paths import HOT, canonical
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import ForbiddenError, MethodNotAllowedError, NexusError
@@ -39,38 +39,42 @@ class Front:
         self._gate = Gate(loopback=loopback, allowed_origins=runtime.config.server.allowed_origins)
         self._loopback = loopback
         self._rest: asyncio.Task[App] | None = None
+        self.hot = HotRoutes(runtime, self._gate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
             await (await self._loaded())(scope, receive, send)
 
+    async def load_early(self) -> None:
+        """Load Quart before the first request for it, but after what every request needs."""
+        await self._runtime.started.wait()
+        await self._loaded()
+
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         path = canonical(scope["path"])
-        responder = AsgiResponder(send, extra=self._gate.cors(headers))
+        responder = AsgiResponder(send)
+        cors: HeaderList = []
         try:
             self._gate.check(headers)
+            # Only now: a page that may not ask gets no header that lets it read the answer.
+            cors = self._gate.cors(headers)
             if path.startswith("/nexus/"):
                 self._gate.check_management(headers)
             if await self._answered(path, scope, headers, receive, responder):
                 return
-        except ForbiddenError as error:
-            # A page that may not ask gets no CORS header that would let it read the answer.
-            await self._refuse(error, headers, AsgiResponder(send, extra=[]))
-            return
         except NexusError as error:
-            await self._refuse(error, headers, responder)
+            await refuse(responder, error, headers, node_id=self._runtime.node_id, cors=cors)
             return
         rest = await self._loaded()
+        own = own_headers(headers, self._runtime.node_id)
         await rest(
             {**scope, "path": path, "raw_path": path.encode()},
             receive,
-            _with_headers(send, [*self._own_headers(headers), *self._gate.cors(headers)]),
+            _with_headers(send, [*own, *cors]),
         )
 
     async def _answered(
@@ -88,56 +92,26 @@ class Front:
             return True
         if endpoint := HOT.get(path):
             _require(method, path, "POST")
-            await serve_hot(self._runtime, endpoint, scope, headers, receive, responder)
+            await self.hot.serve_asgi(endpoint, scope, headers, receive, responder)
             return True
         if answer := health.ANSWERS.get(path):
             _require(method, path, "GET", "HEAD")
             status, value = answer(self._runtime)
-            json_type = (b"content-type", b"application/json")
-            body = msgspec.json.encode(value)
-            await responder.respond(status, [*self._own_headers(headers), json_type], body)
+            more = [(b"content-type", b"application/json"), *self._gate.cors(headers)]
+            own = own_headers(headers, self._runtime.node_id)
+            await responder.respond(status, [*own, *more], msgspec.json.encode(value))
             return True
         return False
-
-    async def _refuse(
-        self, error: NexusError, headers: dict[bytes, bytes], responder: AsgiResponder
-    ) -> None:
-        more = [(b"content-type", b"application/json"), *wire_headers.refusal(error)]
-        if isinstance(error, MethodNotAllowedError):
-            more.append((b"allow", ", ".join(error.allow).encode()))
-        await responder.respond(
-            error.status, [*self._own_headers(headers), *more], openai.error_body(error)
-        )
-
-    def _own_headers(self, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-        return [
-            (b"x-request-id", wire_headers.request_id(headers).encode()),
-            (wire_headers.NODE, self._runtime.node_id.encode()),
-        ]
 
     async def _loaded(self) -> App:
         if self._rest is None:
             self._rest = spawn(self._load(), name="load management routes")
         return await asyncio.shield(self._rest)
 
-    async def _load_early(self) -> None:
-        """Load before the first request for it, but after what every request needs."""
-        await self._runtime.started.wait()
-        await self._loaded()
-
     async def _load(self) -> App:
         module = await asyncio.to_thread(importlib.import_module, "nexus_proxy.api.app")
         app: App = module.create_app(self._runtime, loopback=self._loopback)
         return app
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await send({"type": "lifespan.shutdown.complete"})
-                return
-            await send({"type": "lifespan.startup.complete"})
-            spawn(self._load_early(), name="load management routes early")
 
 
 def _require(method: str, path: str, *allowed: str) -> None:
@@ -146,7 +120,7 @@ def _require(method: str, path: str, *allowed: str) -> None:
         raise MethodNotAllowedError(f"{path} takes {takes}, not {method[:20]}", allow=allowed)
 
 
-def _with_headers(send: Send, more: list[tuple[bytes, bytes]]) -> Send:
+def _with_headers(send: Send, more: HeaderList) -> Send:
     async def sending(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             message = {**message, "headers": [*message["headers"], *more]}

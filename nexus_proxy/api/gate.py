@@ -34,8 +34,9 @@ DEFAULT_ORIGINS = (
     "vscode-webview://*",
 )
 EXPOSED = (
-    b"x-request-id, request-id, retry-after, server-timing, x-nexus-backend, "
-    b"x-nexus-backend-type, x-nexus-model, x-nexus-route-reason, x-nexus-privacy-zone, "
+    b"x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, server-timing, "
+    b"x-nexus-node, x-nexus-upstream-request-id, x-nexus-backend, x-nexus-backend-type, "
+    b"x-nexus-model, x-nexus-route-reason, x-nexus-privacy-zone, "
     b"x-nexus-fallback-model, x-nexus-rejection-reasons, x-nexus-rejection-details"
 )
 PREFLIGHT_SECONDS = b"600"
@@ -54,7 +55,9 @@ class Gate:
 
     def check(self, headers: Headers) -> None:
         """Raises `ForbiddenError` with what to do about it."""
-        if self._loopback and not self._is_own_host(headers.get(b"host", b"").decode("latin-1")):
+        # Without the header, which HTTP/1.0 allows, it is no browser.
+        host = headers.get(b"host", b"localhost").decode("latin-1")
+        if self._loopback and not self._is_own_host(host):
             raise ForbiddenError(
                 "this Host name is not one of this machine's; use http://127.0.0.1 or localhost"
             )
@@ -86,10 +89,9 @@ class Gate:
         ]
 
     def preflight(self, headers: Headers) -> list[tuple[bytes, bytes]]:
-        """Headers that answer an OPTIONS request that passed `check`."""
+        """What goes beside `cors` on the answer to an OPTIONS request that passed `check`."""
         asked = headers.get(b"access-control-request-headers", b"authorization, content-type")
         return [
-            *self.cors(headers),
             (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE, OPTIONS"),
             (b"access-control-allow-headers", asked),
             (b"access-control-max-age", PREFLIGHT_SECONDS),

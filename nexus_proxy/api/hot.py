@@ -1,4 +1,4 @@
-"""The hot routes over ASGI: read the body once, hand it to the relay, watch the client."""
+"""The hot routes: checks before the relay, and their way in over ASGI."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import asyncio
 import zlib
 from typing import Any
 
-from nexus_proxy.api.asgi import AsgiResponder, Receive, Scope
-from nexus_proxy.dialects import openai
+from nexus_proxy.api.asgi import STALL_SECONDS, AsgiResponder, ClientLeft, Receive, Scope
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import (
     BodyTooLargeError,
     GatewayStoppingError,
-    NexusError,
+    SlowBodyError,
     UnsupportedMediaTypeError,
 )
 from nexus_proxy.relay.call import Inbound
+from nexus_proxy.relay.responder import HeaderList, Responder
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.tasks import spawn
+
+log = logging.getLogger(__name__)
 
 DISCARD_FACTOR = 4
 """A body over the limit is read and thrown away up to this many times the limit, so that a client
@@ -27,49 +29,79 @@ JSON_TYPES = ("application/json", "text/json", "text/plain", "")
 a form, which is what a hostile page can send without a preflight."""
 
 
-class ClientLeft(Exception):
-    """The client closed its connection before the request was whole."""
+class HotRoutes:
+    """Answers hot requests. Both fronts, the lane and ASGI, come here."""
 
+    def __init__(self, runtime: Runtime, gate: Gate) -> None:
+        self._runtime, self._gate = runtime, gate
 
-async def serve_hot(
-    runtime: Runtime,
-    endpoint: Endpoint,
-    scope: Scope,
-    headers: dict[bytes, bytes],
-    receive: Receive,
-    responder: AsgiResponder,
-) -> None:
-    """Answer one hot request. Raises `NexusError` for what is wrong with it before routing."""
-    if runtime.draining:
-        raise GatewayStoppingError("this gateway is stopping and takes no new requests")
-    _check_content_type(headers)
-    limit = int(runtime.config.server.max_body_mb * 1024 * 1024)
-    try:
-        body = await read_body(receive, headers, limit)
-    except ClientLeft:
-        return
-    client = scope.get("client") or ("?", 0)
-    inbound = Inbound(endpoint=endpoint, headers=headers, body=body, client=str(client[0]))
-    await _race(runtime, inbound, receive, responder)
+    @property
+    def max_body(self) -> int:
+        """Longest body that is taken, in bytes."""
+        return int(self._runtime.config.server.max_body_mb * 1024 * 1024)
 
+    def endpoint_of(self, target: bytes) -> Endpoint | None:
+        """The hot endpoint at a request target (path, maybe with a query), or None."""
+        return HOT_TARGETS.get(target) or hot_endpoint(target)
 
-async def _race(
-    runtime: Runtime, inbound: Inbound, receive: Receive, responder: AsgiResponder
-) -> None:
-    """Serve until done or until the client leaves, which cancels the serving."""
-    serving = spawn(runtime.relay.serve(inbound, responder), name="request")
-    leaving = spawn(_until_gone(receive), name="watch client")
-    try:
-        await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        serving.cancel()
-        leaving.cancel()
-    await asyncio.wait({serving})
-    if not serving.cancelled() and serving.exception() is not None and not responder.started:
-        error = NexusError("the gateway failed on this request; its log says why")
-        await responder.respond(
-            500, [(b"content-type", b"application/json")], openai.error_body(error)
+    async def serve_hot(
+        self,
+        endpoint: Endpoint,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        client: str,
+        responder: Responder,
+    ) -> None:
+        """Answer one request whose body is whole. Raises nothing but cancellation."""
+        cors: HeaderList = []
+        try:
+            self._gate.check(headers)
+            cors = self._gate.cors(headers)
+            if self._runtime.draining:
+                raise GatewayStoppingError("this gateway is stopping and takes no new requests")
+            _check_content_type(headers)
+            body = _decoded(body, headers.get(b"content-encoding", b"").lower(), self.max_body)
+        except NexusError as error:
+            await refuse(responder, error, headers, node_id=self._runtime.node_id, cors=cors)
+            return
+        inbound = Inbound(
+            endpoint=endpoint, headers=headers, body=body, client=client, extra_headers=cors
         )
+        try:
+            await self._runtime.relay.serve(inbound, responder)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("a request failed inside the gateway")
+            if not responder.started:
+                failed = NexusError("the gateway failed on this request; its log says why")
+                node_id = self._runtime.node_id
+                await refuse(responder, failed, headers, node_id=node_id, cors=cors)
+
+    async def serve_asgi(
+        self,
+        endpoint: Endpoint,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        responder: Responder,
+    ) -> None:
+        """Read the body, then answer, unless the client leaves. Raises `BodyTooLargeError`."""
+        try:
+            body = await read_body(receive, self.max_body)
+        except ClientLeft:
+            return
+        client = scope.get("client") or ("?", 0)
+        serving = spawn(
+            self.serve_hot(endpoint, headers, body, str(client[0]), responder), name="request"
+        )
+        leaving = spawn(_until_gone(receive), name="watch client")
+        try:
+            await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            serving.cancel()
+            leaving.cancel()
+        await asyncio.wait({serving})
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -80,27 +112,39 @@ async def _until_gone(receive: Receive) -> None:
 async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
     """The whole body, decompressed, at most `limit` bytes.
 
-    Raises `BodyTooLargeError`, `UnsupportedMediaTypeError` or `ClientLeft`.
+    Raises `BodyTooLargeError`, `UnsupportedMediaTypeError`, `SlowBodyError` or `ClientLeft`.
     """
     parts: list[bytes] = []
     size = 0
     more = True
     while more:
-        message: dict[str, Any] = await receive()
+        message = await _next(receive)
         if message["type"] == "http.disconnect":
             raise ClientLeft
         chunk = message.get("body", b"")
         size += len(chunk)
         if size <= limit:
             parts.append(chunk)
-        elif size > limit * DISCARD_FACTOR:
+        else:
+            parts.clear()
+        if size > limit * DISCARD_FACTOR:
             break
         more = message.get("more_body", False)
     if size > limit:
         raise BodyTooLargeError(
             f"the body is larger than {limit / 2**20:g} MiB (server.max_body_mb)"
         )
-    return _decoded(b"".join(parts), headers.get(b"content-encoding", b"").lower(), limit)
+    return b"".join(parts)
+
+
+async def _next(receive: Receive) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(STALL_SECONDS):
+            return await receive()
+    except TimeoutError:
+        raise SlowBodyError(
+            f"no more of the body came for {STALL_SECONDS:g} s; send it again"
+        ) from None
 
 
 def _decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
@@ -118,6 +162,8 @@ def _decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
         raise UnsupportedMediaTypeError(f"the body is not {encoding.decode()}: {error}") from None
     if len(plain) > limit:
         raise BodyTooLargeError(f"the body inflates to more than {limit / 2**20:g} MiB")
+    if not inflater.eof or inflater.unused_data:
+        raise UnsupportedMediaTypeError(f"the body is not one whole {encoding.decode()} stream")
     return plain
 
 
