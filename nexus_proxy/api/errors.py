@@ -8,6 +8,7 @@ from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from nexus_proxy.api.answers import JSON
+from nexus_proxy.api.health import ANSWERS
 from nexus_proxy.api.paths import HOT
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import (
@@ -97,5 +98,5 @@ def served(app: Quart) -> list[str]:
     paths = {
         rule.rule.replace("<path:", "{").replace(">", "}") for rule in app.url_map.iter_rules()
     }
-    clients = sorted({*HOT, *paths} - {p for p in paths if p.startswith("/nexus/")})
+    clients = sorted({*ANSWERS, *HOT, *paths} - {p for p in paths if p.startswith("/nexus/")})
     return [*clients, "/nexus/v1/*"]

@@ -41,7 +41,7 @@ def _add_reading(app: Quart, runtime: Runtime) -> None:
         chosen = [view for view in views if view.phase in wanted]
         return json_answer({"requests": chosen[:limit]})
 
-    @app.get(f"{ROOT}/why/<request_id>")
+    @app.get(f"{ROOT}/why/<path:request_id>")
     async def why(request_id: str) -> Response:
         return json_answer(runtime.history.get(request_id))
 

@@ -32,6 +32,12 @@ SILENCE_SECONDS = 35.0
 _NODE = "x-nexus-node"
 
 
+# Its parameter is not called `url`, since a verb may have an argument of that name.
+url_option = click.option(
+    "--url", "gateway", metavar="URL", help="Address of the gateway. Default: as configured."
+)
+
+
 def gateway_url(url: str | None, options: RunOptions) -> str:
     """Where the gateway should be: `url`, else the host and port of command line, environment
     and file. Raises `click.UsageError` and `ConfigError`."""
@@ -53,11 +59,13 @@ def gateway_url(url: str | None, options: RunOptions) -> str:
 def connected(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command a `Client` as its first argument, and the option `--url`."""
 
-    @click.option("--url", metavar="URL", help="Address of the gateway. Default: as configured.")
+    @url_option
     @click.pass_context
     @functools.wraps(function)
-    def with_client(context: click.Context, /, *args: Any, url: str | None, **kwargs: Any) -> None:
-        with Client(gateway_url(url, context.ensure_object(RunOptions))) as client:
+    def with_client(
+        context: click.Context, /, *args: Any, gateway: str | None, **kwargs: Any
+    ) -> None:
+        with Client(gateway_url(gateway, context.ensure_object(RunOptions))) as client:
             function(client, *args, **kwargs)
 
     return with_client

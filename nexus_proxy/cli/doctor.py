@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 import click
 import msgspec
 
-from nexus_proxy.cli.checks import backends, configuration, gateway, installation, network, ports
+from nexus_proxy.cli.checks import backends, configuration, installation, network, ports
+from nexus_proxy.cli.checks import gateway as gateway_check
 from nexus_proxy.cli.checks.finding import Case, Finding, Level
-from nexus_proxy.cli.client import gateway_url
+from nexus_proxy.cli.client import gateway_url, url_option
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, say, show_json
 from nexus_proxy.cli.text import count
@@ -23,16 +24,16 @@ HTTP_SECONDS = 5.0
 
 
 @click.command()
-@click.option("--url", metavar="URL", help="Address of the gateway. Default: as configured.")
+@url_option
 @json_option
 @click.pass_context
-def doctor(context: click.Context, url: str | None, as_json: bool) -> None:
+def doctor(context: click.Context, gateway: str | None, as_json: bool) -> None:
     """Look for reasons why a backend is not found or not used, and say what to do.
 
     The exit code is 1 where something does not work at all.
     """
     options = context.ensure_object(RunOptions)
-    findings = asyncio.run(examine(url, options))
+    findings = asyncio.run(examine(gateway, options))
     if as_json:
         show_json(findings)
     else:
@@ -54,7 +55,7 @@ async def examine(url: str | None, options: RunOptions) -> list[Finding]:
         trust_env=False, follow_redirects=False, timeout=HTTP_SECONDS
     ) as client:
         case = Case(environ=os.environ, loaded=loaded, url=address, client=client)
-        snapshot, about_gateway = await gateway.look(case)
+        snapshot, about_gateway = await gateway_check.look(case)
         case = msgspec.structs.replace(case, snapshot=snapshot)
         looks = (
             configuration.variables(case),

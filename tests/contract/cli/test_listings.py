@@ -1,0 +1,112 @@
+"""`nexus backends list`, `models`, `health`, `requests`: what people and programs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.contract.cli.terminal import scene
+from tests.support.scripted import faults
+
+WIDE = {"id": "m", "max_model_len": 32768}
+
+
+def columns(out: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines()]
+
+
+async def test_backends_are_listed_with_their_state(tmp_path: Path) -> None:
+    async with scene(tmp_path, [WIDE, "n"], ["m"]) as here:
+        done = await here.nexus("backends", "list")
+        url = here.backends[0].url
+    header, one, two = columns(done.out)
+    assert done.code == 0
+    assert header[:4] == ["NAME", "TYPE", "STATE", "ZONE"]
+    assert one == ["one", "vllm", "up", "restricted", "50", "0/?", "2", url]
+    assert two[0] == "two"
+
+
+async def test_backends_as_json_are_the_views_with_zones_by_name(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        done = await here.nexus("backends", "list", "--json")
+    (backend,) = done.json()
+    assert backend["name"] == "one"
+    assert backend["zone"] == "restricted"
+    assert [model["id"] for model in backend["models"]] == ["m"]
+
+
+async def test_columns_stay_aligned_under_wide_and_hostile_names(tmp_path: Path) -> None:
+    names = ["漢字モデル", "x[/foo]", "plain", "mark\u0301ed", "rtl\u202eevil"]
+    async with scene(tmp_path, names) as here:
+        done = await here.nexus("models")
+    assert done.code == 0
+    assert "漢字モデル" in done.out
+    assert "x[/foo]" in done.out
+    assert "\u202e" not in done.out
+    assert "\x1b" not in done.out
+    header = done.out.splitlines()[0]
+    wide = next(line for line in done.out.splitlines() if line.startswith("漢字"))
+    # Each of the five wide characters takes two cells, so the line is five characters shorter.
+    assert wide.index("one") == header.index("BACKENDS") - 5
+
+
+async def test_models_can_be_limited_to_a_backend(tmp_path: Path) -> None:
+    async with scene(tmp_path, [WIDE, "left"], [WIDE, "right"]) as here:
+        every = await here.nexus("models", "--json")
+        some = await here.nexus("models", "--backend", "two", "--json")
+        none = await here.nexus("models", "--backend", "nobody")
+    assert [model["id"] for model in every.json()] == ["left", "m", "right"]
+    assert [model["id"] for model in some.json()] == ["m", "right"]
+    assert every.json()[1]["context_length"] == 32768
+    assert (none.code, none.out) == (0, "")
+    assert "nobody" in none.err
+
+
+async def test_health_is_a_word_numbers_and_an_exit_code(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"], ["m"]) as here:
+        well = await here.nexus("health")
+        data = await here.nexus("health", "--json")
+        for name in ("one", "two"):
+            here.gateway.runtime.registry.get(name).enabled = False
+        ill = await here.nexus("health")
+    assert well.code == 0
+    assert well.out.startswith("healthy: nexus ")
+    assert "2 of 2 backends healthy" in well.out
+    assert data.json()["backends"] == {"total": 2, "healthy": 2, "unhealthy": 0}
+    assert ill.code == 1
+    assert ill.out.startswith("unhealthy")
+    assert ill.err == ""
+
+
+async def test_requests_are_listed_oldest_first(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        await here.gateway.chat("m", {"x-request-id": "first"})
+        here.backends[0].behave(faults.status(400, "no"), times=1)
+        await here.gateway.chat("m", {"x-request-id": "second"})
+        done = await here.nexus("requests")
+        last = await here.nexus("requests", "--limit", "1", "--json")
+    _, first, second = columns(done.out)
+    assert first[1:7] == ["first", "chat", "m", "one", "done", "200"]
+    assert second[1] == "second"
+    assert "failed" in second
+    assert [view["id"] for view in last.json()] == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        (("backends", "list"), "nexus backends add URL"),
+        (("models",), "nexus backends list"),
+        (("requests",), "No requests yet"),
+    ],
+)
+async def test_an_empty_list_says_what_to_do_and_prints_nothing(
+    tmp_path: Path, command: tuple[str, ...], hint: str
+) -> None:
+    async with scene(tmp_path) as here:
+        done = await here.nexus(*command)
+        data = await here.nexus(*command, "--json")
+    assert (done.code, done.out) == (0, "")
+    assert hint in done.err
+    assert data.json() == []

@@ -1,0 +1,158 @@
+"""`nexus backends …`: each verb of the table acts on the running gateway and is kept."""
+
+from __future__ import annotations
+
+import os
+import pty
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nexus_proxy.commands import COMMANDS
+from nexus_proxy.config.model import Zone
+from nexus_proxy.registry import Backend
+from tests.contract.cli.terminal import Done, Scene, finished, scene
+from tests.support.scripted import ScriptedBackend
+
+
+async def answering(here: Scene, typed: bytes, *arguments: str) -> Done:
+    """Run a command with a terminal as its standard input, and type into it."""
+    ours, theirs = pty.openpty()
+    try:
+        process = await here.shell.start(*arguments, stdin=theirs)
+        os.write(ours, typed)
+        return await finished(process)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    ("command", "became"),
+    [
+        ("drain one", lambda b: b.drained),
+        ("zone one Internal", lambda b: b.zone is Zone.INTERNAL),
+        ("priority one 7", lambda b: b.priority == 7),
+        ("tags one fast gpu", lambda b: b.tags == ("fast", "gpu")),
+    ],
+)
+async def test_a_verb_acts_says_so_and_is_kept(
+    tmp_path: Path, command: str, became: Callable[[Backend], bool]
+) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        before = here.file.read_text()
+        done = await here.nexus("backends", *command.split())
+        assert done.code == 0, done.err
+        assert done.out.startswith("one ")
+        assert became(here.gateway.runtime.registry.get("one"))
+        assert here.file.read_text() != before
+
+
+async def test_drain_and_resume_are_opposites(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        await here.nexus("backends", "drain", "one")
+        done = await here.nexus("backends", "resume", "one", "--json")
+        assert not here.gateway.runtime.registry.get("one").drained
+    assert done.json() == {"message": "one takes requests again", "data": {}}
+
+
+async def test_pin_and_unpin(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"], ["m"]) as here:
+        await here.nexus("backends", "pin", "m", "two")
+        assert here.gateway.runtime.registry.pins == {"m": "two"}
+        done = await here.nexus("backends", "unpin", "m")
+        assert here.gateway.runtime.registry.pins == {}
+    assert done.code == 0
+
+
+async def test_add_finds_out_what_answers_and_remove_forgets_it(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here, ScriptedBackend(["new"], owned_by="vllm") as other:
+        other.routes["/version"] = {"version": "0.32.0"}
+        added = await here.nexus("backends", "add", f"{other.url}/v1/", "--name", "box", "--json")
+        assert added.json()["data"] == {"backend": "box", "type": "vllm", "state": "up"}
+        assert 'name = "box"' in here.file.read_text()
+        again = await here.nexus("backends", "add", other.url)
+        removed = await here.nexus("backends", "remove", "box")
+        assert "box" not in here.gateway.runtime.registry
+        assert "box" not in here.file.read_text()
+    assert again.code == 1
+    assert "'box' already" in again.err
+    assert removed.out.startswith("box removed")
+
+
+async def test_every_verb_on_backends_has_its_command(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        done = await here.nexus("backends", "--help")
+    for command in COMMANDS:
+        if command.name.startswith("backend."):
+            assert f"  {command.name.removeprefix('backend.')} " in done.out
+
+
+async def test_a_destructive_verb_asks_first_and_heeds_a_no(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        done = await answering(here, b"n\n", "backends", "drain", "one")
+        assert not here.gateway.runtime.registry.get("one").drained
+    assert done.code == 1
+    assert "nobody else serves m" in done.err
+    assert "nothing was changed" in done.err
+    assert done.out == ""
+
+
+async def test_a_yes_goes_on(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        done = await answering(here, b"y\n", "backends", "remove", "one")
+        assert "one" not in here.gateway.runtime.registry
+    assert done.code == 0
+
+
+async def test_trusting_a_backend_with_closer_prompts_takes_its_name(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        registry = here.gateway.runtime.registry
+        registry.set_zone("one", Zone.INTERNAL)
+        refused = await answering(here, b"y\n", "backends", "zone", "one", "restricted")
+        assert registry.get("one").zone is Zone.INTERNAL
+        done = await answering(here, b"one\n", "backends", "zone", "one", "restricted")
+        assert registry.get("one").zone is Zone.RESTRICTED
+        unasked = await answering(here, b"", "backends", "zone", "one", "open")
+    assert refused.code == 1
+    assert "from internal to restricted" in refused.err
+    assert done.code == 0
+    assert (unasked.code, unasked.err) == (0, "")
+
+
+async def test_yes_does_not_ask(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        done = await answering(here, b"", "backends", "drain", "one", "--yes")
+        assert here.gateway.runtime.registry.get("one").drained
+    assert done.code == 0
+    assert done.err == ""
+
+
+async def test_without_a_terminal_nobody_is_asked(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        done = await here.nexus("backends", "drain", "one")
+    assert done.code == 0
+    assert done.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ("drain nobody", 1, "there are: one"),
+        ("unpin m", 1, "not pinned"),
+        ("add not-a-url:x", 1, "port"),
+        ("zone one secret", 2, "restricted"),
+        ("priority one high", 2, "integer"),
+        ("drain", 2, "NAME"),
+        ("fly one", 2, "fly"),
+    ],
+)
+async def test_what_cannot_be_done_says_why(
+    tmp_path: Path, arguments: str, code: int, said: str
+) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        done = await here.nexus("backends", *arguments.split())
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
+    assert "Traceback" not in done.err
