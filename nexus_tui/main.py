@@ -50,7 +50,6 @@ def attach(url: str, key: str | None) -> int:
 async def _run(options: RunOptions, loaded: Loaded, sock: socket.socket) -> int:
     from nexus_proxy.cli.assemble import gateway
     from nexus_proxy.cli.demo import demo_backend
-    from nexus_proxy.cli.run import until_stopped
     from nexus_proxy.server.signals import StopRequest, handled
     from nexus_tui.app import NexusApp
     from nexus_tui.source import RuntimeSource
@@ -64,10 +63,10 @@ async def _run(options: RunOptions, loaded: Loaded, sock: socket.socket) -> int:
                 crashed = await _show(app, running, stop)
                 if crashed:
                     _tell_of_the_crash(running)
-                    await until_stopped(running, stop)
+                    await stop.asked.wait()
                 if app.return_value != "quit-now":
                     await running.drain(hurry=stop.hurry)
-            return 1 if crashed or running.crashed.is_set() else 0
+            return 1 if crashed else 0
 
 
 async def _show(app: NexusApp, running: Gateway, stop: StopRequest) -> bool:

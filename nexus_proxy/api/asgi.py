@@ -53,15 +53,14 @@ class Incoming:
 
 
 class AsgiResponder:
-    """Writes one answer by ASGI messages. `extra` headers go on whatever is answered.
+    """Writes one answer by ASGI messages.
 
     Back-pressure is the server's: `send` returns when the bytes may be written. Raises
     `ConnectionAbortedError` for a client that has stopped reading.
     """
 
-    def __init__(self, send: Send, *, extra: HeaderList) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._extra = extra
         self.started = False
 
     async def start(self, status: int, headers: HeaderList) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from nexus_proxy.api.asgi import AsgiResponder, ClientLeft, Receive, Scope, Send
 from nexus_proxy.api.front import App
-from nexus_proxy.api.hot import body_limit, read_body
+from nexus_proxy.api.hot import body_limit, decoded, read_body
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import NexusError
 from nexus_proxy.runtime import Runtime
@@ -30,14 +30,14 @@ class BodyFirst:
             return
         limit = body_limit(self._runtime)
         try:
-            body = await read_body(receive, dict(scope["headers"]), limit)
+            body = await read_body(receive, limit)
+            encoding = dict(scope["headers"]).get(b"content-encoding", b"").lower()
+            body = decoded(body, encoding, limit)
         except ClientLeft:
             return
         except NexusError as error:
             head = [(b"content-type", b"application/json")]
-            await AsgiResponder(send, extra=[]).respond(
-                error.status, head, openai.error_body(error)
-            )
+            await AsgiResponder(send).respond(error.status, head, openai.error_body(error))
             return
         await self._app(scope, _replaying(body, receive), send)
 

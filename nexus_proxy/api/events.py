@@ -39,12 +39,15 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
 async def stream(
     runtime: Runtime, *, ping_seconds: float = PING_SECONDS
 ) -> AsyncGenerator[bytes, None]:
-    """The events from now on, framed. Ends after `GatewayDraining`."""
-    yield _framed({"type": "hello"})
-    if runtime.draining:
-        yield _framed(_named(GatewayDraining()))
-        return
+    """The events from now on, framed. Ends after `GatewayDraining`.
+
+    It listens before it greets, so that whoever reads the state after the greeting misses nothing.
+    """
     with Listener(runtime.bus) as listener:
+        yield _framed({"type": "hello"})
+        if runtime.draining:
+            yield _framed(_named(GatewayDraining()))
+            return
         while True:
             try:
                 async with asyncio.timeout(ping_seconds):

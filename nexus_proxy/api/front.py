@@ -18,11 +18,11 @@ import msgspec
 from nexus_proxy.api import health
 from nexus_proxy.api.asgi import AsgiResponder, Incoming, Receive, Scope, Send
 from nexus_proxy.api.gate import Gate
-from nexus_proxy.api.hot import DISCARD_FACTOR, body_limit, serve_hot
+from nexus_proxy.api.hot import DISCARD_FACTOR, HotRoutes
 from nexus_proxy.api.paths import HOT, canonical
-from nexus_proxy.dialects import openai
-from nexus_proxy.errors import ForbiddenError, MethodNotAllowedError, NexusError
-from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.api.refusals import own_headers, refuse
+from nexus_proxy.errors import MethodNotAllowedError, NexusError
+from nexus_proxy.relay.responder import HeaderList
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.tasks import spawn
 
@@ -56,7 +56,7 @@ class Front:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         path = canonical(scope["path"])
-        responder = AsgiResponder(send)
+        receive, responder = Incoming(receive), AsgiResponder(send)
         cors: HeaderList = []
         try:
             self._gate.check(headers)
@@ -67,6 +67,7 @@ class Front:
             if await self._answered(path, scope, headers, receive, responder):
                 return
         except NexusError as error:
+            await receive.drop_rest(self.hot.max_body * DISCARD_FACTOR)
             await refuse(responder, error, headers, node_id=self._runtime.node_id, cors=cors)
             return
         rest = await self._loaded()
@@ -88,7 +89,8 @@ class Front:
         """Answer what needs no Quart. False: somebody else's route. Raises `NexusError`."""
         method = scope["method"]
         if method == "OPTIONS":
-            await responder.respond(204, self._gate.preflight(headers), b"")
+            preflight = [*self._gate.cors(headers), *self._gate.preflight(headers)]
+            await responder.respond(204, preflight, b"")
             return True
         if endpoint := HOT.get(path):
             _require(method, path, "POST")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import zlib
 from typing import Any
 
-from nexus_proxy.api.asgi import STALL_SECONDS, AsgiResponder, ClientLeft, Receive, Scope
+from nexus_proxy.api.asgi import STALL_SECONDS, ClientLeft, Receive, Scope
+from nexus_proxy.api.gate import Gate
+from nexus_proxy.api.paths import HOT_TARGETS, hot_endpoint
+from nexus_proxy.api.refusals import refuse
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import (
     BodyTooLargeError,
     GatewayStoppingError,
+    NexusError,
     SlowBodyError,
     UnsupportedMediaTypeError,
 )
@@ -38,7 +43,7 @@ class HotRoutes:
     @property
     def max_body(self) -> int:
         """Longest body that is taken, in bytes."""
-        return int(self._runtime.config.server.max_body_mb * 1024 * 1024)
+        return body_limit(self._runtime)
 
     def endpoint_of(self, target: bytes) -> Endpoint | None:
         """The hot endpoint at a request target (path, maybe with a query), or None."""
@@ -60,7 +65,7 @@ class HotRoutes:
             if self._runtime.draining:
                 raise GatewayStoppingError("this gateway is stopping and takes no new requests")
             _check_content_type(headers)
-            body = _decoded(body, headers.get(b"content-encoding", b"").lower(), self.max_body)
+            body = decoded(body, headers.get(b"content-encoding", b"").lower(), self.max_body)
         except NexusError as error:
             await refuse(responder, error, headers, node_id=self._runtime.node_id, cors=cors)
             return
@@ -109,10 +114,15 @@ async def _until_gone(receive: Receive) -> None:
         pass
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    """The whole body, decompressed, at most `limit` bytes.
+def body_limit(runtime: Runtime) -> int:
+    """Longest body that is taken, in bytes."""
+    return int(runtime.config.server.max_body_mb * 1024 * 1024)
 
-    Raises `BodyTooLargeError`, `UnsupportedMediaTypeError`, `SlowBodyError` or `ClientLeft`.
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """The whole body, at most `limit` bytes.
+
+    Raises `BodyTooLargeError`, `SlowBodyError` or `ClientLeft`.
     """
     parts: list[bytes] = []
     size = 0
@@ -147,7 +157,11 @@ async def _next(receive: Receive) -> dict[str, Any]:
         ) from None
 
 
-def _decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
+def decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
+    """`body` without its content coding.
+
+    Raises `UnsupportedMediaTypeError`, and `BodyTooLargeError` for a bomb.
+    """
     if encoding in (b"", b"identity"):
         return body
     if encoding not in (b"gzip", b"deflate"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote
 
 from nexus_proxy.dialects.openai import Endpoint
 
@@ -23,3 +24,13 @@ def canonical(path: str) -> str:
     if _BARE.match(path):
         path = "/v1" + path
     return path.rstrip("/") or "/"
+
+
+HOT_TARGETS = {path.encode(): endpoint for path, endpoint in HOT.items()}
+"""The targets as nearly all clients write them, for a look-up without any rewriting."""
+
+
+def hot_endpoint(target: bytes) -> Endpoint | None:
+    """The hot endpoint that a request target means, however it is written; None: not hot."""
+    path = unquote(target.partition(b"?")[0].decode("latin-1"))
+    return HOT.get(canonical(path))

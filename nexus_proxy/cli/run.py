@@ -13,14 +13,12 @@ from nexus_proxy import __version__
 from nexus_proxy.cli.assemble import gateway, open_socket, read_config
 from nexus_proxy.cli.demo import demo_backend
 from nexus_proxy.server.signals import StopRequest, handled
-from nexus_proxy.tasks import spawn
 
 if TYPE_CHECKING:
     import socket
 
     from nexus_proxy.cli.options import RunOptions
     from nexus_proxy.config.model import Loaded
-    from nexus_proxy.server.gateway import Gateway
 
 log = logging.getLogger("nexus_proxy.gateway")
 
@@ -53,19 +51,6 @@ async def _serve(options: RunOptions, loaded: Loaded, sock: socket.socket) -> in
             async with demo_backend(running.runtime, wanted=options.demo):
                 gc.collect()
                 gc.freeze()
-                await until_stopped(running, stop)
+                await stop.asked.wait()
                 await running.drain(hurry=stop.hurry)
-            return 1 if running.crashed.is_set() else 0
-
-
-async def until_stopped(running: Gateway, stop: StopRequest) -> None:
-    """Return when somebody asks to stop, or the server dies."""
-    ends = [
-        spawn(stop.asked.wait(), name="stop watch"),
-        spawn(running.crashed.wait(), name="crash watch"),
-    ]
-    try:
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for end in ends:
-            end.cancel()
+            return 0

@@ -97,6 +97,7 @@ class Relay:
         base = [
             (b"x-request-id", record.id.encode()),
             (wire_headers.NODE, self._node_id.encode()),
+            *inbound.extra_headers,
         ]
         call: Call | None = None
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
@@ -28,12 +28,16 @@ SSE_HEADERS: HeaderList = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inbound:
-    """What came in: a whole request, body read and bounded. Header names are lower case."""
+    """What came in: a whole request, body read and bounded. Header names are lower case.
+
+    `extra_headers` go on the answer, whatever it is (CORS).
+    """
 
     endpoint: Endpoint
     headers: Mapping[bytes, bytes]
     body: bytes
     client: str
+    extra_headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import socket
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nexus_proxy.runtime import Runtime
+from nexus_proxy.server.lane import HotApp, Lanes
 from nexus_proxy.tasks import spawn
+
+if TYPE_CHECKING:
+    from nexus_proxy.server.handover import HypercornSide
 
 log = logging.getLogger(__name__)
 
@@ -17,27 +23,40 @@ GRACE_SECONDS = 30.0
 CLOSE_SECONDS = 2.0
 """How long open connections may take after that. Bounded by us: Hypercorn waits without limit on
 Python 3.12 and later (hypercorn#308)."""
-HEADER_SECONDS = 60.0
+
+
+class HttpSide(Protocol):
+    """What the gateway serves: hot requests by the lane, and an ASGI application for the rest."""
+
+    @property
+    def hot(self) -> HotApp:
+        """What the lane serves."""
+
+    async def load_early(self) -> None:
+        """Import what the first odd request will need, once the gateway serves."""
+
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        """ASGI entry."""
 
 
 class Gateway:
-    """Serves `app` on `sock` beside `runtime`.
+    """Serves `app` on `sock` beside `runtime`."""
 
-    `crashed` is set if the server task ends by itself; a dead server is silent otherwise.
-    """
-
-    def __init__(self, runtime: Runtime, app: Any, sock: socket.socket) -> None:
+    def __init__(self, runtime: Runtime, app: HttpSide, sock: socket.socket) -> None:
         self.runtime = runtime
-        self.crashed = asyncio.Event()
         self._app = app
         self._sock = sock
-        self._stop = asyncio.Event()
-        self._server: asyncio.Task[None] | None = None
+        self._server: asyncio.Server | None = None
+        self._lanes: Lanes | None = None
+        self._others: asyncio.Task[HypercornSide] | None = None
 
     async def start(self) -> None:
-        """Serve. Returns when connections are accepted (the kernel queues them before)."""
-        self._server = spawn(self._serve(), name="http server", on_crash=self._died)
+        """Serve. Connections are accepted from now on (the kernel queued them before)."""
+        self._lanes = Lanes(self._app.hot, self._hand_over)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._lanes.connect, sock=self._sock)
         await self.runtime.start()
+        spawn(self._app.load_early(), name="load management routes early")
 
     async def drain(
         self, *, seconds: float = GRACE_SECONDS, hurry: asyncio.Event | None = None
@@ -55,28 +74,40 @@ class Gateway:
 
     async def stop(self) -> None:
         """Close everything, whatever still runs."""
-        self._stop.set()
         if self._server is not None:
-            await asyncio.wait({self._server}, timeout=CLOSE_SECONDS)
-            self._server.cancel()
+            self._server.close()
+        if self._lanes is not None:
+            self._lanes.close()
+        if self._others is not None:
+            others = await self._others
+            await others.stop(CLOSE_SECONDS)
         self._sock.close()
         await self.runtime.stop()
 
-    async def _serve(self) -> None:
-        from hypercorn.asyncio import serve
-        from hypercorn.config import Config
+    def _hand_over(self, transport: asyncio.Transport, received: bytes) -> None:
+        """Let Hypercorn have a connection; the first one has to wait for it to be imported."""
+        if self._others is None:
+            self._others = spawn(self._load_others(), name="load Hypercorn")
+        if self._others.done():
+            self._others.result().adopt(transport, received)
+            return
+        transport.pause_reading()
+        self._others.add_done_callback(_adopter(transport, received))
 
-        config = Config()
-        # Hypercorn closes the descriptor it is given: it gets one of its own.
-        config.bind = [f"fd://{self._sock.dup().detach()}"]
-        config.accesslog = None
-        config.errorlog = logging.getLogger("hypercorn.error")
-        config.include_server_header = False
-        config.graceful_timeout = CLOSE_SECONDS / 2
-        config.keep_alive_timeout = HEADER_SECONDS
-        config.h11_max_incomplete_size = 64 * 1024
-        await serve(self._app, config, shutdown_trigger=self._stop.wait)
+    async def _load_others(self) -> HypercornSide:
+        module = await asyncio.to_thread(importlib.import_module, "nexus_proxy.server.handover")
+        side: HypercornSide = module.HypercornSide(self._app)
+        return side
 
-    def _died(self, crash: BaseException) -> None:
-        log.error("the HTTP server stopped: %r", crash)
-        self.crashed.set()
+
+def _adopter(
+    transport: asyncio.Transport, received: bytes
+) -> Callable[[asyncio.Task[HypercornSide]], None]:
+    def adopt(loaded: asyncio.Task[HypercornSide]) -> None:
+        if loaded.cancelled() or loaded.exception() is not None or transport.is_closing():
+            transport.abort()
+            return
+        loaded.result().adopt(transport, received)
+        transport.resume_reading()
+
+    return adopt

@@ -1,0 +1,32 @@
+"""Refusing a request before it reached the relay or a route: JSON in the caller's dialect."""
+
+from __future__ import annotations
+
+from nexus_proxy.dialects import openai
+from nexus_proxy.errors import MethodNotAllowedError, NexusError
+from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.relay.responder import HeaderList, Responder
+
+
+def own_headers(headers: dict[bytes, bytes], node_id: str) -> list[tuple[bytes, bytes]]:
+    """What every answer of this gateway carries, where the relay has not set it already."""
+    return [
+        (b"x-request-id", wire_headers.request_id(headers).encode()),
+        (wire_headers.NODE, node_id.encode()),
+    ]
+
+
+async def refuse(
+    responder: Responder,
+    error: NexusError,
+    headers: dict[bytes, bytes],
+    *,
+    node_id: str,
+    cors: HeaderList,
+) -> None:
+    """Answer with `error`. `headers` are the request's; `cors` lets a page read the answer."""
+    more = [(b"content-type", b"application/json"), *wire_headers.refusal(error), *cors]
+    if isinstance(error, MethodNotAllowedError):
+        more.append((b"allow", ", ".join(error.allow).encode()))
+    answer = openai.error_body(error)
+    await responder.respond(error.status, [*own_headers(headers, node_id), *more], answer)

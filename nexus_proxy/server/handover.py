@@ -1,0 +1,58 @@
+"""Hypercorn for everything that the lane does not take, by its own classes.
+
+A connection arrives with the bytes that were read of it; from then on Hypercorn's `TCPServer`
+reads and writes it as if it had accepted it. Imported when the first such connection comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+
+from nexus_proxy.tasks import spawn
+
+KEEP_ALIVE_SECONDS = 75.0
+MAX_HEAD = 64 * 1024
+
+
+class HypercornSide:
+    """The connections that Hypercorn serves."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = ASGIWrapper(app)
+        self._context = WorkerContext(None)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._config = Config()
+        self._config.accesslog = None
+        self._config.errorlog = logging.getLogger("hypercorn.error")
+        self._config.include_server_header = False
+        self._config.keep_alive_timeout = KEEP_ALIVE_SECONDS
+        self._config.h11_max_incomplete_size = MAX_HEAD
+
+    def adopt(self, transport: asyncio.Transport, received: bytes) -> None:
+        """Serve a connection of which `received` was read already."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        reader.feed_data(received)
+        server = TCPServer(self._app, loop, self._config, self._context, {}, reader, writer)
+        task = spawn(server.run(), name="hypercorn connection")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self, seconds: float) -> None:
+        """Ask connections to end, and end those that do not within `seconds`."""
+        await self._context.terminated.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in tuple(self._tasks):
+            task.cancel()

@@ -1,0 +1,307 @@
+"""The fast lane: hot requests are answered at transport level, everything else is handed over.
+
+One protocol per client connection. It looks at each request's head; if the request is hot and
+leaves nothing to interpret (`request_head`), the lane collects its body and runs the relay with
+itself as the responder. Anything else makes it hand the connection, with every byte not consumed
+yet, to Hypercorn, which keeps it from then on.
+
+What the lane guarantees by itself:
+
+- one request at a time per connection: bytes that come meanwhile stay in the buffer, and past
+  `MAX_PIPELINED` the socket is not read;
+- the client leaving cancels the request, at any moment;
+- a client that reads slowly pauses the relay (`write` waits), which pauses the backend;
+- a client that sends slowly, or nothing, is closed by one sweep over all connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Protocol
+
+from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.relay.responder import HeaderList
+from nexus_proxy.server.request_head import RequestHead, read_head
+from nexus_proxy.tasks import spawn
+
+HOT_PREFIX = b"POST /"
+MAX_HEAD = 64 * 1024
+MAX_PIPELINED = 64 * 1024
+SWEEP_SECONDS = 5.0
+IDLE_SECONDS = 75.0
+"""Between two requests of a connection."""
+HEAD_SECONDS = 20.0
+"""From the first byte of a head to its last."""
+STALL_SECONDS = 60.0
+"""Without a byte of a body that is due."""
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+class HotApp(Protocol):
+    """What the lane serves. `max_body` is in bytes."""
+
+    @property
+    def max_body(self) -> int:
+        """Longest body that is taken here; longer ones are handed over to be refused."""
+
+    def endpoint_of(self, target: bytes) -> Endpoint | None:
+        """The hot endpoint at a request target, or None."""
+
+    async def serve_hot(
+        self,
+        endpoint: Endpoint,
+        headers: dict[bytes, bytes],
+        body: bytes,
+        client: str,
+        responder: LaneConnection,
+    ) -> None:
+        """Answer one request. Raises nothing but cancellation."""
+
+
+HandOver = Callable[[asyncio.Transport, bytes], None]
+
+
+class Lanes:
+    """All lane connections of one gateway, and the sweep that closes those that hang."""
+
+    def __init__(self, app: HotApp, hand_over: HandOver) -> None:
+        self.app = app
+        self.hand_over = hand_over
+        self.draining = False
+        self.connections: set[LaneConnection] = set()
+        self._loop = asyncio.get_running_loop()
+        self._date_until = 0.0
+        self._date = b""
+        self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def connect(self) -> LaneConnection:
+        """A protocol for a new connection."""
+        return LaneConnection(self, self._loop)
+
+    def date(self) -> bytes:
+        """The `Date` header's value, made once a second."""
+        now = self._loop.time()
+        if now >= self._date_until:
+            self._date_until = now + 1.0
+            self._date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
+        return self._date
+
+    def drain(self) -> None:
+        """Close what is idle now and what answers after its answer."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+
+    def close(self) -> None:
+        """Close everything."""
+        self._timer.cancel()
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in tuple(self.connections):
+            connection.close_if_late(now)
+        self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
+
+
+class LaneConnection(asyncio.Protocol):
+    """One client connection; also the `Responder` of the request that it answers."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_client",
+        "_drained",
+        "_head",
+        "_lanes",
+        "_loop",
+        "_needed",
+        "_paused_reading",
+        "_pending",
+        "_serving",
+        "_since",
+        "_transport",
+        "started",
+    )
+
+    def __init__(self, lanes: Lanes, loop: asyncio.AbstractEventLoop) -> None:
+        self._lanes, self._loop = lanes, loop
+        self._transport: asyncio.Transport | None = None
+        self._client = "?"
+        self._buffer = bytearray()
+        self._head: RequestHead | None = None
+        self._needed = 0
+        self._serving: asyncio.Task[None] | None = None
+        self._since = loop.time()
+        self._drained: asyncio.Future[None] | None = None
+        self._paused_reading = False
+        self._pending = b""
+        self._chunked = False
+        self.started = False
+
+    # -- asyncio.Protocol ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio: connected."""
+        self._transport = transport  # type: ignore[assignment]
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if isinstance(peer, tuple) else "?"
+        self._lanes.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio: bytes came."""
+        if not self._buffer or self._head is not None:
+            self._since = self._loop.time()
+        self._buffer += data
+        if self._serving is None:
+            self._advance()
+        elif len(self._buffer) > MAX_PIPELINED and not self._paused_reading:
+            self._paused_reading = True
+            self._transport_now().pause_reading()
+
+    def eof_received(self) -> bool:
+        """asyncio: the client will send nothing more: it is taken to be gone, as Hypercorn does."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """asyncio: the connection is gone."""
+        self._transport = None
+        self._lanes.connections.discard(self)
+        self.resume_writing()
+        if self._serving is not None:
+            self._serving.cancel()
+
+    def pause_writing(self) -> None:
+        """asyncio: the client reads slower than we write."""
+        self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """asyncio: the client caught up."""
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # -- requests ------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Do what the buffered bytes allow: read a head, wait for a body, serve, or hand over."""
+        if self._head is None and not self._read_head():
+            return
+        head = self._head
+        if head is None or len(self._buffer) < self._needed:
+            return
+        body = bytes(memoryview(self._buffer)[self._needed - head.length : self._needed])
+        del self._buffer[: self._needed]
+        endpoint = self._lanes.app.endpoint_of(head.target)
+        assert endpoint is not None
+        self._serving = spawn(self._serve(endpoint, head, body), name="request")
+
+    def _read_head(self) -> bool:
+        """Whether the head of a request for the lane stands at the front of the buffer."""
+        buffer, app = self._buffer, self._lanes.app
+        end = buffer.find(b"\r\n\r\n") + 4
+        if end < 4:
+            begins_hot = HOT_PREFIX.startswith(bytes(buffer[: len(HOT_PREFIX)]))
+            if len(buffer) > MAX_HEAD or not begins_hot:
+                self._leave_to_hypercorn()
+            return False
+        head = read_head(bytes(buffer[:end])) if end <= MAX_HEAD else None
+        if head is None or head.length > app.max_body or app.endpoint_of(head.target) is None:
+            self._leave_to_hypercorn()
+            return False
+        self._head, self._needed = head, end + head.length
+        return True
+
+    def _leave_to_hypercorn(self) -> None:
+        transport, self._transport = self._transport_now(), None
+        self._lanes.connections.discard(self)
+        self._lanes.hand_over(transport, bytes(self._buffer))
+
+    async def _serve(self, endpoint: Endpoint, head: RequestHead, body: bytes) -> None:
+        await self._lanes.app.serve_hot(endpoint, head.headers, body, self._client, self)
+        self._answered(keep_alive=head.keep_alive and not self._lanes.draining)
+
+    def _answered(self, *, keep_alive: bool) -> None:
+        """Get ready for the next request of this connection, or close it."""
+        self._head, self._serving, self.started = None, None, False
+        self._since = self._loop.time()
+        transport = self._transport
+        if transport is None:
+            return
+        if not keep_alive:
+            transport.close()
+            return
+        if self._paused_reading:
+            self._paused_reading = False
+            transport.resume_reading()
+        if self._buffer:
+            self._advance()
+
+    # -- Responder -----------------------------------------------------------------------------
+
+    async def start(self, status: int, headers: HeaderList) -> None:
+        """See `Responder`. The head leaves together with the first piece of the body."""
+        self.started = self._chunked = True
+        self._pending = self._head_bytes(status, headers, (b"transfer-encoding", b"chunked"))
+
+    async def write(self, data: bytes) -> None:
+        """See `Responder`."""
+        transport = self._transport
+        if transport is None:
+            raise ConnectionResetError("the client left")
+        head, self._pending = self._pending, b""
+        transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+        if self._drained is not None:
+            await self._drained
+
+    async def finish(self) -> None:
+        """See `Responder`."""
+        if self._transport is not None:
+            head, self._pending = self._pending, b""
+            self._transport.write(head + b"0\r\n\r\n")
+
+    async def respond(self, status: int, headers: HeaderList, body: bytes) -> None:
+        """See `Responder`."""
+        self.started = True
+        length = (b"content-length", b"%d" % len(body))
+        if self._transport is not None:
+            self._transport.write(self._head_bytes(status, headers, length) + body)
+
+    def _head_bytes(self, status: int, headers: HeaderList, framing: tuple[bytes, bytes]) -> bytes:
+        lines = [b"HTTP/1.1 %d %b" % (status, _REASONS.get(status, b""))]
+        lines += [b"%b: %b" % header for header in headers]
+        lines += (b"%b: %b" % framing, b"date: " + self._lanes.date(), b"\r\n")
+        return b"\r\n".join(lines)
+
+    # -- closing -------------------------------------------------------------------------------
+
+    def close_if_idle(self) -> None:
+        """Close unless a request is being answered."""
+        if self._serving is None and self._transport is not None:
+            self._transport.close()
+
+    def close_if_late(self, now: float) -> None:
+        """Close a client that took too long to send what is due."""
+        if self._serving is not None:
+            return
+        allowed = IDLE_SECONDS
+        if self._head is not None:
+            allowed = STALL_SECONDS
+        elif self._buffer:
+            allowed = HEAD_SECONDS
+        if now - self._since > allowed:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _transport_now(self) -> asyncio.Transport:
+        assert self._transport is not None, "the lane acts only while connected"
+        return self._transport

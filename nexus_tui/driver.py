@@ -1,0 +1,82 @@
+"""A terminal driver that never makes the gateway wait for the terminal.
+
+Textual writes to the terminal from a thread, through a queue of thirty pieces. When the terminal
+stops reading (Ctrl-S, a stalled SSH session, a hung multiplexer), the queue fills and the next
+write blocks the loop: the whole gateway with it. This driver drops what does not fit instead, and
+paints the whole screen once the terminal reads again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from textual.drivers._writer_thread import MAX_QUEUED_WRITES
+from textual.drivers.linux_driver import LinuxDriver
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+ROOM_FOR_THE_END = 15
+"""Places in the queue kept for what restores the terminal when the screen closes."""
+LAST_WORDS_SECONDS = 1.0
+"""How long closing waits for a terminal that does not read."""
+
+
+class UnlockedOutput:
+    """Writes text straight to a descriptor.
+
+    Python's own file objects hold a lock while they write. A thread that is stuck in one, on a
+    terminal that does not read, would make the interpreter abort when it ends.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, text: str) -> None:
+        """Write all of `text`, however long the terminal takes."""
+        data = memoryview(text.encode("utf-8", "replace"))
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def flush(self) -> None:
+        """Nothing is buffered."""
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._descriptor
+
+
+class DroppingDriver(LinuxDriver):
+    """`LinuxDriver` whose `write` returns at once, always."""
+
+    def __init__(self, app: App[Any], **options: Any) -> None:
+        super().__init__(app, **options)
+        self._file = UnlockedOutput(sys.__stderr__.fileno())  # type: ignore
+        self._most = MAX_QUEUED_WRITES - ROOM_FOR_THE_END
+        self._dropped = False
+
+    def write(self, data: str) -> None:
+        """Queue `data`, or drop it while the terminal is behind."""
+        if self._writer_thread is None:
+            return
+        if self._writer_thread._queue.qsize() >= self._most:
+            self._dropped = True
+            return
+        if self._dropped:
+            self._dropped = False
+            self._loop.call_soon(lambda: self._app.refresh(repaint=True, layout=True))
+        self._writer_thread.write(data)
+
+    def stop_application_mode(self) -> None:
+        """Queue what restores the terminal, into the places kept for it."""
+        self._most = MAX_QUEUED_WRITES - 1
+        super().stop_application_mode()
+
+    def close(self) -> None:
+        """End the writing thread; one that is stuck is left to die with the process."""
+        writer = self._writer_thread
+        if writer is not None and not writer._queue.full():
+            writer._queue.put_nowait(None)
+            writer.join(LAST_WORDS_SECONDS)
