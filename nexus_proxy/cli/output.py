@@ -52,7 +52,7 @@ def complain(sentence: str) -> None:
 
 
 def _with_zone_names(value: Any) -> Any:
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_with_zone_names(item) for item in value]
     if not isinstance(value, dict):
         return value

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator
+from typing import Any, NoReturn
+from urllib.parse import quote
 
 import click
 from msgspec import Struct
@@ -14,7 +17,10 @@ from nexus_proxy.cli.text import clean, milliseconds, pad, tokens
 from nexus_proxy.errors import CommandError, GatewayUnreachableError
 from nexus_proxy.state import RequestPhase, RequestView
 
+REQUESTS = "/nexus/v1/requests"
 DEFAULT_LIMIT = 20
+REMEMBERED = 2000
+"""Requests shown that are not shown again: twice as many as a gateway keeps."""
 _ENDED = (RequestPhase.DONE, RequestPhase.FAILED, RequestPhase.CANCELLED)
 _COLUMNS = (
     ("TIME", 8),
@@ -54,10 +60,10 @@ def requests(client: Client, follow: bool, limit: int, as_json: bool) -> None:
 
     With --follow and --json: one object a line.
     """
-    views = client.get("/nexus/v1/requests", Requests, {"limit": limit}).requests[::-1]
     if follow:
-        _follow(client, [view for view in views if view.phase in _ENDED], as_json)
-    elif as_json:
+        _follow(client, limit, as_json)
+    views = client.get(REQUESTS, Requests, {"limit": limit}).requests[::-1]
+    if as_json:
         show_json(views)
     elif views:
         show_table([name for name, _ in _COLUMNS], [_row(view) for view in views])
@@ -65,10 +71,12 @@ def requests(client: Client, follow: bool, limit: int, as_json: bool) -> None:
         remark("No requests yet.")
 
 
-def _follow(client: Client, before: list[RequestView], as_json: bool) -> None:
+def _follow(client: Client, limit: int, as_json: bool) -> NoReturn:
+    events = client.events()
+    next(events)  # the greeting: from now on nothing is missed
     if not as_json:
         click.echo(_line([name for name, _ in _COLUMNS]))
-    for view in _with_those_to_come(client, before):
+    for view in _ending(client, events, limit):
         if as_json:
             show_json_line(view)
         else:
@@ -76,31 +84,43 @@ def _follow(client: Client, before: list[RequestView], as_json: bool) -> None:
     raise GatewayUnreachableError(f"the gateway at {client.url} stopped")
 
 
-def _with_those_to_come(client: Client, before: list[RequestView]) -> Iterator[RequestView]:
-    """`before`, then each request that ends. What ended between two looks is not missed."""
-    shown = {view.id for view in before}
-    yield from before
-    for event in client.events():
+def _ending(client: Client, events: Iterator[dict[str, Any]], limit: int) -> Iterator[RequestView]:
+    """The last `limit` requests that ended, then each that ends, until the gateway stops.
+
+    A request is known by its id and start, since a client may use an id twice.
+    """
+    before = _ended(client)
+    shown = deque(map(_key, before), maxlen=REMEMBERED)
+    yield from before[max(0, len(before) - limit) :]
+    for event in events:
         match event:
-            case {"type": "RequestFinished", "id": str(request_id)} if request_id not in shown:
-                shown.add(request_id)
-                yield from _found(client, request_id)
-            case {"type": "hello" | "lagged"}:
-                for view in client.get("/nexus/v1/requests", Requests).requests[::-1]:
-                    if view.phase in _ENDED and view.id not in shown and _is_news(view, before):
-                        shown.add(view.id)
-                        yield view
+            case {"type": "RequestFinished", "id": str(request_id)}:
+                views = _found(client, request_id)
+            case {"type": "lagged"}:
+                views = _ended(client)
+            case _:
+                continue
+        for view in views:
+            if _key(view) not in shown:
+                shown.append(_key(view))
+                yield view
 
 
-def _is_news(view: RequestView, before: list[RequestView]) -> bool:
-    return not before or view.started >= before[0].started
+def _key(view: RequestView) -> tuple[str, float]:
+    return view.id, view.started
 
 
-def _found(client: Client, request_id: str) -> Iterator[RequestView]:
+def _ended(client: Client) -> list[RequestView]:
+    """Oldest first."""
+    views = client.get(REQUESTS, Requests).requests[::-1]
+    return [view for view in views if view.phase in _ENDED]
+
+
+def _found(client: Client, request_id: str) -> list[RequestView]:
     try:
-        yield client.get(f"/nexus/v1/why/{request_id}", RequestView)
+        return [client.get(f"/nexus/v1/why/{quote(request_id, safe='')}", RequestView)]
     except CommandError:  # so busy that it was forgotten before we could ask
-        return
+        return []
 
 
 def _row(view: RequestView) -> tuple[str, ...]:
