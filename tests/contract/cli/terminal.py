@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,21 +100,21 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(tmp_path: Path, *models: Sequence[Any], **tables: Any) -> AsyncIterator[Scene]:
+async def scene(
+    tmp_path: Path, *models: Sequence[Any], kind: str = "vllm", **tables: Any
+) -> AsyncIterator[Scene]:
     """One backend for each list of models, called `one`, `two`, `three`."""
-    from contextlib import AsyncExitStack
-
     async with AsyncExitStack() as stack:
         backends = [await stack.enter_async_context(ScriptedBackend(ids)) for ids in models]
         names = ("one", "two", "three")
         entries = [
-            backend_entry(name, backend.url, type="vllm")
+            backend_entry(name, backend.url, type=kind)
             for name, backend in zip(names, backends, strict=False)
         ]
         file = tmp_path / "gateway.toml"
         file.write_text(
             "".join(
-                f'[[backends]]\nname = "{e["name"]}"\nurl = "{e["url"]}"\ntype = "vllm"\n'
+                f'[[backends]]\nname = "{e["name"]}"\nurl = "{e["url"]}"\ntype = "{kind}"\n'
                 for e in entries
             )
         )
