@@ -82,22 +82,34 @@ class Bus:
     """Delivers events to subscribers, in order of subscription."""
 
     def __init__(self) -> None:
-        self._subscribers: list[Subscriber] = []
+        self._subscribers: list[tuple[Subscriber, tuple[type[Event], ...]]] = []
+        self._hearing: dict[type[Event], tuple[Subscriber, ...]] = {}
+        """Who hears a kind of event; made at its first publication, since requests publish often
+        and most subscribers hear few kinds."""
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Hear every event from now on. Returns the call that ends it."""
-        self._subscribers.append(subscriber)
+    def subscribe(self, subscriber: Subscriber, *kinds: type[Event]) -> Callable[[], None]:
+        """Hear events of these kinds, or all, from now on. Returns the call that ends it."""
+        entry = (subscriber, kinds)
+        self._subscribers.append(entry)
+        self._hearing.clear()
 
         def unsubscribe() -> None:
-            if subscriber in self._subscribers:
-                self._subscribers.remove(subscriber)
+            if entry in self._subscribers:
+                self._subscribers.remove(entry)
+                self._hearing.clear()
 
         return unsubscribe
 
     def publish(self, event: Event) -> None:
-        """Tell all subscribers. Never raises."""
-        for subscriber in tuple(self._subscribers):
+        """Tell all who hear this kind. Never raises."""
+        kind = type(event)
+        hearing = self._hearing.get(kind)
+        if hearing is None:
+            hearing = self._hearing[kind] = tuple(
+                subscriber for subscriber, kinds in self._subscribers if not kinds or kind in kinds
+            )
+        for subscriber in hearing:
             try:
                 subscriber(event)
             except Exception:
-                log.exception("a subscriber failed on %s", type(event).__name__)
+                log.exception("a subscriber failed on %s", kind.__name__)

@@ -23,7 +23,14 @@ from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.service import Discovery
 from nexus_proxy.discovery.static import implied_zone
 from nexus_proxy.errors import ConfigError
-from nexus_proxy.events import BackendRemoved, Bus, ConfigReloaded, Event, GatewayDraining
+from nexus_proxy.events import (
+    BackendRemoved,
+    Bus,
+    ConfigReloaded,
+    Event,
+    GatewayDraining,
+    RequestFinished,
+)
 from nexus_proxy.health.checker import HealthChecker
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay.attempts import Relay
@@ -32,8 +39,9 @@ from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
-from nexus_proxy.telemetry.journal import Journal
+from nexus_proxy.telemetry.journal import TOLD, journal
 from nexus_proxy.telemetry.logs import Logs
+from nexus_proxy.telemetry.request_log import RequestLog
 
 if TYPE_CHECKING:
     import httpx
@@ -99,8 +107,10 @@ class Runtime:
             get_config=lambda: self.config,
             suspect=self.health.suspect,
         )
-        self.bus.subscribe(Journal(self.history))
-        self.bus.subscribe(self._close_pools)
+        self._request_log = RequestLog(self.history, logs)
+        self.bus.subscribe(journal, *TOLD)
+        self.bus.subscribe(self._request_log, RequestFinished)
+        self.bus.subscribe(self._close_pools, BackendRemoved)
 
     @property
     def config(self) -> Config:
@@ -137,7 +147,7 @@ class Runtime:
             if self.history.in_flight == 0:
                 idle.set()
 
-        unsubscribe = self.bus.subscribe(look)
+        unsubscribe = self.bus.subscribe(look, RequestFinished)
         try:
             look(GatewayDraining())
             async with asyncio.timeout(seconds):
@@ -155,6 +165,7 @@ class Runtime:
         await self.discovery.stop()
         await self.health.stop()
         self.relay.pools.close()
+        self._request_log.flush()
 
     # -- reading -------------------------------------------------------------------------------
 

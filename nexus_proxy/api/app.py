@@ -7,7 +7,8 @@ from typing import cast
 
 from quart import Quart
 
-from nexus_proxy.api import access, configuration, errors, events, management, models
+from nexus_proxy.api import access, configuration, errors, events, management, models, websockets
+from nexus_proxy.api.asgi import Receive, Scope, Send
 from nexus_proxy.api.body import BodyFirst
 from nexus_proxy.api.front import App
 from nexus_proxy.runtime import Runtime
@@ -30,4 +31,12 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     access.guard(app, runtime, loopback=loopback)
     for family in (models, management, configuration, events):
         family.add_routes(app, runtime)
-    return BodyFirst(cast("App", app), runtime)
+    over_http = BodyFirst(cast("App", app), runtime)
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await websockets.refuse(scope, send)
+        else:
+            await over_http(scope, receive, send)
+
+    return serve

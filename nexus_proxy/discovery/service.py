@@ -85,7 +85,7 @@ class Discovery:
         self._addresses: dict[str, str] = {}
         self._dismissed: set[str] = set()
         self._dropping = False
-        self._unsubscribe = bus.subscribe(self._heard)
+        self._unsubscribe = bus.subscribe(self._heard, BackendAdded, BackendRemoved)
 
     # -- life ----------------------------------------------------------------------------------
 

@@ -61,7 +61,9 @@ class HealthChecker:
         self._watches: dict[str, Watch] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._clock: asyncio.Task[None] | None = None
-        self._unsubscribe = bus.subscribe(self._heard)
+        self._unsubscribe = bus.subscribe(
+            self._heard, BackendAdded, BackendRemoved, BackendChanged, ConfigReloaded
+        )
 
     # -- life ----------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import httptools
 HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
 MAX_HEADER_BYTES = 64 * 1024
+JOINED_BYTES = 64 * 1024
 
 
 class Head(NamedTuple):
@@ -81,7 +82,11 @@ class Wire(asyncio.Protocol):
         self._reset()
         self._active = True
         self.used += 1
-        self._transport.writelines(parts)
+        # One write for what is small: a second one is a second system call.
+        if sum(map(len, parts)) <= JOINED_BYTES:
+            self._transport.write(b"".join(parts))
+        else:
+            self._transport.writelines(parts)
 
     async def wait(self) -> None:
         """Return when something has come, the answer ended, or somebody called `wake`.

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from nexus_proxy.errors import NotFoundError
 from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestStarted
 from nexus_proxy.routing.pipeline import Decision
 from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals
+from nexus_proxy.telemetry.rate import Rate
 
 KEPT = 1000
 """Finished requests kept in memory."""
-RATE_WINDOW = 10
-"""Seconds over which rates are measured."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +61,8 @@ class Record:
     decision: Decision | None = None
     route_reason: str | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    frozen: RequestView | None = None
+    """The view of a finished record, made when somebody looks."""
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request came in."""
@@ -78,7 +79,9 @@ class Record:
 
     def view(self) -> RequestView:
         """The record as a frozen value."""
-        return RequestView(
+        if self.frozen is not None:
+            return self.frozen
+        view = RequestView(
             id=self.id,
             started=self.started,
             endpoint=self.endpoint,
@@ -111,6 +114,12 @@ class Record:
                 for a in self.attempts
             ),
         )
+        if self.phase in _OVER and self.total_ms is not None:
+            self.frozen = view
+        return view
+
+
+_OVER = frozenset((RequestPhase.DONE, RequestPhase.FAILED, RequestPhase.CANCELLED))
 
 
 class History:
@@ -119,9 +128,8 @@ class History:
     def __init__(self, bus: Bus, *, kept: int = KEPT) -> None:
         self._bus = bus
         self._running: dict[str, Record] = {}
-        self._finished: deque[RequestView] = deque(maxlen=kept)
-        self._arrivals: deque[float] = deque()
-        self._tokens: deque[tuple[float, int]] = deque()
+        self._finished: deque[Record] = deque(maxlen=kept)
+        self._arrivals, self._tokens = Rate(), Rate()
         self.requests = self.failures = self.cancelled = 0
 
     def open(self, record: Record) -> None:
@@ -130,7 +138,7 @@ class History:
             record.id = f"{record.id}-{self.requests}"
         self._running[record.id] = record
         self.requests += 1
-        self._arrivals.append(record.clock)
+        self._arrivals.add(1)
         self._bus.publish(RequestStarted(id=record.id))
 
     def progressed(self, record: Record) -> None:
@@ -141,31 +149,36 @@ class History:
         """A request ended."""
         record.total_ms = record.elapsed_ms()
         self._running.pop(record.id, None)
-        self._finished.appendleft(record.view())
+        self._finished.appendleft(record)
         if record.phase is RequestPhase.CANCELLED:
             self.cancelled += 1
         elif record.phase is RequestPhase.FAILED:
             self.failures += 1
         if record.completion_tokens:
-            self._tokens.append((time.perf_counter(), record.completion_tokens))
+            self._tokens.add(record.completion_tokens)
         self._bus.publish(RequestFinished(id=record.id, backend=record.backend))
 
-    def get(self, request_id: str) -> RequestView:
-        """One request by id. Raises `NotFoundError`."""
+    def record(self, request_id: str) -> Record:
+        """One request by id, running or finished. Raises `NotFoundError`."""
         if record := self._running.get(request_id):
-            return record.view()
-        for view in self._finished:
-            if view.id == request_id:
-                return view
+            return record
+        for record in self._finished:
+            if record.id == request_id:
+                return record
         raise NotFoundError(
             f"no request {request_id!r} among the last {self._finished.maxlen}; "
             "`nexus requests` lists them"
         )
 
+    def get(self, request_id: str) -> RequestView:
+        """One request by id, as a frozen value. Raises `NotFoundError`."""
+        return self.record(request_id).view()
+
     def newest(self, limit: int) -> tuple[RequestView, ...]:
         """All running requests and the newest finished ones, newest first."""
         running = sorted(self._running.values(), key=lambda r: -r.started)
-        return (*(r.view() for r in running), *_first(limit, self._finished))
+        finished = itertools.islice(self._finished, limit)
+        return tuple(record.view() for record in itertools.chain(running, finished))
 
     @property
     def in_flight(self) -> int:
@@ -174,20 +187,11 @@ class History:
 
     def totals(self) -> Totals:
         """Counters and rates."""
-        since = time.perf_counter() - RATE_WINDOW
-        while self._arrivals and self._arrivals[0] < since:
-            self._arrivals.popleft()
-        while self._tokens and self._tokens[0][0] < since:
-            self._tokens.popleft()
         return Totals(
             requests=self.requests,
             failures=self.failures,
             cancelled=self.cancelled,
             in_flight=self.in_flight,
-            requests_per_second=len(self._arrivals) / RATE_WINDOW,
-            tokens_per_second=sum(n for _, n in self._tokens) / RATE_WINDOW,
+            requests_per_second=self._arrivals.per_second(),
+            tokens_per_second=self._tokens.per_second(),
         )
-
-
-def _first(limit: int, views: deque[RequestView]) -> Iterator[RequestView]:
-    return (view for view, _ in zip(views, range(limit), strict=False))

@@ -12,7 +12,10 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TextIO
+
+import msgspec
 
 from nexus_proxy.config.model import LogFormat, LoggingConfig
 from nexus_proxy.state import LogLine
@@ -46,7 +49,6 @@ class RingHandler(logging.Handler):
         super().__init__()
         self.redact = redact
         self.lines: deque[LogLine] = deque(maxlen=kept)
-        self.on_line: Callable[[], None] = lambda: None
 
     def emit(self, record: logging.LogRecord) -> None:
         """logging: one record."""
@@ -58,7 +60,6 @@ class RingHandler(logging.Handler):
                 message=self.redact(_text(record)),
             )
         )
-        self.on_line()
 
 
 class StreamFormatter(logging.Formatter):
@@ -71,22 +72,27 @@ class StreamFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """logging: one record as text."""
-        message = self._redact(_text(record))
+        line = LogLine(
+            at=record.created,
+            level=record.levelname.lower(),
+            component=_component(record.name),
+            message=_text(record),
+        )
+        return self.line(line, {})
+
+    def line(self, line: LogLine, fields: Mapping[str, object]) -> str:
+        """One line as text, redacted. `fields` go into the JSON form only."""
         if self._json:
-            fields = getattr(record, "fields", {})
-            return json.dumps(
-                {
-                    "ts": round(record.created, 3),
-                    "level": record.levelname.lower(),
-                    "component": _component(record.name),
-                    "message": message,
-                    **fields,
-                },
-                ensure_ascii=False,
-                default=str,
-            )
-        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        return f"{clock} {record.levelname.lower():<7} {_component(record.name):<10} {message}"
+            entry = {
+                "ts": round(line.at, 3),
+                "level": line.level,
+                "component": line.component,
+                "message": line.message,
+                **fields,
+            }
+            return self._redact(json.dumps(entry, ensure_ascii=False, default=str))
+        clock = time.strftime("%H:%M:%S", time.localtime(line.at))
+        return self._redact(f"{clock} {line.level:<7} {line.component:<10} {line.message}")
 
 
 class Logs:
@@ -98,6 +104,7 @@ class Logs:
         self.ring = RingHandler(self._redact)
         self._handlers: list[logging.Handler] = [self.ring]
         self._before: list[logging.Handler] = []
+        self._stream: logging.StreamHandler[TextIO] | None = None
         if to_stderr:
             self.to_stderr()
         self.apply(config)
@@ -111,12 +118,25 @@ class Logs:
 
     def to_stderr(self) -> None:
         """Write to standard error from now on; only while no screen is on it."""
-        stream = logging.StreamHandler(sys.stderr)
+        stream = self._stream = logging.StreamHandler(sys.stderr)
         stream.setFormatter(StreamFormatter(self._redact, self._format))
         self._handlers.append(stream)
         root = logging.getLogger()
         if self.ring in root.handlers:
             root.addHandler(stream)
+
+    def write(self, lines: Sequence[tuple[LogLine, Mapping[str, object]]]) -> None:
+        """Many lines at once, past the `logging` module: to the ring, and to standard error if
+        it is written to."""
+        for line, _ in lines:
+            message = self._redact(line.message)
+            self.ring.lines.append(msgspec.structs.replace(line, message=message))
+        if self._stream is not None and lines:
+            formatter = self._stream.formatter
+            assert isinstance(formatter, StreamFormatter)
+            text = "".join(f"{formatter.line(line, fields)}\n" for line, fields in lines)
+            self._stream.stream.write(text)
+            self._stream.flush()
 
     def apply(self, config: LoggingConfig) -> None:
         """Set levels: the root's, each component's, and quiet for chatty libraries."""
