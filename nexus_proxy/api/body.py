@@ -17,7 +17,7 @@ from nexus_proxy.runtime import Runtime
 
 
 class BodyFirst:
-    """Wraps `app`, which gets each body in one piece, decompressed."""
+    """Wraps `app`, for HTTP only; it gets each body in one piece, decompressed."""
 
     def __init__(self, app: App, runtime: Runtime) -> None:
         self._app = app
@@ -25,9 +25,6 @@ class BodyFirst:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         limit = body_limit(self._runtime)
         try:
             body = await read_body(receive, limit)

@@ -115,6 +115,23 @@ async def test_a_crash_is_500_without_a_traceback_and_logged_with_one(
     assert capfd.readouterr().err == "", "Quart must not log beside the gateway's own handlers"
 
 
+async def test_a_websocket_is_refused_like_any_unknown_route() -> None:
+    async with running_gateway() as gateway:
+        answer = await gateway.client.get(
+            "/ws",
+            headers={
+                "connection": "Upgrade",
+                "upgrade": "websocket",
+                "sec-websocket-version": "13",
+                "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+            },
+        )
+        failed = [line for line in gateway.runtime.logs.ring.lines if line.level == "error"]
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "unknown_route"
+    assert failed == []
+
+
 async def test_quart_adds_no_handler_of_its_own() -> None:
     async with running_gateway() as gateway:
         await gateway.client.get("/health")
