@@ -124,7 +124,7 @@ def classify_openai(status: int, body: Mapping[str, Any] | None, text: str) -> F
         return Fault.CREDENTIALS
     if status == 404:  # without the word, it is the path that does not exist
         return Fault.MODEL_MISSING if "model" in lowered else Fault.UNSUPPORTED
-    if status in (405, 501):
+    if status in (405, 501, 508):  # 508: a Nexus that would send it back to us
         return Fault.UNSUPPORTED
     if status in (408, 409, 425, 429):
         return Fault.BUSY

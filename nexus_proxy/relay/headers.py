@@ -39,7 +39,8 @@ _FORWARDED = (
     b"tracestate",
 )
 _RETURNED = re.compile(
-    rb"^(content-type|content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?)$"
+    rb"^(content-type|content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?"
+    rb"|x-should-retry)$"
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
 _NODE_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
