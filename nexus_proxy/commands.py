@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from nexus_proxy.config.model import Zone
 from nexus_proxy.errors import CommandError, NotFoundError
+from nexus_proxy.state import Source
 
 if TYPE_CHECKING:
     from nexus_proxy.config.model import BackendConfig, BackendType
@@ -115,6 +116,12 @@ async def _add(operations: Operations, arguments: Arguments) -> Result:
     )
 
 
+def _keep(operations: Operations, name: str) -> None:
+    """Write what a backend is now to the file; the demo's is gone after this run."""
+    if operations.registry.get(name).source is not Source.DEMO:
+        operations.config_file.put_backend(operations.entry_for(name))
+
+
 async def _remove(operations: Operations, arguments: Arguments) -> Result:
     backend = operations.registry.remove(arguments["backend"])
     operations.config_file.remove_backend(backend.name)
@@ -124,14 +131,14 @@ async def _remove(operations: Operations, arguments: Arguments) -> Result:
 async def _accept(operations: Operations, arguments: Arguments) -> Result:
     name = arguments["backend"]
     operations.registry.accept(name)
-    operations.config_file.put_backend(operations.entry_for(name))
+    _keep(operations, name)
     return Result(message=f"{name} accepted: {await operations.check_backend(name)}")
 
 
 async def _drain(operations: Operations, arguments: Arguments) -> Result:
     name = arguments["backend"]
     operations.registry.set_drained(name, True)
-    operations.config_file.put_backend(operations.entry_for(name))
+    _keep(operations, name)
     left = operations.registry.get(name).in_flight
     return Result(message=f"{name} drains: {left} requests finish, no new ones start")
 
@@ -139,35 +146,36 @@ async def _drain(operations: Operations, arguments: Arguments) -> Result:
 async def _resume(operations: Operations, arguments: Arguments) -> Result:
     name = arguments["backend"]
     operations.registry.set_drained(name, False)
-    operations.config_file.put_backend(operations.entry_for(name))
+    _keep(operations, name)
     return Result(message=f"{name} takes requests again")
 
 
 async def _zone(operations: Operations, arguments: Arguments) -> Result:
     name, zone = arguments["backend"], arguments["zone"]
     operations.registry.set_zone(name, zone)
-    operations.config_file.put_backend(operations.entry_for(name))
+    _keep(operations, name)
     return Result(message=f"{name} is now in zone {zone.label}")
 
 
 async def _priority(operations: Operations, arguments: Arguments) -> Result:
     name = arguments["backend"]
     operations.registry.set_priority(name, arguments["priority"])
-    operations.config_file.put_backend(operations.entry_for(name))
+    _keep(operations, name)
     return Result(message=f"{name} now has priority {operations.registry.get(name).priority}")
 
 
 async def _tags(operations: Operations, arguments: Arguments) -> Result:
     name = arguments["backend"]
     operations.registry.set_tags(name, arguments["tags"])
-    operations.config_file.put_backend(operations.entry_for(name))
+    _keep(operations, name)
     return Result(message=f"{name} is now tagged {', '.join(arguments['tags']) or '(nothing)'}")
 
 
 async def _pin(operations: Operations, arguments: Arguments) -> Result:
     model, name = arguments["model"], arguments["backend"]
     operations.registry.pin(model, name)
-    operations.config_file.set_pin(model, name)
+    if operations.registry.get(name).source is not Source.DEMO:
+        operations.config_file.set_pin(model, name)
     return Result(message=f"{model} goes to {name} first")
 
 

@@ -55,6 +55,14 @@ class Terminal:
         """Press keys."""
         os.write(self._master, keys.encode())
 
+    def stall(self) -> None:
+        """Stop reading, as Ctrl-S or a stalled SSH session does."""
+        asyncio.get_running_loop().remove_reader(self._master)
+
+    def resume(self) -> None:
+        """Read on."""
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self.process.send_signal(number)
