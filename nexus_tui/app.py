@@ -27,6 +27,8 @@ from nexus_tui.themes import DARK, THEMES
 from nexus_tui.widgets.header_strip import HeaderStrip
 
 if TYPE_CHECKING:
+    from textual.driver import Driver
+
     from nexus_proxy.state import Snapshot
     from nexus_tui.source import Source
 
@@ -66,11 +68,11 @@ class NexusApp(App[Leave]):
     HORIZONTAL_BREAKPOINTS = _WIDTHS
     VERTICAL_BREAKPOINTS = _HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [
-        *verb_bindings(),
         Binding("e", "copy_endpoint", "Copy address", show=False, tooltip="Copy the endpoint"),
         Binding("question_mark", "help", "Help", key_display="?", tooltip="All keys"),
         Binding("q", "quit", "Quit", tooltip=_QUIT_HELP),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, tooltip=_QUIT_HELP),
+        *verb_bindings(),
     ]
 
     def __init__(self, source: Source, *, theme: str = DARK.name) -> None:
@@ -81,6 +83,15 @@ class NexusApp(App[Leave]):
             self.register_theme(one)
         self.theme = theme
         self._bridge: Bridge | None = None
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's own choice, but for one that would let the terminal stop the gateway."""
+        chosen = super().get_driver_class()
+        if chosen.__name__ != "LinuxDriver":
+            return chosen
+        from nexus_tui.driver import DroppingDriver
+
+        return DroppingDriver
 
     def get_default_screen(self) -> Screen[None]:
         return Dashboard(self.source)

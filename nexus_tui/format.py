@@ -136,8 +136,12 @@ def context(model: ModelInfo) -> str:
 
 
 def capabilities(model: ModelInfo) -> str:
-    """What the model can do, in the order of `Capability`: `chat tools vision`."""
-    return " ".join(one.value for one in Capability if one in model.can) or NONE
+    """What the model can do, in the order of `Capability`: `chat tools vision`.
+
+    Whoever can chat can complete, so that goes without saying.
+    """
+    can = model.can - {Capability.COMPLETIONS} if Capability.CHAT in model.can else model.can
+    return " ".join(one.value for one in Capability if one in can) or NONE
 
 
 def loaded(model: ModelInfo) -> Cell:

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 PRIORITY_STEP = 10
 
-_IN_FOOTER = frozenset({"backend.add", "backend.accept", "backend.drain", "backend.pin"})
-"""Verbs whose key is shown at all times; the footer has 80 columns for everything."""
-
-_UNDO_LABELS = {"backend.drain": "Drain/resume", "backend.pin": "Pin/unpin"}
+UNDONE_BY = {"backend.drain": "backend.resume", "backend.pin": "backend.unpin"}
+"""Verbs whose key, pressed again, runs another verb."""
 
 
 def label(command: Command) -> str:
     """What a verb is called on the screen: `Check now` for `Backend: check now`."""
     return command.title.rpartition(": ")[2].capitalize()
+
+
+def _help(command: Command) -> str:
+    undo = BY_NAME.get(UNDONE_BY.get(command.name, ""))
+    return f"{command.help} Again: {undo.help}" if undo else command.help
 
 
 def needs_selection(name: str) -> bool:
@@ -38,10 +41,9 @@ def verb_bindings() -> list[Binding]:
         Binding(
             command.key,
             f"verb('{command.name}')",
-            _UNDO_LABELS.get(command.name, label(command)),
+            label(command),
             id=command.name,
-            show=command.name in _IN_FOOTER,
-            tooltip=command.help,
+            tooltip=_help(command),
         )
         for command in COMMANDS
         if command.key
@@ -75,7 +77,7 @@ def toggled(
     """What a key means now: the key that drains also resumes, the key that pins also unpins."""
     if name == "backend.drain":
         drained = any(one.name == arguments["backend"] and one.drained for one in snapshot.backends)
-        return ("backend.resume", arguments) if drained else (name, arguments)
+        return (UNDONE_BY[name], arguments) if drained else (name, arguments)
     if name == "backend.pin" and snapshot.pins.get(arguments["model"]) == arguments["backend"]:
-        return "backend.unpin", {"model": arguments["model"]}
+        return UNDONE_BY[name], {"model": arguments["model"]}
     return name, arguments

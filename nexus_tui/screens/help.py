@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nexus_proxy.commands import COMMANDS
 from nexus_tui.format import PHASES, STAR, STATES, Cell, Line, heading
-from nexus_tui.keymap import label
+from nexus_tui.keymap import UNDONE_BY, label
 from nexus_tui.screens.story import StoryScreen
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class HelpScreen(StoryScreen):
     def story(self) -> Sequence[Line]:
         act = [one for one in self._keys if (one[1].binding.id or "").startswith("backend.")]
         here = [one for one in self._keys if one not in act]
-        keyless = [command for command in COMMANDS if command.key is None]
+        with_key = {*UNDONE_BY.values(), *(one.name for one in COMMANDS if one.key)}
+        keyless = [command for command in COMMANDS if command.name not in with_key]
         return [
             (Cell("Keys", "strong"),),
             *heading("On this screen"),

@@ -93,19 +93,16 @@ class BackendsPane(TablePane[BackendView]):
         return " ".join(words)
 
     def nothing(self, snapshot: Snapshot) -> Sequence[Line]:
-        where: list[Line] = [
-            (Cell(f"    {clean(place)}", "muted"),) for place in snapshot.searching
-        ]
+        looking = "Nexus goes on looking at " if snapshot.searching else "Discovery is off."
         return [
             (Cell("No backends yet.", "strong"),),
-            (),
-            (Cell("Looking at:" if where else "Discovery is off."),),
-            *where,
             (),
             (Cell("a", "accent"), Cell("  adds one by its URL, or in another terminal:")),
             (Cell("    nexus backends add http://localhost:11434", "info"),),
             (Cell("To try it with a real small model on this machine:"),),
             (Cell("    nexus --demo", "info"),),
+            (),
+            (Cell(looking), Cell(", ".join(clean(one) for one in snapshot.searching), "muted")),
         ]
 
     def detail(self, item: BackendView) -> BackendDetailScreen:

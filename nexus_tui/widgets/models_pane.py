@@ -46,7 +46,7 @@ class ModelsPane(TablePane[Served]):
             Column(
                 title="Size", width=7, priority=4, right=True, sort=lambda row: row.model.size_bytes
             ),
-            Column(title="Can", width=24, priority=1, grow=True),
+            Column(title="Can", width=18, priority=1, grow=True),
         )
 
     def items(self, snapshot: Snapshot) -> Sequence[Served]:

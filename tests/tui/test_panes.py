@@ -73,7 +73,7 @@ async def test_models_side_by_side_with_the_pin_where_it_is() -> None:
         assert [line for line in lines if "★" in line] == [
             line for line in lines if "ollama" in line
         ]
-        assert all("8k of 40k" in line and "chat completions tools" in line for line in lines)
+        assert all("8k of 40k" in line and "chat tools" in line for line in lines)
 
 
 async def test_selection_stays_on_the_same_backend_when_rows_move() -> None:

@@ -1,0 +1,181 @@
+"""Take the README's pictures: `python screenshots/make.py [name …]`.
+
+Everything in them is real: a gateway with the demo's llama.cpp server and model behind it, asked
+by several clients at once over HTTP while the pictures are taken, and one backend that is not
+there. PNGs are made of the SVGs where `cairosvg` and the font DejaVu Sans Mono are installed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from textual.pilot import Pilot
+
+from nexus_proxy.cli.assemble import gateway, open_socket, read_config
+from nexus_proxy.cli.demo import demo_backend
+from nexus_proxy.cli.options import RunOptions
+from nexus_proxy.runtime import Runtime
+from nexus_proxy.tasks import spawn
+from nexus_tui.app import NexusApp
+from nexus_tui.screens.dashboard import Dashboard
+from nexus_tui.source import RuntimeSource, Source
+
+FOLDER = Path(__file__).parent
+FONT = "DejaVu Sans Mono"
+
+CONFIG = """\
+[discovery]
+enabled = false
+
+[routing.aliases]
+"gpt-4o-mini" = "smollm2"
+
+[[backends]]
+name = "gpu-box"
+url = "http://127.0.0.1:9"
+type = "vllm"
+zone = "internal"
+tags = ["gpu"]
+"""
+
+QUESTIONS = (
+    ("smollm2", "Tell me a long story about a lighthouse keeper.", True, 400),
+    ("gpt-4o-mini", "List ten uses of a paper clip.", True, 300),
+    ("smollm2", "What is the capital of Switzerland?", False, 40),
+    ("smollm2", "Translate 'good morning' into French.", True, 60),
+)
+"""(model, question, streamed, most tokens) of the clients that ask again and again."""
+
+
+WARM_REQUESTS = 16
+"""Requests that have come in before the first picture is taken."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture: what is pressed before it is taken, and how large the terminal is."""
+
+    name: str
+    keys: Sequence[str] = ()
+    size: tuple[int, int] = (120, 32)
+    theme: str = "nexus-dark"
+
+
+SCENES = (
+    Scene("backends"),
+    Scene("models", ("2",)),
+    Scene("requests", ("3",)),
+    Scene("request", ("3", "slash", *"gpt", "enter", "enter"), size=(120, 40)),
+    Scene("logs", ("4",)),
+    Scene("light", ("j",), theme="nexus-light"),
+    Scene("small", size=(80, 24)),
+)
+
+
+async def take(source: Source, scenes: Sequence[Scene], folder: Path) -> None:
+    """Play each scene over `source` and write `<name>.svg` and, if possible, `<name>.png`."""
+    for scene in scenes:
+        app = NexusApp(source, theme=scene.theme)
+        async with app.run_test(size=scene.size) as pilot:
+            await _play(pilot, app, scene)
+            svg = app.export_screenshot(title="nexus")
+        (folder / f"{scene.name}.svg").write_text(svg, encoding="utf-8")
+        _write_png(svg, folder / f"{scene.name}.png")
+        print(f"took {scene.name}")
+
+
+async def _play(pilot: Pilot[Any], app: NexusApp, scene: Scene) -> None:
+    dashboard = app.screen_stack[0]
+    assert isinstance(dashboard, Dashboard)
+    while dashboard.snapshot is None:
+        await pilot.pause(0.05)
+    await pilot.press(*scene.keys)
+    await pilot.pause(0.6)
+
+
+def _write_png(svg: str, path: Path) -> None:
+    try:
+        cairosvg: Any = importlib.import_module("cairosvg")
+    except ImportError:
+        return
+    cairosvg.svg2png(bytestring=svg.replace("Fira Code", FONT).encode(), write_to=str(path))
+
+
+@asynccontextmanager
+async def busy_gateway() -> AsyncIterator[Runtime]:
+    """What `nexus --demo` runs, with clients that keep it busy."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "nexus.toml"
+        path.write_text(CONFIG, encoding="utf-8")
+        options = RunOptions(config=str(path), demo=True)
+        loaded = read_config(options)
+        async with gateway(options, loaded, open_socket(loaded), to_stderr=False) as running:
+            await running.start()
+            async with demo_backend(running.runtime, wanted=True), _clients(running.runtime):
+                yield running.runtime
+
+
+@asynccontextmanager
+async def _clients(runtime: Runtime) -> AsyncIterator[None]:
+    """Clients that ask until the end; ready when there is something to see."""
+    async with httpx.AsyncClient(base_url=runtime.endpoint, timeout=120, trust_env=False) as client:
+        await _ask(client, "no-such-model", "Is anybody there?", stream=False, most=10)
+        changed = asyncio.Event()
+        unsubscribe = runtime.bus.subscribe(lambda _event: changed.set())
+        asking = [
+            spawn(_ask_on(client, *question), name=f"client {number}")
+            for number, question in enumerate(QUESTIONS)
+        ]
+        try:
+            while runtime.snapshot().totals.requests < WARM_REQUESTS:
+                await changed.wait()
+                changed.clear()
+            yield
+        finally:
+            unsubscribe()
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def _ask_on(
+    client: httpx.AsyncClient, model: str, question: str, stream: bool, most: int
+) -> None:
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            await _ask(client, model, question, stream=stream, most=most)
+        await asyncio.sleep(2)
+
+
+async def _ask(
+    client: httpx.AsyncClient, model: str, question: str, *, stream: bool, most: int
+) -> None:
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": question}],
+        "stream": stream,
+        "max_tokens": most,
+    }
+    async with client.stream("POST", "/v1/chat/completions", json=body) as response:
+        async for _ in response.aiter_raw():
+            pass
+
+
+async def main(wanted: Sequence[str]) -> None:
+    scenes = [scene for scene in SCENES if not wanted or scene.name in wanted]
+    async with busy_gateway() as runtime:
+        await take(RuntimeSource(runtime), scenes, FOLDER)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))
