@@ -79,9 +79,12 @@ class NexusApp(App[Leave]):
         super().__init__()
         self.source = source
         self.animation_level = "none"
+        foreign = tuple(self.available_themes)
         for one in THEMES:
             self.register_theme(one)
         self.theme = theme
+        for name in foreign:
+            self.unregister_theme(name)
         self._bridge: Bridge | None = None
 
     def get_driver_class(self) -> type[Driver]:
@@ -138,7 +141,9 @@ class NexusApp(App[Leave]):
         name = self.selection().backend
         backends = self.source.snapshot().backends
         view = next((one for one in backends if one.name == name), None)
-        if view is not None:
+        if view is None:
+            self.tell("No backend is selected.")
+        else:
             priority = max(0, view.priority + step)
             arguments = {"backend": view.name, "priority": priority}
             self.run_worker(verbs.run_agreed(self, "backend.priority", arguments), group="verbs")

@@ -107,8 +107,11 @@ _READ_ONLY = (
 
 
 class HttpSource:
-    """A gateway over its management API. Reconnects by itself; while away, that is a problem
-    in the snapshot like any other, and the last known state stays on the screen."""
+    """A gateway over its management API. Raises `CommandError` for a bad URL.
+
+    Reconnects by itself. To be away is a problem in the snapshot like any other; the last known
+    state stays on the screen.
+    """
 
     attached = True
 
@@ -119,6 +122,8 @@ class HttpSource:
         self.title = f"attached to {self.url}"
         self.read_only = False
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        if not _is_url(self.url):
+            raise CommandError(f"{url!r} is not the URL of a gateway, like http://127.0.0.1:8000.")
         self._client = httpx.AsyncClient(
             base_url=self.url, headers=headers, timeout=httpx.Timeout(10.0), trust_env=False
         )
@@ -156,7 +161,7 @@ class HttpSource:
 
     def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
         self._on_change = on_change
-        self._watcher = spawn(self._watch(), name="attach")
+        self._watcher = spawn(self._watch(), name="attach", on_crash=self._broke)
 
         def unsubscribe() -> None:
             self._on_change = _nobody
@@ -222,6 +227,10 @@ class HttpSource:
             ) from error
         self._fetched = time.monotonic()
 
+    def _broke(self, error: BaseException) -> None:
+        self._away = f"Lost {self.url}: {error!r}. Leave and attach again"
+        self._on_change()
+
     async def _watch(self) -> None:
         import httpx
 
@@ -268,6 +277,16 @@ class HttpSource:
 
 def _nobody() -> None:
     """Nobody listens."""
+
+
+def _is_url(text: str) -> bool:
+    import httpx
+
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.host) and (url.port or 0) < 65536
 
 
 def _decoded(response: httpx.Response) -> dict[str, Any]:

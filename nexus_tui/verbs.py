@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from nexus_tui.app import NexusApp
     from nexus_tui.selection import Selection
 
+_ZONES = {
+    Zone.OPEN: "least closed, as clouds are",
+    Zone.INTERNAL: "as hosts of this network are",
+    Zone.CONFIDENTIAL: "hosts that you trust with more",
+    Zone.RESTRICTED: "most closed, as this machine is",
+}
 _HINTS = {
     "words": "Words, separated by commas. Empty removes them all. Enter sets them.",
     "int": "A whole number. Enter sets it.",
@@ -88,7 +94,7 @@ async def _value(
         case "model":
             return selection.model or await _choose_model(app, command, snapshot, view)
         case "zone":
-            zones = [Choice(zone.label, zone.label) for zone in Zone]
+            zones = [Choice(zone.label, f"{zone.label:<13} {_ZONES[zone]}") for zone in Zone]
             current = view.zone.label if view else None
             question = _question(command, view)
             return await app.push_screen_wait(Choose(question, zones, current=current))

@@ -6,7 +6,8 @@ import pytest
 from textual.command import CommandPalette
 
 from nexus_proxy.commands import COMMANDS
-from nexus_proxy.state import RequestPhase
+from nexus_proxy.state import RequestPhase, Snapshot
+from nexus_tui.app import NexusApp
 from nexus_tui.palette import offers
 from nexus_tui.screens.backend_detail import BackendDetailScreen
 from nexus_tui.screens.quit import QuitQuestion
@@ -126,6 +127,42 @@ async def test_themes_change_at_once(theme: str) -> None:
         look.app.theme = theme
         await look.press("j")
         await look.sees("vllm-b", "● up")
+
+
+async def test_only_themes_that_know_all_tones_are_offered() -> None:
+    async with looking() as look:
+        assert set(look.app.available_themes) == {theme.name for theme in THEMES}
+
+
+class SecretiveSource(ScriptedSource):
+    """Whose bug happens while a secret is in a local variable."""
+
+    def snapshot(self) -> Snapshot:
+        secret = "key-" + "in-a-local"
+        if self.snapshots:
+            raise RuntimeError(f"a bug of {len(secret)} letters")
+        return super().snapshot()
+
+
+async def test_a_crash_is_logged_and_shows_no_locals(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    source = SecretiveSource()
+    app = NexusApp(source)
+
+    async def use() -> None:
+        async with app.run_test() as pilot:
+            for _ in range(200):
+                source.change(source.shown)
+                await pilot.pause(0.02)
+
+    with pytest.raises(RuntimeError, match="a bug of"):
+        await use()
+    assert app.return_code == 1
+    shown = capsys.readouterr().err
+    assert "a bug of" in shown
+    assert "key-in-a-local" not in shown
+    assert "the terminal UI crashed" in caplog.text
 
 
 async def test_q_leaves_at_once_while_nothing_runs() -> None:

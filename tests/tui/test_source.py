@@ -137,6 +137,14 @@ async def test_nobody_there() -> None:
 
 
 @pytest.mark.parametrize(
+    "url", ["", "foo", "localhost:8000", "ftp://h", "http://h:99999", "http://\x00", "http://"]
+)
+def test_no_url_at_all(url: str) -> None:
+    with pytest.raises(CommandError, match="is not the URL of a gateway"):
+        HttpSource(url)
+
+
+@pytest.mark.parametrize(
     ("answer", "message"),
     [
         ((401, {}), "management key"),
