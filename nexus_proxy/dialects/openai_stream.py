@@ -74,6 +74,7 @@ class _Chunk(Struct):
 _UNCOUNTED = Usage()
 _NOTHING = ChunkFacts()
 _DONE = ChunkFacts(done=True)
+_TOKEN = ChunkFacts(has_token=True)
 _decode_chunk = msgspec.json.Decoder(_Chunk, strict=False).decode
 _decode_usage = msgspec.json.Decoder(Usage, strict=False).decode
 _decode_timings = msgspec.json.Decoder(_Timings, strict=False).decode
@@ -94,6 +95,8 @@ def read_chunk(event: bytes) -> ChunkFacts:
     for choice in chunk.choices or ():
         finish_reason = choice.finish_reason or finish_reason
         has_token = has_token or bool(choice.text) or _says_something(choice.delta)
+    if has_token and finish_reason is None and _is_plain(chunk):
+        return _TOKEN
     return ChunkFacts(
         has_token=has_token,
         finish_reason=finish_reason,
@@ -119,6 +122,11 @@ def _read(value: Raw, decode: Callable[[Raw], T]) -> T | None:
         return None if says_nothing(value) else decode(value)
     except UNREADABLE:
         return None
+
+
+def _is_plain(chunk: _Chunk) -> bool:
+    """Whether it carries choices and nothing else that counts, as nearly all do."""
+    return says_nothing(chunk.usage) and not (len(chunk.timings) or len(chunk.error))
 
 
 def _says_something(delta: _Delta | None) -> bool:

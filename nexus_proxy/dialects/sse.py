@@ -38,6 +38,8 @@ class EventSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Whole events, each with the blank line that ended it."""
+        if not self._parts and _is_one_event(chunk):
+            return [chunk]
         if self._parts and _BOUNDARY.search(self._seam() + chunk) is None:
             self._keep(chunk)
             return []
@@ -76,6 +78,11 @@ class EventSplitter:
             events.append(data[start : match.end()])
             start = match.end()
         return events, start
+
+
+def _is_one_event(chunk: bytes) -> bool:
+    """Whether a chunk is just one event, as nearly all are."""
+    return chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and b"\r" not in chunk
 
 
 def payload(event: bytes) -> bytes | None:
