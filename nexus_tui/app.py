@@ -12,6 +12,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
+from textual.worker import Worker, WorkerState
 
 from nexus_tui import verbs
 from nexus_tui.bridge import INTERVAL, Bridge
@@ -130,23 +131,29 @@ class NexusApp(App[Leave]):
         screens = [screen for screen in self.screen_stack if not screen.is_modal]
         return screens[-1].selection() if screens and isinstance(screens[-1], Selects) else None
 
-    def perform(self, name: str, selection: Selection) -> None:
+    def perform(self, name: str, selection: Selection, **given: object) -> None:
         """Start a verb; its questions and its result appear as they come."""
-        self.run_worker(verbs.perform(self, name, selection), group="verbs")
+        work = verbs.perform(self, name, selection, given)
+        self.run_worker(work, name=name, group="verbs", exit_on_error=False)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A bug on the way to a verb is told like a refusal; the screen stays."""
+        error = event.worker.error
+        if event.state is WorkerState.ERROR and error is not None:
+            log.error("%s failed", event.worker.name, exc_info=error)
+            self.complain(f"{error!r}. Details are in the log.", title=event.worker.name)
 
     def action_verb(self, name: str) -> None:
         self.perform(name, self.selection())
 
     def action_prefer(self, step: int) -> None:
-        name = self.selection().backend
+        selection = self.selection()
         backends = self.source.snapshot().backends
-        view = next((one for one in backends if one.name == name), None)
+        view = next((one for one in backends if one.name == selection.backend), None)
         if view is None:
             self.tell("No backend is selected.")
         else:
-            priority = max(0, view.priority + step)
-            arguments = {"backend": view.name, "priority": priority}
-            self.run_worker(verbs.run_agreed(self, "backend.priority", arguments), group="verbs")
+            self.perform("backend.priority", selection, priority=max(0, view.priority + step))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Verbs exist only where there is something that they could act on."""

@@ -1,7 +1,7 @@
 """From a key to a verb that ran: fill in what is missing, ask what must be asked, tell the result.
 
-No verb is known here by what it does. Arguments are filled in by their kind, from what is
-selected or by asking, so a new row in the verbs table needs nothing here.
+Arguments are filled in by their kind, from what is selected or by asking, so a new row in the
+verbs table needs nothing here. Only adding a backend is known by name: it has its own screen.
 """
 
 from __future__ import annotations
@@ -35,32 +35,34 @@ _HINTS = {
 }
 
 
-async def perform(app: NexusApp, name: str, selection: Selection) -> None:
-    """Run one verb on what is selected, with all that it needs from the user."""
+async def perform(app: NexusApp, name: str, selection: Selection, given: Mapping[str, Any]) -> None:
+    """Run one verb on what is selected, with all that it needs from the user but is not given."""
     command = BY_NAME[name]
     try:
         if name == "backend.add":
             app.tell(await app.push_screen_wait(AddBackend(app.source)))
             return
-        arguments = await gather(app, command, selection)
+        arguments = await _gather(app, command, selection, given)
         if arguments is not None:
-            await run_agreed(app, *toggled(name, arguments, app.source.snapshot()))
+            await _run_agreed(app, *toggled(name, arguments, app.source.snapshot()))
     except NexusError as error:
         app.complain(str(error), title=command.title)
 
 
-async def run_agreed(app: NexusApp, name: str, arguments: Mapping[str, Any]) -> None:
-    """Ask where the verb wants a question asked, then run it. Raises `NexusError`."""
+async def _run_agreed(app: NexusApp, name: str, arguments: Mapping[str, Any]) -> None:
+    """Ask where the verb wants a question asked, then run it."""
     if await _agreed(app, BY_NAME[name], arguments):
         result = await app.source.run(name, arguments)
         app.tell(result.message)
 
 
-async def gather(app: NexusApp, command: Command, selection: Selection) -> dict[str, Any] | None:
+async def _gather(
+    app: NexusApp, command: Command, selection: Selection, given: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """All required arguments of a verb, or None where the user backed out."""
-    arguments: dict[str, Any] = {}
+    arguments = dict(given)
     for argument in command.arguments:
-        if argument.required:
+        if argument.required and argument.name not in given:
             value = await _value(app, command, argument, selection)
             if value is None:
                 return None

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
+from textual.worker import Worker, WorkerState
 
 from nexus_proxy.errors import NexusError
 from nexus_tui.safe_text import clean
@@ -41,6 +42,10 @@ class AddBackend(Question[str]):
     @on(Input.Changed)
     def _changed(self) -> None:
         self._say(HINT)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        if event.state is WorkerState.ERROR:
+            self._say(clean(f"{event.worker.error!r}"), problem=True)
 
     async def _add(self, url: str) -> None:
         self._say(f"Asking {clean(url)} what it is …")

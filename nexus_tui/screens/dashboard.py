@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -101,9 +101,9 @@ class Dashboard(Screen[None]):
 
     def _show_detail(self) -> None:
         self._detail_pending = False
-        if self.snapshot is not None and self._detail.display and self.pane.id == "backends-pane":
-            table = cast("BackendsPane", self.pane).table
-            self._detail.show(table.selected, self.snapshot.taken_at)
+        beside = self._detail.display and self.pane is self.panes["backends"]
+        if self.snapshot is not None and beside:
+            self._detail.show(self.pane.table.selected, self.snapshot.taken_at)
 
     @on(LiveTable.Highlighted)
     def _selected_another(self) -> None:

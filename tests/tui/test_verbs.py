@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from nexus_proxy.commands import Result
 from nexus_tui.screens.modal import Confirm, TypeName
 from nexus_tui.widgets.filter_bar import FilterBar
 from tests.support.sample_snapshot import backend, empty_snapshot, snapshot
@@ -87,12 +89,33 @@ async def test_loosening_a_zone_takes_typing_the_name() -> None:
         await look.told("ran backend.zone")
 
 
-async def test_a_refusal_is_told_with_its_reason() -> None:
+@pytest.mark.parametrize("key", ["r", "plus", "d"])
+async def test_a_refusal_is_told_with_its_reason(key: str) -> None:
     source = ScriptedSource()
     source.refusal = "no backend is called 'x[/foo]'"
     async with looking(source) as look:
-        await look.press("r")
+        await look.press(key)
         await look.told("no backend is called 'x[/foo]'")
+
+
+class BrokenSource(ScriptedSource):
+    """Has bugs of its own, as no source should."""
+
+    async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
+        raise ZeroDivisionError("oops")
+
+    async def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
+        raise ZeroDivisionError("oops")
+
+
+async def test_a_bug_on_the_way_to_a_verb_leaves_the_screen_up() -> None:
+    async with looking(BrokenSource()) as look:
+        await look.press("d")
+        await look.told("ZeroDivisionError('oops')")
+        await look.press("a")
+        await look.type("http://h")
+        await look.press("enter")
+        await look.sees("ZeroDivisionError('oops')", "Add a backend")
 
 
 async def test_add_shows_what_came_of_it_beside_the_url() -> None:
