@@ -129,13 +129,19 @@ async def in_terminal(
         stdout=slave,
         stderr=slave,
         start_new_session=True,
-        env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environ or {})},
+        env={**_environ(), **(environ or {})},
     )
     terminal = Terminal(process, master, slave)
     try:
         yield terminal
     finally:
         terminal.close()
+
+
+def _environ() -> dict[str, str]:
+    """Ours, without the sizes that pytest-xdist sets and that would beat the terminal's own."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    return {**inherited, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
 
 
 def _size(slave: int) -> tuple[int, int]:
