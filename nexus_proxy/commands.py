@@ -125,7 +125,7 @@ def _keep(operations: Operations, name: str) -> None:
 async def _remove(operations: Operations, arguments: Arguments) -> Result:
     backend = operations.registry.remove(arguments["backend"])
     operations.config_file.remove_backend(backend.name)
-    return Result(message=f"{backend.name} removed; {backend.in_flight} requests finish on it")
+    return Result(message=f"{backend.name} removed; {_requests(backend.in_flight)} finish on it")
 
 
 async def _accept(operations: Operations, arguments: Arguments) -> Result:
@@ -140,7 +140,7 @@ async def _drain(operations: Operations, arguments: Arguments) -> Result:
     operations.registry.set_drained(name, True)
     _keep(operations, name)
     left = operations.registry.get(name).in_flight
-    return Result(message=f"{name} drains: {left} requests finish, no new ones start")
+    return Result(message=f"{name} drains: {_requests(left)} finish, no new ones start")
 
 
 async def _resume(operations: Operations, arguments: Arguments) -> Result:
@@ -203,7 +203,11 @@ def _others_serving(operations: Operations, name: str) -> str:
     ]
     lost = f"; nobody else serves {', '.join(lonely[:3])}" if lonely else ""
     more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
-    return f"{backend.in_flight} requests in flight will finish{lost}{more}"
+    return f"{_requests(backend.in_flight)} in flight will finish{lost}{more}"
+
+
+def _requests(count: int) -> str:
+    return f"{count} request" if count == 1 else f"{count} requests"
 
 
 def _removal(operations: Operations, arguments: Arguments) -> str | None:

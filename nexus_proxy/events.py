@@ -100,16 +100,23 @@ class Bus:
 
         return unsubscribe
 
+    def hears(self, kind: type[Event]) -> bool:
+        """Whether anybody listens for a kind, for those who would make many of it."""
+        return bool(self._hearing_of(kind))
+
     def publish(self, event: Event) -> None:
         """Tell all who hear this kind. Never raises."""
         kind = type(event)
+        for subscriber in self._hearing_of(kind):
+            try:
+                subscriber(event)
+            except Exception:
+                log.exception("a subscriber failed on %s", kind.__name__)
+
+    def _hearing_of(self, kind: type[Event]) -> tuple[Subscriber, ...]:
         hearing = self._hearing.get(kind)
         if hearing is None:
             hearing = self._hearing[kind] = tuple(
                 subscriber for subscriber, kinds in self._subscribers if not kinds or kind in kinds
             )
-        for subscriber in hearing:
-            try:
-                subscriber(event)
-            except Exception:
-                log.exception("a subscriber failed on %s", kind.__name__)
+        return hearing

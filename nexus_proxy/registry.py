@@ -168,7 +168,7 @@ class Registry:
         """Stop, or start again, giving it new requests. Raises `NotFoundError`."""
         backend = self.get(name)
         if backend.drained != drained:
-            backend.drained = drained
+            backend.drained, backend.state_since = drained, time.time()
             self._changed(backend, "drains: no new requests" if drained else "takes requests again")
 
     def set_zone(self, name: str, zone: Zone) -> None:

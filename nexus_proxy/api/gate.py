@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Mapping, Sequence
 from fnmatch import translate
+from functools import lru_cache
 
 from nexus_proxy.errors import ForbiddenError
 
@@ -51,6 +52,8 @@ class Gate:
         self._loopback = loopback
         patterns = allowed_origins or DEFAULT_ORIGINS
         self._origins = re.compile("|".join(translate(p.lower()) for p in patterns))
+        # The same few hosts come with every request.
+        self._is_own_host = lru_cache(maxsize=256)(self._judge_host)
         self._own_names = {"localhost", socket.gethostname().lower(), "host.docker.internal"}
 
     def check(self, headers: Headers) -> None:
@@ -97,7 +100,7 @@ class Gate:
             (b"access-control-max-age", PREFLIGHT_SECONDS),
         ]
 
-    def _is_own_host(self, host: str) -> bool:
+    def _judge_host(self, host: str) -> bool:
         name = host.strip().lower()
         name = name[1 : name.find("]")] if name.startswith("[") else name.rsplit(":", 1)[0]
         name = name.rstrip(".")

@@ -27,7 +27,7 @@ class Zone(IntEnum):
     @property
     def label(self) -> str:
         """The name as configuration, headers and screens spell it."""
-        return self.name.lower()
+        return _LABELS[self]
 
     @classmethod
     def parse(cls, text: str) -> Zone:
@@ -37,6 +37,9 @@ class Zone(IntEnum):
         except KeyError:
             known = ", ".join(zone.label for zone in cls)
             raise ValueError(f"unknown zone {text!r}; the zones are {known}") from None
+
+
+_LABELS = tuple(zone.name.lower() for zone in Zone)
 
 
 class BackendType(str, Enum):

@@ -149,30 +149,37 @@ def decide(
         for backend in catalogue.serving(resolution.model)
         if resolution.forced in (None, backend.name)
     ]
-    rejections: list[Rejection] = []
+    rejections = _Rejections()
     stages: list[tuple[str, int]] = []
     for stage in STAGES:
-
-        def reject(
-            candidate: Candidate, reason: str, fix: str | None, stage_name: str = stage.name
-        ) -> None:
-            rejections.append(
-                Rejection(candidate.backend.name, candidate.served_id, stage_name, reason, fix)
-            )
-
-        candidates = stage.apply(selection, candidates, reject)
+        rejections.stage = stage.name
+        candidates = stage.apply(selection, candidates, rejections.add)
         stages.append((stage.name, len(candidates)))
     return Decision(
         facts=facts,
         resolution=resolution,
         demand=demand,
-        strategy=rules.strategy.value,
+        strategy=rules.strategy_name,
         candidates=tuple(candidates),
-        rejections=tuple(rejections),
+        rejections=tuple(rejections.all),
         stages=tuple(stages),
         is_fallback=is_fallback,
         pinned=pinned,
     )
+
+
+class _Rejections:
+    """Collects what the stages remove, under the stage that runs."""
+
+    __slots__ = ("all", "stage")
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.all: list[Rejection] = []
+
+    def add(self, candidate: Candidate, reason: str, fix: str | None) -> None:
+        backend, model = candidate.backend.name, candidate.served_id
+        self.all.append(Rejection(backend, model, self.stage, reason, fix))
 
 
 def candidate_of(backend: Routable, model_name: str) -> Candidate:
@@ -190,9 +197,10 @@ def zone_of(backend: Routable, model: ModelInfo) -> Zone:
 
 
 def _pinned(resolution: Resolution, catalogue: Catalogue) -> str | None:
-    return next(
-        (catalogue.pins[name] for name in reversed(resolution.path) if name in catalogue.pins), None
-    )
+    pins = catalogue.pins
+    if not pins:
+        return None
+    return next((pins[name] for name in reversed(resolution.path) if name in pins), None)
 
 
 def _equivalents(

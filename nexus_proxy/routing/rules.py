@@ -17,6 +17,7 @@ class Rules:
 
     def __init__(self, config: RoutingConfig) -> None:
         self.strategy: Strategy = config.strategy
+        self.strategy_name = config.strategy.value
         self.weights: Mapping[str, int] = {
             "priority": config.weights.priority,
             "load": config.weights.load,

@@ -139,11 +139,13 @@ class History:
         self._running[record.id] = record
         self.requests += 1
         self._arrivals.add(1)
-        self._bus.publish(RequestStarted(id=record.id))
+        if self._bus.hears(RequestStarted):
+            self._bus.publish(RequestStarted(id=record.id))
 
     def progressed(self, record: Record) -> None:
         """Something worth showing happened to a request."""
-        self._bus.publish(RequestProgressed(id=record.id))
+        if self._bus.hears(RequestProgressed):
+            self._bus.publish(RequestProgressed(id=record.id))
 
     def close(self, record: Record) -> None:
         """A request ended."""

@@ -29,6 +29,8 @@ class Rate:
 
     def _forget(self) -> None:
         now = int(self._clock())
+        if now <= self._second:
+            return
         for second in range(self._second + 1, min(now, self._second + len(self._counts)) + 1):
             self._counts[second % len(self._counts)] = 0
-        self._second = max(self._second, now)
+        self._second = now
