@@ -259,7 +259,8 @@ class Registry:
             backend.busy_elsewhere = max(0, probe.busy - backend.in_flight)
         if (backend.models, backend.learnt_slots) != before:
             self._reindex()
-            self._changed(backend, f"lists {len(backend.models)} models")
+            count = len(backend.models)
+            self._changed(backend, f"lists {count} model{'' if count == 1 else 's'}")
 
     def mark(self, name: str, health: BackendState, reason: str | None = None) -> None:
         """Set its health (UNKNOWN, LOADING, UP or DOWN) and why. Raises `NotFoundError`."""

@@ -158,7 +158,7 @@ class Discovery:
             key=f"operator {base}",
             urls=(base,),
             source=source,
-            origin="added by hand" if source is Source.OPERATOR else source.value,
+            origin="brought by --demo" if source is Source.DEMO else "added by hand",
             trusted=True,
             zone=zone,
             api_key_env=self._key_variable(base),
