@@ -95,7 +95,6 @@ class LogFormat(str, Enum):
     JSON = "json"
 
 
-Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
 Tier = Annotated[int, Meta(ge=1, le=5)]
@@ -259,9 +258,6 @@ class LoggingConfig(_Section, frozen=True):
         dict[str, LogLevel],
         Meta(description="Level of one part of Nexus.", examples=[{"relay": "debug"}]),
     ] = field(default_factory=dict)
-    enable_content_logging: Annotated[
-        bool, Meta(description="Log prompts and answers. Keys are never logged.")
-    ] = False
 
 
 class BackendConfig(_Section, frozen=True):

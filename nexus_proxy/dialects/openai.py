@@ -42,7 +42,6 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     wants_usage: bool
     wants_base64: bool
     prompt_bytes: int
-    max_tokens: int | None
     needs: frozenset[Capability]
 
 
@@ -83,8 +82,6 @@ class _Body(Struct):
     tools: Raw = ABSENT
     response_format: _ResponseFormat | None = None
     encoding_format: Raw = ABSENT
-    max_tokens: Raw = ABSENT
-    max_completion_tokens: Raw = ABSENT
 
 
 class _Part(Struct):
@@ -94,7 +91,6 @@ class _Part(Struct):
 
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_parts = msgspec.json.Decoder(list[_Part]).decode
-_decode_whole_number = msgspec.json.Decoder(int).decode
 
 UNREADABLE = (ValueError, RecursionError)
 """What decoders raise: msgspec's own errors are `ValueError`, so are those of UTF-8."""
@@ -138,17 +134,8 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         wants_base64=endpoint is Endpoint.EMBEDDINGS
         and bytes(decoded.encoding_format) == b'"base64"',
         prompt_bytes=text,
-        max_tokens=_whole_number(decoded.max_completion_tokens)
-        or _whole_number(decoded.max_tokens),
         needs=frozenset(needs),
     )
-
-
-def _whole_number(value: Raw) -> int | None:
-    try:
-        return None if says_nothing(value) else _decode_whole_number(value)
-    except UNREADABLE:
-        return None
 
 
 def _required(value: Raw, name: str) -> int:
@@ -212,10 +199,10 @@ def stream_options_with_usage(body: bytes) -> Any:
 # -- errors ------------------------------------------------------------------------------------
 
 
-def error_body(error: NexusError, *, message: str | None = None) -> bytes:
+def error_body(error: NexusError) -> bytes:
     """`{"error": {message, type, param, code}}`, with `context` on routing refusals."""
     inner: dict[str, Any] = {
-        "message": message or error.message,
+        "message": error.message,
         "type": error.type,
         "param": error.param,
         "code": error.code,

@@ -133,7 +133,6 @@ class Relay:
             model_asked=peek.model,
             needs=peek.needs,
             prompt_bytes=peek.prompt_bytes,
-            max_tokens=peek.max_tokens,
             zone=wishes.zone,
             strict=wishes.strict,
             flexible=wishes.flexible,

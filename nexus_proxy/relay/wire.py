@@ -15,7 +15,6 @@ from typing import NamedTuple
 import httptools
 
 HIGH_WATER = 256 * 1024
-LOW_WATER = 64 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 JOINED_BYTES = 64 * 1024
 

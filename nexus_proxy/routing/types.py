@@ -76,7 +76,6 @@ class RequestFacts:
     model_asked: str
     needs: frozenset[Capability] = frozenset()
     prompt_bytes: int = 0
-    max_tokens: int | None = None
     zone: Zone = Zone.OPEN
     strict: bool = False
     flexible: bool = False

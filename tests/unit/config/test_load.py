@@ -7,7 +7,7 @@ import pytest
 
 from nexus_proxy.config.load import find, load
 from nexus_proxy.config.model import DEFAULT_PORT, Config, LogFormat, LogLevel
-from nexus_proxy.config.paths import config_file, data_dir, log_file
+from nexus_proxy.config.paths import config_file
 from nexus_proxy.errors import ConfigError
 
 
@@ -29,10 +29,8 @@ def test_places_are_looked_at_in_order(elsewhere: Path, tmp_path: Path) -> None:
     assert find("f.toml", {"NEXUS_CONFIG": str(by_variable)}) == by_flag
 
 
-def test_files_of_the_user_are_in_the_users_folders(tmp_path: Path) -> None:
+def test_the_users_file_is_in_the_users_folder(tmp_path: Path) -> None:
     assert config_file() == tmp_path / "home/config/nexus/nexus.toml"
-    assert data_dir() == tmp_path / "home/data/nexus"
-    assert log_file().name == "nexus.log"
 
 
 def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
