@@ -55,8 +55,28 @@ class Plan:
     long_seconds: float
 
 
-FULL = Plan(5, 3, 4000, 300, 40, 100, 3.0, 100_000, 20.0)
-QUICK = Plan(1, 1, 1000, 60, 10, 50, 0.8, 4_000, 2.0)
+FULL = Plan(
+    rounds=5,
+    starts=3,
+    requests=4000,
+    large=300,
+    huge=40,
+    chunks=100,
+    seconds=2.5,
+    long_run=100_000,
+    long_seconds=30.0,
+)
+QUICK = Plan(
+    rounds=1,
+    starts=1,
+    requests=1000,
+    large=60,
+    huge=10,
+    chunks=50,
+    seconds=0.8,
+    long_run=4000,
+    long_seconds=2.0,
+)
 
 Measure = Callable[[Gateway], None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -11,8 +12,11 @@ from typing import Any
 
 from tests.bench.gateways.accounts import machine_seconds, processor
 from tests.bench.gateways.figures import FIGURES, Figure, Taken
-from tests.bench.gateways.lineup import Missing
+from tests.bench.gateways.lineup import NEXUS, NEXUS_UI, Missing
 
+Figures = dict[str, dict[str, dict[str, Any]]]
+"""Gateway -> key -> title, unit, median, min, max, values."""
+RUST_ROUTERS = ("vllm-router", "sglang-router")
 BUSY_LOAD = 0.3
 """Load average per core from which the times say little."""
 
@@ -87,10 +91,11 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         f"load average {before[0]} before, {after[0]} after; others took "
         f"{report['cpu_share_of_others']:.0%} of the machine; {report['run_seconds']} s"
     )
-    yield "median (lowest–highest of the rounds)"
+    yield "median (lowest–highest of the rounds); CPU of direct is the mock's own"
     yield ""
     yield from _table(report["gateways"])
     yield ""
+    yield from _comparisons(report["gateways"])
     decisions = " / ".join(f"{us:g}" for us in report["routing_decision_us"].values())
     counts = " / ".join(report["routing_decision_us"])
     yield f"routing alone, {counts} backends × 50 models: {decisions} µs a decision"
@@ -98,7 +103,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     yield from (f"note: {note}" for note in report["notes"])
 
 
-def _table(gateways: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
+def _table(gateways: Figures) -> Iterator[str]:
     rows = [["", *gateways]]
     for figure in filter(lambda one: one.shown, FIGURES):
         title = f"{figure.title}, {figure.unit}" if figure.unit else figure.title
@@ -108,6 +113,26 @@ def _table(gateways: dict[str, dict[str, dict[str, Any]]]) -> Iterator[str]:
     for first, *cells in rows:
         aligned = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
         yield "| " + " | ".join([first.ljust(widths[0]), *aligned]) + " |"
+
+
+def _comparisons(gateways: Figures) -> Iterator[str]:
+    """What the table comes to: Nexus as a multiple of others, by the medians; `nan` of those that
+    were not there."""
+    rust = [name for name in RUST_ROUTERS if name in gateways]
+    for key, what in (("cpu_32", "CPU per request, 32 conn."), ("cpu_chunk", "CPU per chunk")):
+        better = min((_median(gateways, name, key) for name in rust), default=math.nan)
+        mine, nginx = _median(gateways, NEXUS, key), _median(gateways, "nginx", key)
+        yield f"{what}: {mine / nginx:.2f} × nginx, {mine / better:.2f} × the better Rust router"
+    rps, p99 = (
+        _median(gateways, NEXUS_UI, key) / _median(gateways, NEXUS, key)
+        for key in ("rps_32", "p99_32")
+    )
+    yield f"UI on, 32 conn.: {rps:.0%} of the throughput, {p99:.2f} × the p99"
+
+
+def _median(gateways: Figures, name: str, key: str) -> float:
+    median: float = gateways.get(name, {}).get(key, {}).get("median", math.nan)
+    return median
 
 
 def _cell(spread: dict[str, Any] | None, figure: Figure) -> str:
