@@ -24,16 +24,18 @@ def refuse(decisions: Sequence[Decision]) -> NexusError:
             f"{rejections[0].backend}. Shorten it, or start a backend with a larger context.",
             param="messages",
         )
-    reasons = "; ".join(f"{r.backend}: {r.reason}" for r in rejections[:4])
+    # A backend may be left out for one reason under several models of the plan.
+    told = list(dict.fromkeys((r.backend, r.stage, r.reason, r.fix) for r in rejections))
+    reasons = "; ".join(f"{backend}: {reason}" for backend, _, reason, _ in told[:4])
     return RoutingRefusedError(
-        f"No backend can serve {name!r} now. {reasons}{'; …' if len(rejections) > 4 else ''}",
+        f"No backend can serve {name!r} now. {reasons}{'; …' if len(told) > 4 else ''}",
         context={
             "required_tier": first.demand.min_tier,
             "required_zone": first.demand.zone.label,
             "available_backends": sorted({r.backend for r in rejections}),
             "rejections": [
-                {"backend": r.backend, "stage": r.stage, "reason": r.reason, "fix": r.fix}
-                for r in rejections
+                {"backend": backend, "stage": stage, "reason": reason, "fix": fix}
+                for backend, stage, reason, fix in told
             ],
             "eta_seconds": None,
         },
