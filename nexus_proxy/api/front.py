@@ -21,7 +21,8 @@ from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.hot import DISCARD_FACTOR, HotRoutes
 from nexus_proxy.api.paths import HOT, canonical
 from nexus_proxy.api.refusals import own_headers, refuse
-from nexus_proxy.errors import MethodNotAllowedError, NexusError
+from nexus_proxy.errors import MethodNotAllowedError, NexusError, SlowBodyError
+from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.responder import HeaderList
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.tasks import spawn
@@ -54,7 +55,7 @@ class Front:
         await self._loaded()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
+        headers = wire_headers.joined(scope["headers"])
         path = canonical(scope["path"])
         receive, responder = Incoming(receive), AsgiResponder(send)
         cors: HeaderList = []
@@ -67,7 +68,8 @@ class Front:
             if await self._answered(path, scope, headers, receive, responder):
                 return
         except NexusError as error:
-            await receive.drop_rest(self.hot.max_body * DISCARD_FACTOR)
+            if not isinstance(error, SlowBodyError):
+                await receive.drop_rest(self.hot.max_body * DISCARD_FACTOR)
             await refuse(responder, error, headers, node_id=self._runtime.node_id, cors=cors)
             return
         rest = await self._loaded()

@@ -83,6 +83,12 @@ class HotRoutes:
                 node_id = self._runtime.node_id
                 await refuse(responder, failed, headers, node_id=node_id, cors=cors)
 
+    async def refuse_late(self, headers: dict[bytes, bytes], responder: Responder) -> None:
+        """Answer a client that has stopped sending in the middle of its body."""
+        cors = self._gate.cors(headers) if self._gate.allows(headers.get(b"origin", b"")) else []
+        node_id = self._runtime.node_id
+        await refuse(responder, _too_slow(), headers, node_id=node_id, cors=cors)
+
     async def serve_asgi(
         self,
         endpoint: Endpoint,
@@ -152,9 +158,11 @@ async def _next(receive: Receive) -> dict[str, Any]:
         async with asyncio.timeout(STALL_SECONDS):
             return await receive()
     except TimeoutError:
-        raise SlowBodyError(
-            f"no more of the body came for {STALL_SECONDS:g} s; send it again"
-        ) from None
+        raise _too_slow() from None
+
+
+def _too_slow() -> SlowBodyError:
+    return SlowBodyError(f"no more of the body came for {STALL_SECONDS:g} s; send it again")
 
 
 def decoded(body: bytes, encoding: bytes, limit: int) -> bytes:

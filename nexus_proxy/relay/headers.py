@@ -53,6 +53,15 @@ Headers = Mapping[bytes, bytes]
 HeaderList = list[tuple[bytes, bytes]]
 
 
+def joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name. What comes more than once is one list, as HTTP has it, so that no word of a
+    caller is lost: two zones are no zone, two hop headers are both looked at."""
+    found: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
+
+
 class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller asks of the gateway by header."""
 

@@ -11,7 +11,8 @@ What the lane guarantees by itself:
   `MAX_PIPELINED` the socket is not read;
 - the client leaving cancels the request, at any moment;
 - a client that reads slowly pauses the relay (`write` waits), which pauses the backend;
-- a client that sends slowly, or nothing, is closed by one sweep over all connections.
+- a client that sends slowly, or nothing, or reads nothing, is ended by one sweep over all
+  connections.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ HEAD_SECONDS = 20.0
 """From the first byte of a head to its last."""
 STALL_SECONDS = 60.0
 """Without a byte of a body that is due."""
+READER_SECONDS = 300.0
+"""Without room for one more write: the client has stopped reading, and holds a slot for nothing."""
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -60,6 +63,9 @@ class HotApp(Protocol):
         responder: LaneConnection,
     ) -> None:
         """Answer one request. Raises nothing but cancellation."""
+
+    async def refuse_late(self, headers: dict[bytes, bytes], responder: LaneConnection) -> None:
+        """Answer a client that has stopped sending in the middle of its body."""
 
 
 HandOver = Callable[[asyncio.Transport, bytes], None]
@@ -179,6 +185,7 @@ class LaneConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """asyncio: the client reads slower than we write."""
         self._drained = self._loop.create_future()
+        self._since = self._loop.time()
 
     def resume_writing(self) -> None:
         """asyncio: the client caught up."""
@@ -224,10 +231,18 @@ class LaneConnection(asyncio.Protocol):
 
     async def _serve(self, endpoint: Endpoint, head: RequestHead, body: bytes) -> None:
         await self._lanes.app.serve_hot(endpoint, head.headers, body, self._client, self)
-        self._answered(keep_alive=head.keep_alive and not self._lanes.draining)
+        self._answered()
 
-    def _answered(self, *, keep_alive: bool) -> None:
+    async def _refuse_late(self, head: RequestHead) -> None:
+        await self._lanes.app.refuse_late(head.headers, self)
+        self.close()
+
+    def _stays_open(self) -> bool:
+        return self._head is not None and self._head.keep_alive and not self._lanes.draining
+
+    def _answered(self) -> None:
         """Get ready for the next request of this connection, or close it."""
+        keep_alive = self._stays_open()
         self._head, self._serving, self.started = None, None, False
         self._since = self._loop.time()
         transport = self._transport
@@ -254,10 +269,11 @@ class LaneConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             raise ConnectionResetError("the client left")
+        if not data:  # an empty chunk would end the body
+            return
         head, self._pending = self._pending, b""
         transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
-        if self._drained is not None:
-            await self._drained
+        await self._room()
 
     async def finish(self) -> None:
         """See `Responder`."""
@@ -271,10 +287,18 @@ class LaneConnection(asyncio.Protocol):
         length = (b"content-length", b"%d" % len(body))
         if self._transport is not None:
             self._transport.write(self._head_bytes(status, headers, length) + body)
+            await self._room()
+
+    async def _room(self) -> None:
+        """Wait until the client has taken most of what was written."""
+        if self._drained is not None:
+            await self._drained
 
     def _head_bytes(self, status: int, headers: HeaderList, framing: tuple[bytes, bytes]) -> bytes:
         lines = [b"HTTP/1.1 %d %b" % (status, _REASONS.get(status, b""))]
         lines += [b"%b: %b" % header for header in headers]
+        if not self._stays_open():
+            lines.append(b"connection: close")
         lines += (b"%b: %b" % framing, b"date: " + self._lanes.date(), b"\r\n")
         return b"\r\n".join(lines)
 
@@ -282,20 +306,26 @@ class LaneConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close unless a request is being answered."""
-        if self._serving is None and self._transport is not None:
-            self._transport.close()
+        if self._serving is None:
+            self.close()
 
     def close_if_late(self, now: float) -> None:
-        """Close a client that took too long to send what is due."""
+        """End a client that took too long to send what is due, or to read what was sent."""
+        waited = now - self._since
         if self._serving is not None:
-            return
-        allowed = IDLE_SECONDS
-        if self._head is not None:
-            allowed = STALL_SECONDS
-        elif self._buffer:
-            allowed = HEAD_SECONDS
-        if now - self._since > allowed:
+            if self._drained is not None and waited > READER_SECONDS:
+                self.abort()
+        elif self._head is not None:
+            if waited > STALL_SECONDS:
+                self._head = self._head._replace(keep_alive=False)
+                self._serving = spawn(self._refuse_late(self._head), name="late request")
+        elif waited > (HEAD_SECONDS if self._buffer else IDLE_SECONDS):
             self.abort()
+
+    def close(self) -> None:
+        """Close once all is sent."""
+        if self._transport is not None:
+            self._transport.close()
 
     def abort(self) -> None:
         """Close at once."""

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import httptools
 
+from nexus_proxy.relay.headers import joined
+
 _ONCE = frozenset((b"content-length", b"host", b"content-type", b"connection", b"content-encoding"))
 _NEVER = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"http2-settings", b"trailer"))
 MAX_LENGTH_DIGITS = 12
@@ -39,7 +41,7 @@ class _Collector:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         self.complete = True
@@ -53,13 +55,16 @@ def read_head(data: bytes) -> RequestHead | None:
         parser.feed_data(data)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         return None
-    if not collector.complete or parser.get_http_version() != "1.1":
+    if not collector.complete or parser.get_method() != b"POST":
         return None
-    headers: dict[bytes, bytes] = {}
-    for name, value in collector.headers:
-        if name in _NEVER or (name in headers and name in _ONCE):
+    if parser.get_http_version() != "1.1":
+        return None
+    seen: set[bytes] = set()
+    for name, _ in collector.headers:
+        if name in _NEVER or (name in seen and name in _ONCE):
             return None
-        headers.setdefault(name, value)
+        seen.add(name)
+    headers = joined(collector.headers)
     length = headers.get(b"content-length", b"")
     if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS or b"host" not in headers:
         return None
