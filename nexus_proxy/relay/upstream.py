@@ -22,8 +22,8 @@ from nexus_proxy.errors import (
 )
 from nexus_proxy.relay.wire import Head, Wire, WireClosed, WireGarbled
 
-MAX_IDLE = 32
-"""Idle connections kept per backend."""
+MAX_IDLE = 512
+"""Idle connections kept per backend; they are closed after a few seconds anyway."""
 
 
 class Pool:

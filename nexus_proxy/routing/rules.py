@@ -39,6 +39,8 @@ class Rules:
     def alias_path(self, name: str) -> tuple[str, ...]:
         """`name` and what it stands for, hop by hop. An exact alias beats a glob; the first glob
         of the file beats later ones. The checked configuration has no cycle."""
+        if not self._aliases and not self._alias_globs:
+            return (name,)
         path = [name]
         while len(path) <= MAX_ALIAS_HOPS:
             target = self._aliases.get(path[-1]) or self._glob_alias(path[-1])
@@ -52,6 +54,8 @@ class Rules:
 
         For one name the first matching policy counts; over several names the strictest word.
         """
+        if not self._policies:
+            return floor
         zone, tier, fallback = floor
         for name in names:
             found = next((d for pattern, d in self._policies if pattern.match(name)), None)
