@@ -7,9 +7,10 @@ backend's cookies and CORS headers never come back.
 from __future__ import annotations
 
 import json
+import random
 import re
-import secrets
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -93,16 +94,19 @@ def read_wishes(headers: Headers) -> Wishes:
 def request_id(headers: Headers) -> str:
     """The caller's own id where it is harmless, else a new one."""
     for name in (b"x-request-id", b"x-client-request-id"):
-        value = headers.get(name, b"")
-        if _REQUEST_ID.fullmatch(value):
+        value = headers.get(name)
+        if value and _REQUEST_ID.fullmatch(value):
             return value.decode()
-    return f"req-{secrets.token_hex(8)}"
+    # Unique, not secret: no system call for it.
+    return f"req-{random.getrandbits(64):016x}"
 
 
 def check_hops(headers: Headers, node_id: str) -> bytes:
     """The value of the hop header to send on. Raises `LoopDetectedError` if we are in it."""
-    named = [hop.strip() for hop in headers.get(HOPS, b"").split(b",")]
-    hops = [hop for hop in named if _NODE_ID.fullmatch(hop)]
+    came = headers.get(HOPS)
+    if came is None:
+        return node_id.encode()
+    hops = [hop for hop in map(bytes.strip, came.split(b",")) if _NODE_ID.fullmatch(hop)]
     if node_id.encode() in hops:
         raise LoopDetectedError(
             "this request came through this gateway before: two gateways list each other as "
@@ -125,15 +129,9 @@ def request_head(
     rid: str,
 ) -> bytes:
     """The request line and headers of an upstream POST, ending with the blank line."""
+    fixed = _fixed_lines(path, authority, stream)
     lines = [
-        f"POST {path} HTTP/1.1".encode(),
-        b"host: " + authority.encode(),
-        b"content-type: application/json",
-        b"content-length: " + str(length).encode(),
-        b"accept: " + (b"text/event-stream" if stream else b"application/json"),
-        b"accept-encoding: identity",
-        b"user-agent: nexus/" + __version__.encode(),
-        b"x-request-id: " + rid.encode(),
+        b"%bcontent-length: %d\r\nx-request-id: %b" % (fixed, length, rid.encode()),
         HOPS + b": " + hops,
     ]
     lines += [f"{name}: {value}".encode() for name, value in auth.items()]
@@ -145,14 +143,29 @@ def request_head(
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+@lru_cache(maxsize=256)
+def _fixed_lines(path: str, authority: str, stream: bool) -> bytes:
+    """What is the same in every request to one endpoint of one backend."""
+    accept = "text/event-stream" if stream else "application/json"
+    return (
+        f"POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n"
+        f"accept: {accept}\r\naccept-encoding: identity\r\nuser-agent: nexus/{__version__}\r\n"
+    ).encode()
+
+
 def returned(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:
     """Those of a backend's headers that the client gets."""
     sound = [(name, value) for name, value in headers if not _CONTROL.search(value)]
-    kept = [(name, value) for name, value in sound if _RETURNED.match(name)]
+    kept = [(name, value) for name, value in sound if _is_returned(name)]
     kept += [
         (b"x-nexus-upstream-request-id", value) for name, value in sound if name == b"x-request-id"
     ]
     return kept
+
+
+@lru_cache(maxsize=512)
+def _is_returned(name: bytes) -> bool:
+    return _RETURNED.match(name) is not None
 
 
 def retry_after_seconds(headers: Iterable[tuple[bytes, bytes]], *, now: float) -> float | None:
@@ -195,6 +208,7 @@ def refusal(error: NexusError) -> HeaderList:
     return headers
 
 
+@lru_cache(maxsize=1024)
 def header_text(text: str) -> bytes:
     """Foreign text made harmless for a header: printable ASCII, bounded."""
     return _UNSAFE.sub("?", text[:MAX_DETAILS]).encode()
