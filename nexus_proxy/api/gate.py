@@ -42,6 +42,8 @@ EXPOSED = (
 )
 PREFLIGHT_SECONDS = b"600"
 
+_HOST = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
+
 Headers = Mapping[bytes, bytes]
 
 
@@ -77,7 +79,9 @@ class Gate:
             raise ForbiddenError("other sites' pages may not manage this gateway")
 
     def allows(self, origin: bytes) -> bool:
-        """Whether a browser page of this origin may call."""
+        """Whether a browser page of this origin may call. Several origins are none."""
+        if b" " in origin or b"," in origin:
+            return False
         return self._origins.match(origin.decode("latin-1").lower()) is not None
 
     def cors(self, headers: Headers) -> list[tuple[bytes, bytes]]:
@@ -101,11 +105,12 @@ class Gate:
         ]
 
     def _judge_host(self, host: str) -> bool:
-        name = host.strip().lower()
-        name = name[1 : name.find("]")] if name.startswith("[") else name.rsplit(":", 1)[0]
-        name = name.rstrip(".")
-        if not name or name in self._own_names or name.endswith(".localhost"):
-            return bool(name)
+        read = _HOST.fullmatch(host.strip().lower())
+        if read is None:
+            return False
+        name = (read["v6"] or read["name"]).rstrip(".")
+        if name in self._own_names or name.endswith(".localhost"):
+            return True
         try:
             address = ipaddress.ip_address(name)
         except ValueError:
