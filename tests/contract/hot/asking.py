@@ -41,7 +41,9 @@ async def post(
     )
 
 
-def error_of(answer: httpx.Response | RawAnswer, status: int, code: str | None) -> dict[str, Any]:
+def error_of(
+    answer: httpx.Response | RawAnswer, status: int, code: str | int | None
+) -> dict[str, Any]:
     """The error in an answer, which must be a whole one in OpenAI's shape."""
     body = answer.content if isinstance(answer, httpx.Response) else answer.body
     told: dict[str, Any] = json.loads(body)

@@ -11,6 +11,7 @@ import pytest
 
 from nexus_proxy.state import ModelInfo, Probe
 from tests.contract.hot.asking import CHAT, EMBEDDINGS, body_for, error_of, post
+from tests.support import fake_backends
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Behaviour, Cut, ScriptedBackend, faults
 
@@ -77,6 +78,32 @@ async def test_so_does_an_error_of_the_backend(
         answer = await post(gateway, body_for(CHAT))
         error_of(answer, status, code or "upstream_invalid_response")
         assert route_of(answer.headers) == ROUTE
+
+
+UNREADABLE = [
+    b"data: {broken\n\n",
+    b'data: {"choices":[{"delta":"x"}]}\n\n',
+    b"data: " + b"[" * 100_000 + b"\n\n",
+    b"data: " + b"x" * 3000,
+]
+
+
+@pytest.mark.parametrize("event", UNREADABLE)
+async def test_a_stream_that_cannot_be_put_together_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, event: bytes
+) -> None:
+    """llama.cpp is asked for a stream where the client wants none."""
+    monkeypatch.setattr("nexus_proxy.relay.delivery.MAX_EVENT", 2000)
+    async with (
+        fake_backends.llamacpp() as llama,
+        running_gateway(
+            [backend_entry("llama", llama.url, type="llamacpp")], routing={"max_retries": 0}
+        ) as gateway,
+    ):
+        llama.behave(faults.raw(200, event, "text/event-stream"))
+        answer = await post(gateway, body_for(CHAT, "smollm2"))
+        error_of(answer, 502, "upstream_invalid_response")
+        assert gateway.runtime.registry.get("llama").in_flight == 0
 
 
 async def test_a_redirect_is_another_backends_chance_and_never_followed(
