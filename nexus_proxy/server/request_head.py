@@ -1,8 +1,9 @@
 """Reading the head of a request, and deciding whether the lane may answer it.
 
-The lane takes only what leaves nothing to interpret: HTTP/1.1, POST, one `Content-Length`, one
-`Host`, no transfer coding, no `Expect`, no upgrade. All else, and all that llhttp does not parse,
-is Hypercorn's to answer or refuse, so that there is one judge of odd requests.
+The lane takes only what leaves nothing to interpret: a request line as it is always written, a
+`Host` and a `Content-Length`, no header twice, no transfer coding, no `Expect`, no upgrade. All
+else, and all that llhttp does not parse, is Hypercorn's to answer or refuse, so that there is one
+judge of odd requests.
 """
 
 from __future__ import annotations
@@ -11,9 +12,6 @@ from typing import NamedTuple
 
 import httptools
 
-from nexus_proxy.relay.headers import joined
-
-_ONCE = frozenset((b"content-length", b"host", b"content-type", b"connection", b"content-encoding"))
 _NEVER = frozenset((b"transfer-encoding", b"expect", b"upgrade", b"http2-settings", b"trailer"))
 MAX_LENGTH_DIGITS = 12
 
@@ -55,16 +53,12 @@ def read_head(data: bytes) -> RequestHead | None:
         parser.feed_data(data)
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         return None
-    if not collector.complete or parser.get_method() != b"POST":
+    # llhttp also takes other methods, more blanks, empty lines in front, and RTSP.
+    if not collector.complete or not data.startswith(b"POST %b HTTP/1.1\r\n" % collector.target):
         return None
-    if parser.get_http_version() != "1.1":
+    headers = dict(collector.headers)
+    if len(headers) < len(collector.headers) or not _NEVER.isdisjoint(headers):
         return None
-    seen: set[bytes] = set()
-    for name, _ in collector.headers:
-        if name in _NEVER or (name in seen and name in _ONCE):
-            return None
-        seen.add(name)
-    headers = joined(collector.headers)
     length = headers.get(b"content-length", b"")
     if not length.isdigit() or len(length) > MAX_LENGTH_DIGITS or b"host" not in headers:
         return None
