@@ -213,8 +213,10 @@ class LaneConnection(asyncio.Protocol):
         buffer, app = self._buffer, self._lanes.app
         end = buffer.find(b"\r\n\r\n") + 4
         if end < 4:
-            begins_hot = HOT_PREFIX.startswith(bytes(buffer[: len(HOT_PREFIX)]))
-            if len(buffer) > MAX_HEAD or not begins_hot:
+            is_hot = HOT_PREFIX.startswith(bytes(buffer[: len(HOT_PREFIX)]))
+            # To Hypercorn a lone LF ends a line too, so that its head may be whole already.
+            has_lone_lf = buffer.count(b"\n") > buffer.count(b"\r\n")
+            if len(buffer) > MAX_HEAD or has_lone_lf or not is_hot:
                 self._leave_to_hypercorn()
             return False
         head = read_head(bytes(buffer[:end])) if end <= MAX_HEAD else None

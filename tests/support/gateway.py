@@ -87,9 +87,13 @@ async def running_gateway(
     environ: Mapping[str, str] | None = None,
     path: Path | None = None,
     logs: Logs | None = None,
+    make: type[Gateway] = Gateway,
     **tables: Any,
 ) -> AsyncIterator[RunningGateway]:
-    """Start a gateway with these `[[backends]]` and further tables (`routing={…}`)."""
+    """Start a gateway with these `[[backends]]` and further tables (`routing={…}`).
+
+    `make` is another kind of `Gateway`.
+    """
     raw: dict[str, Any] = {
         "discovery": {"enabled": False},
         "health_check": {"interval_seconds": 0.2, "timeout_seconds": 2.0},
@@ -108,7 +112,7 @@ async def running_gateway(
         explicit=str(path) if path else None,
     )
     runtime.discovery.own_addresses |= own_addresses(sock)
-    gateway = Gateway(runtime, Front(runtime, loopback=True), sock)
+    gateway = make(runtime, Front(runtime, loopback=True), sock)
     await gateway.start()
     try:
         async with httpx.AsyncClient(
