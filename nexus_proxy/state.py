@@ -84,7 +84,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         reuse_after_stream: the connection may carry another request after a streamed answer.
         idle_reuse_seconds: a pooled connection older than this is not used again.
         answers_while_busy: answers its health path while it generates. None: to be learnt.
-        stream_usage: understands `stream_options.include_usage`.
+        stream_usage: tells usage in a stream only if asked to by `stream_options.include_usage`.
     """
 
     default_port: int | None = None

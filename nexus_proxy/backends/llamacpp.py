@@ -16,6 +16,8 @@ Observed on b10068 and about b11549 [run]:
 - Nothing tells whether `--embeddings` is on (`capabilities` is `["completion"]` either way), but
   without it `/v1/embeddings` answers 501: `Fault.UNSUPPORTED`. A WordPiece vocabulary (type 3) is
   only found in encoders such as BERT, and a router shows the flags of each model.
+- The last chunk of a stream holds `timings` with all token counts; with `include_usage` they move
+  to the extra chunk, where a client that did not ask for it would lose them: `stream_usage=False`.
 - Without support for tools in its chat template, `tools` are silently ignored.
 """
 
@@ -58,6 +60,7 @@ class LlamaCpp(Adapter):
         cancels_non_stream=False,
         reuse_after_stream=False,
         answers_while_busy=True,
+        stream_usage=False,
     )
     health_path = "/health"
 

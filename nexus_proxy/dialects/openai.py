@@ -34,13 +34,15 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     """What one look at a request body shows.
 
     `prompt_bytes` counts the bytes of text in the prompt, not those of images or keys.
-    `wants_base64` says that embeddings are asked for in that form.
+    `wants_base64` says that embeddings are asked for in that form. `choices` is how many answers
+    are due: `n` for each prompt.
     """
 
     model: str
     stream: bool
     wants_usage: bool
     wants_base64: bool
+    choices: int = 1
     prompt_bytes: int
     needs: frozenset[Capability]
 
@@ -82,6 +84,7 @@ class _Body(Struct):
     tools: Raw = ABSENT
     response_format: _ResponseFormat | None = None
     encoding_format: Raw = ABSENT
+    n: Raw = ABSENT
 
 
 class _Part(Struct):
@@ -91,6 +94,8 @@ class _Part(Struct):
 
 _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_parts = msgspec.json.Decoder(list[_Part]).decode
+_decode_list = msgspec.json.Decoder(list[Raw]).decode
+_decode_number = msgspec.json.Decoder(int).decode
 
 UNREADABLE = (ValueError, RecursionError)
 """What decoders raise: msgspec's own errors are `ValueError`, so are those of UTF-8."""
@@ -133,9 +138,22 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         wants_usage=bool(decoded.stream_options and decoded.stream_options.include_usage),
         wants_base64=endpoint is Endpoint.EMBEDDINGS
         and bytes(decoded.encoding_format) == b'"base64"',
+        choices=_count_choices(decoded),
         prompt_bytes=text,
         needs=frozenset(needs),
     )
+
+
+def _count_choices(body: _Body) -> int:
+    if says_nothing(body.n) and not is_list(body.prompt):
+        return 1
+    try:
+        each = 1 if says_nothing(body.n) else _decode_number(body.n)
+        prompts = _decode_list(body.prompt) if is_list(body.prompt) else []
+    except UNREADABLE:
+        return 1
+    is_batch = bool(prompts) and bytes(memoryview(prompts[0])[:1]) in (b'"', b"[")
+    return max(1, each) * (len(prompts) if is_batch else 1)
 
 
 def _required(value: Raw, name: str) -> int:

@@ -27,6 +27,7 @@ class ChunkFacts(Struct, frozen=True, kw_only=True):
     Attributes:
         has_token: it carries text, reasoning or a piece of a tool call.
         finish_reason: the last one in it, if any.
+        finished: indexes of the choices that end with it.
         usage: token counts, if any (llama.cpp: from `timings` where `usage` is absent).
         is_usage_only: `choices` is empty and usage is there: the extra chunk that
             `stream_options.include_usage` asks for.
@@ -36,6 +37,7 @@ class ChunkFacts(Struct, frozen=True, kw_only=True):
 
     has_token: bool = False
     finish_reason: str | None = None
+    finished: tuple[int, ...] = ()
     usage: Usage | None = None
     is_usage_only: bool = False
     done: bool = False
@@ -53,6 +55,7 @@ class _Delta(Struct):
 
 
 class _Choice(Struct):
+    index: int | None = None
     delta: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
@@ -100,6 +103,7 @@ def read_chunk(event: bytes) -> ChunkFacts:
     return ChunkFacts(
         has_token=has_token,
         finish_reason=finish_reason,
+        finished=tuple(c.index or 0 for c in chunk.choices or () if c.finish_reason),
         usage=_usage(chunk.usage, chunk.timings),
         is_usage_only=chunk.choices == [] and not says_nothing(chunk.usage),
         error=None if says_nothing(chunk.error) else bytes(chunk.error),
@@ -218,12 +222,13 @@ class Aggregator:
         self._choices: dict[int, dict[str, Any]] = {}
 
     def add(self, event: bytes) -> None:
-        """Take in one whole event; `[DONE]` and comments are passed over.
+        """Take in one whole event; `[DONE]`, comments and `null` (with which llama.cpp begins
+        the answer to a list of prompts) are passed over.
 
         Raises `ValueError` or `RecursionError` for an event that is no chunk.
         """
         data = payload(event)
-        if data is None or data == DONE:
+        if data in (None, DONE, b"null"):
             return
         _check_piece(data)
         chunk = msgspec.json.decode(data)
@@ -251,7 +256,7 @@ class Aggregator:
             _merge_delta(message, piece.pop("delta", None) or {})
         elif "text" in piece:
             choice["text"] = choice.get("text", "") + (piece.pop("text") or "")
-        _merge_logprobs(choice, piece.pop("logprobs", None))
+        _merge_logprobs(choice, piece)
         for key, value in piece.items():
             if value is not None or key not in choice:
                 choice[key] = value
@@ -281,12 +286,14 @@ def _merge_call(calls: dict[int, dict[str, Any]], piece: dict[str, Any]) -> None
     call["function"]["arguments"] += function.get("arguments") or ""
 
 
-def _merge_logprobs(choice: dict[str, Any], piece: dict[str, Any] | None) -> None:
-    if piece is None:
+def _merge_logprobs(choice: dict[str, Any], piece: dict[str, Any]) -> None:
+    if "logprobs" not in piece:
         return
-    merged = choice.setdefault("logprobs", {})
-    for key, value in piece.items():
+    told = piece.pop("logprobs")
+    merged = choice.setdefault("logprobs", None) or {}
+    for key, value in (told or {}).items():
         if isinstance(value, list) and isinstance(merged.get(key), list):
             merged[key] = merged[key] + value
         elif value is not None or key not in merged:
             merged[key] = value
+    choice["logprobs"] = merged or None

@@ -55,7 +55,7 @@ class Delivery:
         self._attempt = attempt
         self._secret = secret
         self._rename = rename
-        self._tap = StreamTap(strip_usage=strip_usage, rename=rename)
+        self._tap = StreamTap(choices=call.peek.choices, strip_usage=strip_usage, rename=rename)
 
     async def head(self) -> Head:
         """Wait for status and headers."""
@@ -188,7 +188,7 @@ class Delivery:
         if not tap.complete:
             raise UpstreamCutError(
                 f"{self._attempt.backend} ended its stream after {tap.token_events} pieces without "
-                "a finish reason",
+                "the last finish reason",
                 backend=self._attempt.backend,
             )
 

@@ -46,7 +46,7 @@ def _text(quoted: bytes) -> str | None:
 
 
 class StreamTap:
-    """Follows one stream.
+    """Follows one stream, in which `choices` answers are due.
 
     Attributes:
         seen_token: text, reasoning or a tool call has come.
@@ -57,8 +57,10 @@ class StreamTap:
         error: bytes of an `error` value that the backend sent in the stream.
     """
 
-    def __init__(self, *, strip_usage: bool, rename: ModelName | None) -> None:
+    def __init__(self, *, choices: int, strip_usage: bool, rename: ModelName | None) -> None:
         self._splitter = EventSplitter()
+        self._choices = choices
+        self._finished: set[int] = set()
         self._strip_usage = strip_usage
         self._rename = rename
         self.seen_token = False
@@ -83,8 +85,8 @@ class StreamTap:
 
     @property
     def complete(self) -> bool:
-        """Whether the stream said that it is whole: a finish reason, or `[DONE]`."""
-        return self.done or self.finish_reason is not None
+        """Whether the stream said that it is whole: each choice has ended, or `[DONE]` came."""
+        return self.done or len(self._finished) >= self._choices
 
     def _note(self, event: bytes) -> bool:
         facts = read_chunk(event)
@@ -94,6 +96,7 @@ class StreamTap:
         elif not self.seen_token and payload(event) is None:
             return False
         self.finish_reason = facts.finish_reason or self.finish_reason
+        self._finished.update(facts.finished)
         self.usage = facts.usage or self.usage
         self.done = self.done or facts.done
         self.error = facts.error or self.error

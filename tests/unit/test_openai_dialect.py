@@ -55,6 +55,26 @@ def test_embeddings_are_never_a_stream() -> None:
     assert (seen.stream, seen.wants_base64) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("fields", "choices"),
+    [
+        ({}, 1),
+        ({"n": None}, 1),
+        ({"n": 3}, 3),
+        ({"n": 0}, 1),
+        ({"n": "x"}, 1),
+        ({"prompt": "x", "n": 2}, 2),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"prompt": ["a", "b"]}, 2),
+        ({"prompt": [[1], [2], [3]], "n": 2}, 6),
+        ({"prompt": []}, 1),
+    ],
+)
+def test_the_number_of_answers_that_are_due(fields: dict[str, Any], choices: int) -> None:
+    body = json.dumps({"model": "m", **fields}).encode()
+    assert peek(Endpoint.COMPLETIONS, body).choices == choices
+
+
 @pytest.mark.parametrize("empty", [[], None])
 def test_empty_tools_need_no_tools(empty: Any) -> None:
     assert peek(Endpoint.CHAT, chat(tools=empty)).needs == {Capability.CHAT}
@@ -188,6 +208,21 @@ def test_chunks_add_up_to_the_answer(words: list[str], reasons: list[str], n: in
         assert choice["message"]["content"] == "".join(words)
         assert choice["message"].get("reasoning_content", "") == "".join(reasons)
         assert choice["finish_reason"] == "stop"
+
+
+def test_completions_add_up_as_llamacpp_streams_them() -> None:
+    """It begins the answer to a list of prompts with `null`."""
+    aggregator = Aggregator(Endpoint.COMPLETIONS)
+    aggregator.add(b"data: null\n\n")
+    pieces = [(1, ")", None), (0, "Pa", None), (1, "", "stop"), (0, "ris", None), (0, "", "length")]
+    for index, text, reason in pieces:
+        choice = {"index": index, "text": text, "logprobs": None, "finish_reason": reason}
+        aggregator.add(event(choices=[choice]))
+    choices = json.loads(aggregator.answer())["choices"]
+    assert choices == [
+        {"index": 0, "text": "Paris", "logprobs": None, "finish_reason": "length"},
+        {"index": 1, "text": ")", "logprobs": None, "finish_reason": "stop"},
+    ]
 
 
 def test_tool_calls_and_logprobs_add_up() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterable, Callable
 from typing import Any
 
 import openai
@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletionChunk
 from pydantic import BaseModel
 
 from tests.contract.hot.asking import HELLO
-from tests.support.scripted import Answer, ScriptedBackend, ToolCall
+from tests.support.scripted import Answer, Cut, ScriptedBackend, ToolCall
 
 WEATHER: Any = {
     "type": "function",
@@ -32,6 +32,12 @@ def text_of(chunks: list[ChatCompletionChunk], index: int = 0) -> str:
     # A progress event of some vendor has no choices at all.
     choices = [c for chunk in chunks for c in chunk.choices or [] if c.index == index]
     return "".join(choice.delta.content or "" for choice in choices)
+
+
+async def read(stream: AsyncIterable[ChatCompletionChunk], into: list[Any]) -> None:
+    """Keeps what came before the stream raised."""
+    async for chunk in stream:
+        into.append(chunk)  # noqa: PERF401
 
 
 async def test_a_whole_answer(sdk: openai.AsyncOpenAI, backend: ScriptedBackend) -> None:
@@ -192,6 +198,21 @@ async def test_several_choices_with_log_probabilities(
         tokens = [token.token for token in told.content or []]
     assert texts == ["Hello from one."] * 2
     assert tokens == ["Hello", " from", " one", "."]
+
+
+async def test_one_finished_choice_of_two_is_no_end(
+    sdk: openai.AsyncOpenAI, backend: ScriptedBackend
+) -> None:
+    backend.behave(Answer(cut=Cut.CLEAN_EOF, after=8))
+    stream = await sdk.chat.completions.create(model="m", messages=HELLO, n=2, stream=True)
+    seen: list[ChatCompletionChunk] = []
+    with pytest.raises(openai.APIError, match="without the last finish reason"):
+        await read(stream, seen)
+    assert text_of(seen, 0) == "Hello from one."
+    assert text_of(seen, 1) == "Hello"
+    backend.behave(Answer(done=False))
+    stream = await sdk.chat.completions.create(model="m", messages=HELLO, n=2, stream=True)
+    assert text_of([chunk async for chunk in stream], 1) == "Hello from one."
 
 
 async def test_options_reach_the_backend(sdk: openai.AsyncOpenAI, backend: ScriptedBackend) -> None:
