@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.relay.responder import HeaderList
@@ -120,14 +120,13 @@ class LaneConnection(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
-        "_chunked",
         "_client",
         "_drained",
+        "_finished",
         "_head",
         "_lanes",
         "_loop",
         "_needed",
-        "_paused_reading",
         "_pending",
         "_serving",
         "_since",
@@ -145,9 +144,8 @@ class LaneConnection(asyncio.Protocol):
         self._serving: asyncio.Task[None] | None = None
         self._since = loop.time()
         self._drained: asyncio.Future[None] | None = None
-        self._paused_reading = False
         self._pending = b""
-        self._chunked = False
+        self._finished = False
         self.started = False
 
     # -- asyncio.Protocol ----------------------------------------------------------------------
@@ -161,25 +159,25 @@ class LaneConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came."""
-        if not self._buffer or self._head is not None:
+        if not self._buffer:
             self._since = self._loop.time()
         self._buffer += data
         if self._serving is None:
             self._advance()
-        elif len(self._buffer) > MAX_PIPELINED and not self._paused_reading:
-            self._paused_reading = True
-            self._transport_now().pause_reading()
+        self._hold_back()
 
     def eof_received(self) -> bool:
         """asyncio: the client will send nothing more: it is taken to be gone, as Hypercorn does."""
+        self.close()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the connection is gone."""
         self._transport = None
-        self._lanes.connections.discard(self)
         self.resume_writing()
-        if self._serving is not None:
+        if self._serving is None:
+            self._lanes.connections.discard(self)
+        else:
             self._serving.cancel()
 
     def pause_writing(self) -> None:
@@ -200,13 +198,17 @@ class LaneConnection(asyncio.Protocol):
         if self._head is None and not self._read_head():
             return
         head = self._head
-        if head is None or len(self._buffer) < self._needed:
+        if head is None:
+            return
+        if len(self._buffer) < self._needed:
+            self._since = self._loop.time()
             return
         body = bytes(memoryview(self._buffer)[self._needed - head.length : self._needed])
         del self._buffer[: self._needed]
-        endpoint = self._lanes.app.endpoint_of(head.target)
+        app = self._lanes.app
+        endpoint = app.endpoint_of(head.target)
         assert endpoint is not None
-        self._serving = spawn(self._serve(endpoint, head, body), name="request")
+        self._serve(app.serve_hot(endpoint, head.headers, body, self._client, self))
 
     def _read_head(self) -> bool:
         """Whether the head of a request for the lane stands at the front of the buffer."""
@@ -231,39 +233,41 @@ class LaneConnection(asyncio.Protocol):
         self._lanes.connections.discard(self)
         self._lanes.hand_over(transport, bytes(self._buffer))
 
-    async def _serve(self, endpoint: Endpoint, head: RequestHead, body: bytes) -> None:
-        await self._lanes.app.serve_hot(endpoint, head.headers, body, self._client, self)
-        self._answered()
+    def _hold_back(self) -> None:
+        """Read no further while a request runs and enough of the next ones is here."""
+        if self._serving is not None and len(self._buffer) > MAX_PIPELINED:
+            self._transport_now().pause_reading()
 
-    async def _refuse_late(self, head: RequestHead) -> None:
-        await self._lanes.app.refuse_late(head.headers, self)
-        self.close()
+    def _serve(self, answering: Coroutine[Any, Any, None]) -> None:
+        self._serving = spawn(answering, name="request")
+        self._serving.add_done_callback(self._answered)
 
     def _stays_open(self) -> bool:
         return self._head is not None and self._head.keep_alive and not self._lanes.draining
 
-    def _answered(self) -> None:
+    def _answered(self, _serving: asyncio.Task[None]) -> None:
         """Get ready for the next request of this connection, or close it."""
-        keep_alive = self._stays_open()
-        self._head, self._serving, self.started = None, None, False
+        stays_open = self._finished and self._stays_open()
+        self._head = self._serving = None
+        self.started = self._finished = False
         self._since = self._loop.time()
         transport = self._transport
         if transport is None:
-            return
-        if not keep_alive:
+            self._lanes.connections.discard(self)
+        elif transport.is_closing() or not stays_open:
+            # An answer that was not finished must not look as if it were.
             transport.close()
-            return
-        if self._paused_reading:
-            self._paused_reading = False
+        else:
             transport.resume_reading()
-        if self._buffer:
-            self._advance()
+            if self._buffer:
+                self._advance()
+            self._hold_back()
 
     # -- Responder -----------------------------------------------------------------------------
 
     async def start(self, status: int, headers: HeaderList) -> None:
         """See `Responder`. The head leaves together with the first piece of the body."""
-        self.started = self._chunked = True
+        self.started = True
         self._pending = self._head_bytes(status, headers, (b"transfer-encoding", b"chunked"))
 
     async def write(self, data: bytes) -> None:
@@ -282,6 +286,8 @@ class LaneConnection(asyncio.Protocol):
         if self._transport is not None:
             head, self._pending = self._pending, b""
             self._transport.write(head + b"0\r\n\r\n")
+            self._finished = True
+            await self._room()
 
     async def respond(self, status: int, headers: HeaderList, body: bytes) -> None:
         """See `Responder`."""
@@ -289,6 +295,7 @@ class LaneConnection(asyncio.Protocol):
         length = (b"content-length", b"%d" % len(body))
         if self._transport is not None:
             self._transport.write(self._head_bytes(status, headers, length) + body)
+            self._finished = True
             await self._room()
 
     async def _room(self) -> None:
@@ -320,12 +327,14 @@ class LaneConnection(asyncio.Protocol):
         elif self._head is not None:
             if waited > STALL_SECONDS:
                 self._head = self._head._replace(keep_alive=False)
-                self._serving = spawn(self._refuse_late(self._head), name="late request")
+                self._serve(self._lanes.app.refuse_late(self._head.headers, self))
         elif waited > (HEAD_SECONDS if self._buffer else IDLE_SECONDS):
             self.abort()
 
     def close(self) -> None:
-        """Close once all is sent."""
+        """Cut off the request that runs, and close once all that was written has left."""
+        if self._serving is not None:
+            self._serving.cancel()
         if self._transport is not None:
             self._transport.close()
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from tests.support.gateway import RunningGateway
 
 CHAT = "/v1/chat/completions"
 PATIENCE = 10.0
-SMALL_BUFFER = 1024
+CONNECTS_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Answer:
         return next((value for key, value in self.headers if key == name), None)
 
     @property
-    def text(self) -> str:
-        """What the model said, in an answer that is no stream."""
-        said: str = json.loads(self.body)["choices"][0]["message"]["content"]
-        return said
+    def error(self) -> dict[str, Any]:
+        """The error that the body tells."""
+        told: dict[str, Any] = json.loads(self.body)["error"]
+        return told
 
 
 def chat_body(text: str = "hi", *, stream: bool = False, **more: Any) -> bytes:
@@ -60,51 +61,48 @@ def get(path: str = "/health/live", *headers: str, method: str = "GET") -> bytes
 
 
 class Client:
-    """One connection to the gateway. Use `connected`."""
+    """One connection to a gateway. Use `connected`."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    @property
-    def name(self) -> tuple[str, int]:
-        """Our address: it tells connections apart."""
-        address: tuple[str, int] = self.writer.get_extra_info("sockname")
-        return address
-
     async def send(self, *pieces: bytes) -> None:
-        """Write, and wait until the socket has taken it."""
+        """Write, and wait while the gateway does not read."""
         self.writer.writelines(pieces)
         await self.writer.drain()
 
-    async def answer(self, *, bodyless: bool = False) -> Answer:
-        """Read one response. `bodyless`: it answers a HEAD request.
+    async def ask(self, *pieces: bytes) -> Answer:
+        """Send, and read one response."""
+        await self.send(*pieces)
+        return await self.answer()
+
+    async def answer(self, *, to_head: bool = False) -> Answer:
+        """Read one response. `to_head`: it answers a HEAD request.
 
         Raises `asyncio.IncompleteReadError` when the connection ends inside it.
         """
         async with asyncio.timeout(PATIENCE):
             status, headers = await self.head()
-            if bodyless or status < 200 or status in (204, 304):
-                return Answer(status, headers, b"")
-            return Answer(status, headers, await self._body(dict(headers)))
+            has_body = not to_head and status >= 200 and status not in (204, 304)
+            return Answer(status, headers, await self._body(dict(headers)) if has_body else b"")
 
     async def head(self) -> tuple[int, tuple[tuple[str, str], ...]]:
         """Read a status line and headers."""
         raw = await self.reader.readuntil(b"\r\n\r\n")
         status_line, *lines = raw[:-4].decode("latin-1").split("\r\n")
-        protocol, code, _ = status_line.split(" ", 2)
+        protocol, status, _ = status_line.split(" ", 2)
         assert protocol == "HTTP/1.1"
         split = (line.partition(":") for line in lines)
-        return int(code), tuple((name.lower(), value.strip()) for name, _, value in split)
+        return int(status), tuple((name.lower(), value.strip()) for name, _, value in split)
 
     async def _body(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding") == "chunked":
-            return b"".join([chunk async for chunk in self.chunks()])
+            return b"".join([chunk async for chunk in self._chunks()])
         if "content-length" in headers:
             return await self.reader.readexactly(int(headers["content-length"]))
         return await self.reader.read()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The chunks of a body, up to its end."""
+    async def _chunks(self) -> AsyncIterator[bytes]:
         while size := int(await self.reader.readuntil(b"\r\n"), 16):
             chunk = await self.reader.readexactly(size + 2)
             assert chunk.endswith(b"\r\n")
@@ -117,50 +115,42 @@ class Client:
             await self.reader.readuntil(text)
 
     async def rest(self) -> bytes:
-        """What comes until the gateway closes, which it must do. A reset counts as closing."""
+        """What comes until the gateway closes, which it must do. A reset is a kind of closing."""
         got = b""
         async with asyncio.timeout(PATIENCE):
-            try:
+            with contextlib.suppress(ConnectionResetError):
                 while data := await self.reader.read(65_536):
                     got += data
-            except ConnectionResetError:
-                pass
         return got
 
-    async def leave(self) -> None:
+    def leave(self) -> None:
         """Hang up."""
         self.writer.close()
-        await asyncio.wait([asyncio.get_running_loop().create_task(self.writer.wait_closed())])
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
+    def reset(self) -> None:
+        """Hang up rudely."""
         self.writer.transport.abort()
 
 
-async def connect(gateway: RunningGateway, *, limit: int = 2**16) -> Client:
-    """A new connection. `limit`: bytes that are read ahead at most (twice)."""
+@asynccontextmanager
+async def connected(gateway: RunningGateway, *, limit: int = 2**16) -> AsyncIterator[Client]:
+    """A connection. `limit`: about half of the bytes that are read ahead."""
     host, port = gateway.url.removeprefix("http://").split(":")
-    return Client(*await asyncio.open_connection(host, int(port), limit=limit))
+    client = Client(*await asyncio.open_connection(host, int(port), limit=limit))
+    try:
+        yield client
+    finally:
+        client.writer.transport.abort()
 
 
 @asynccontextmanager
-async def connected(gateway: RunningGateway, count: int) -> AsyncIterator[list[Client]]:
-    """Several connections, closed at the end."""
-    clients: list[Client] = []
-    try:
+async def many_connected(gateway: RunningGateway, count: int) -> AsyncIterator[list[Client]]:
+    """Several connections."""
+    async with contextlib.AsyncExitStack() as stack:
+        clients: list[Client] = []
         while len(clients) < count:
+            some = min(CONNECTS_AT_ONCE, count - len(clients))
             clients += await asyncio.gather(
-                *(connect(gateway) for _ in range(min(50, count - len(clients))))
+                *(stack.enter_async_context(connected(gateway)) for _ in range(some))
             )
         yield clients
-    finally:
-        for client in clients:
-            client.writer.transport.abort()
-
-
-async def all_of(waiting: Iterable[Any]) -> list[Any]:
-    """`asyncio.gather` with a deadline."""
-    async with asyncio.timeout(30):
-        return await asyncio.gather(*waiting)
