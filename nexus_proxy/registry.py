@@ -53,6 +53,8 @@ class Backend:
     version: str | None = None
     models: dict[str, ModelInfo] = field(default_factory=dict)
     learnt_slots: int | None = None
+    forwards: bool = False
+    """It is another Nexus: what it lists may be ours, or a third party's."""
     busy_elsewhere: int = 0
     """Requests that run inside it and are not ours, where it tells."""
     answers_while_busy: bool | None = None
@@ -248,6 +250,7 @@ class Registry:
         backend = self.get(name)
         backend.last_seen, backend.probe_ms = time.time(), probe_ms
         backend.version = probe.version or backend.version
+        backend.forwards = probe.forwards
         if backend.in_flight and backend.answers_while_busy is None:
             backend.answers_while_busy = True
         before = (backend.models, backend.learnt_slots)

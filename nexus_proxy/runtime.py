@@ -34,6 +34,7 @@ from nexus_proxy.events import (
 from nexus_proxy.health.checker import HealthChecker
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay.attempts import Relay
+from nexus_proxy.relay.headers import HOPS
 from nexus_proxy.routing.pipeline import plan
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
@@ -87,7 +88,7 @@ class Runtime:
             registry=self.registry,
             bus=self.bus,
             get_config=lambda: self.config,
-            make_client=make_client,
+            make_client=lambda: make_client(self.node_id),
             node_id=self.node_id,
             environ=environ,
         )
@@ -96,7 +97,7 @@ class Runtime:
             bus=self.bus,
             node_id=self.node_id,
             get_config=lambda: self.config,
-            make_client=make_client,
+            make_client=lambda: make_client(self.node_id),
             environ=environ,
         )
         self.relay = Relay(
@@ -302,9 +303,13 @@ class Runtime:
             self.relay.pools.forget(event.name)
 
 
-def make_client() -> httpx.AsyncClient:
+def make_client(node_id: str | None = None) -> httpx.AsyncClient:
     """A client for the control plane: probes and health checks. Follows no redirect, since keys
-    must not travel, and reads no proxy settings, since most targets are on this machine."""
+    must not travel, and reads no proxy settings, since most targets are on this machine.
+
+    `node_id` tells another Nexus that it is one who asks.
+    """
     import httpx
 
-    return httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=5.0)
+    headers = {HOPS.decode(): node_id} if node_id else {}
+    return httpx.AsyncClient(headers=headers, trust_env=False, follow_redirects=False, timeout=5.0)

@@ -104,6 +104,7 @@ class Probe(Struct, frozen=True, kw_only=True):
         loading: it answers, but its model is not ready.
         slots: how many requests it runs at a time, where it tells.
         busy: requests running inside it now, where it tells (ours and others').
+        forwards: it is another Nexus, so that what it lists may be a third party's.
     """
 
     models: tuple[ModelInfo, ...] | None
@@ -112,6 +113,7 @@ class Probe(Struct, frozen=True, kw_only=True):
     slots: int | None = None
     busy: int | None = None
     note: str | None = None
+    forwards: bool = False
 
 
 class BackendView(Struct, frozen=True, kw_only=True):

@@ -12,10 +12,14 @@ class Offered:
 
     Those of a backend that is down or draining stay in it: a list that changes with every hiccup
     makes clients forget their settings, and asking for such a model gets an error that says why.
+
+    `to_gateway`: another Nexus asks. It is not told of models that we have from a Nexus ourselves,
+    or two of them would keep a model alive that both only heard of from the other.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, *, to_gateway: bool = False) -> None:
         self._registry = registry
+        self._to_gateway = to_gateway
         self.aliases, self.pins = registry.aliases, registry.pins
 
     def __contains__(self, name: object) -> bool:
@@ -23,7 +27,7 @@ class Offered:
 
     def __iter__(self) -> Iterator[Backend]:
         """The backends whose models are offered."""
-        return (backend for backend in self._registry if backend.enabled and backend.accepted)
+        return (backend for backend in self._registry if self._is_offered(backend))
 
     def served_ids(self) -> set[str]:
         """Model ids, without the other names that backends have for them."""
@@ -39,5 +43,9 @@ class Offered:
 
     def serving(self, model_id: str) -> Sequence[Backend]:
         """The backends that are offered and list the model, by priority, then name."""
-        backends = (b for b in self._registry.serving(model_id) if b.enabled and b.accepted)
+        backends = (b for b in self._registry.serving(model_id) if self._is_offered(b))
         return sorted(backends, key=lambda b: (b.priority, b.name))
+
+    def _is_offered(self, backend: Backend) -> bool:
+        echoes = self._to_gateway and backend.forwards
+        return backend.enabled and backend.accepted and not echoes

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from quart import Quart, Response
+from quart import Quart, Response, request
 
 from nexus_proxy.api.answers import json_answer
 from nexus_proxy.api.catalogue import Offered
 from nexus_proxy.config.values import is_glob
 from nexus_proxy.errors import UnknownModelError
+from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.routing.pipeline import candidate_of
 from nexus_proxy.routing.resolve import resolve
 from nexus_proxy.runtime import Runtime
@@ -22,6 +23,7 @@ from nexus_proxy.runtime import Runtime
 CREATED = 0
 """OpenAI's clients insist on a number, and no local backend knows it. It must not change between
 two calls, since some clients sort by it."""
+HOPS = wire_headers.HOPS.decode()
 SEVERAL = "nexus"
 """`owned_by` of a model that more than one backend serves."""
 
@@ -31,29 +33,28 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
 
     @app.get("/v1/models")
     async def models() -> Response:
-        return json_answer({"object": "list", "data": listing(runtime)})
+        offered = Offered(runtime.registry, to_gateway=HOPS in request.headers)
+        return json_answer({"object": "list", "data": listing(offered, runtime)})
 
     @app.get("/v1/models/<path:model>")
     async def one_model(model: str) -> Response:
-        return json_answer(entry(model, runtime))
+        return json_answer(entry(model, Offered(runtime.registry), runtime))
 
 
-def listing(runtime: Runtime) -> list[dict[str, Any]]:
+def listing(offered: Offered, runtime: Runtime) -> list[dict[str, Any]]:
     """Every id once, and every exact alias that leads to one, by name."""
-    offered = Offered(runtime.registry)
     aliases = {alias for alias in offered.aliases if not is_glob(alias)}
     entries = []
     for name in sorted({*offered.model_ids(), *aliases}):
         try:
-            entries.append(entry(name, runtime))
+            entries.append(entry(name, offered, runtime))
         except UnknownModelError:  # an alias of something that nobody lists now
             continue
     return entries
 
 
-def entry(name: str, runtime: Runtime) -> dict[str, Any]:
+def entry(name: str, offered: Offered, runtime: Runtime) -> dict[str, Any]:
     """What is known of the model that `name` stands for. Raises `UnknownModelError`."""
-    offered = Offered(runtime.registry)
     found = resolve(name, offered, runtime.relay.rules)
     backends = [b for b in offered.serving(found.model) if found.forced in (None, b.name)]
     infos = [candidate_of(backend, found.model).model for backend in backends]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nexus_proxy.backends.ask import Inquiry
+from nexus_proxy.backends.ask import NODE_HEADER, Inquiry
 from nexus_proxy.backends.base import Adapter, Target
 from nexus_proxy.backends.capabilities import denied_by, understood
 from nexus_proxy.backends.foreign import count, mapping, model_entries, text, texts
@@ -53,7 +53,8 @@ class Generic(Adapter):
         entries = model_entries(answer.json) if answer.status == 200 else None
         if entries is None:
             raise inquiry.refusal(answer)
-        return Probe(models=tuple(self.read(entry) for entry in entries))
+        forwards = NODE_HEADER in answer.headers
+        return Probe(models=tuple(self.read(entry) for entry in entries), forwards=forwards)
 
     def read(self, entry: Mapping[str, Any]) -> ModelInfo:
         """One entry of the list, which has an id. What it does not say stays unknown."""
