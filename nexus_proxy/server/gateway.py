@@ -63,6 +63,8 @@ class Gateway:
     ) -> None:
         """Take no new requests; wait for the running ones, or until `hurry` is set (a second
         Ctrl-C)."""
+        if self._lanes is not None:
+            self._lanes.drain()
         waiting: list[asyncio.Task[Any]] = [spawn(self.runtime.drain(seconds), name="drain")]
         if hurry is not None:
             waiting.append(spawn(hurry.wait(), name="hurry"))
@@ -77,7 +79,7 @@ class Gateway:
         if self._server is not None:
             self._server.close()
         if self._lanes is not None:
-            self._lanes.close()
+            await self._lanes.close(CLOSE_SECONDS)
         if self._others is not None:
             others = await self._others
             await others.stop(CLOSE_SECONDS)
@@ -107,7 +109,7 @@ def _adopter(
         if loaded.cancelled() or loaded.exception() is not None or transport.is_closing():
             transport.abort()
             return
+        transport.resume_reading()  # before: to adopt may be to pause it again
         loaded.result().adopt(transport, received)
-        transport.resume_reading()
 
     return adopt

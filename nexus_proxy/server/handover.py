@@ -27,7 +27,7 @@ class HypercornSide:
     def __init__(self, app: Any) -> None:
         self._app = ASGIWrapper(app)
         self._context = WorkerContext(None)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.Transport] = {}
         self._config = Config()
         self._config.accesslog = None
         self._config.errorlog = logging.getLogger("hypercorn.error")
@@ -46,13 +46,17 @@ class HypercornSide:
         reader.feed_data(received)
         server = TCPServer(self._app, loop, self._config, self._context, {}, reader, writer)
         task = spawn(server.run(), name="hypercorn connection")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._connections[task] = transport
+        task.add_done_callback(self._connections.pop)
 
     async def stop(self, seconds: float) -> None:
         """Ask connections to end, and end those that do not within `seconds`."""
         await self._context.terminated.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        for task in tuple(self._tasks):
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=seconds)
+        left = dict(self._connections)
+        for task, transport in left.items():
+            transport.abort()  # Hypercorn would wait until the client has read all
             task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=seconds)

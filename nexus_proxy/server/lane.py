@@ -79,6 +79,8 @@ class Lanes:
         self.hand_over = hand_over
         self.draining = False
         self.connections: set[LaneConnection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._loop = asyncio.get_running_loop()
         self._date_until = 0.0
         self._date = b""
@@ -87,6 +89,17 @@ class Lanes:
     def connect(self) -> LaneConnection:
         """A protocol for a new connection."""
         return LaneConnection(self, self._loop)
+
+    def enter(self, connection: LaneConnection) -> None:
+        """It is open."""
+        self.connections.add(connection)
+        self._empty.clear()
+
+    def leave(self, connection: LaneConnection) -> None:
+        """It is closed or handed over, and no request of it runs."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
 
     def date(self) -> bytes:
         """The `Date` header's value, made once a second."""
@@ -102,11 +115,19 @@ class Lanes:
         for connection in tuple(self.connections):
             connection.close_if_idle()
 
-    def close(self) -> None:
-        """Close everything."""
+    async def close(self, seconds: float) -> None:
+        """Cut off what runs, and wait at most `seconds` for what was written to leave."""
         self._timer.cancel()
+        self.draining = True
         for connection in tuple(self.connections):
-            connection.abort()
+            connection.close()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in tuple(self.connections):
+                connection.abort()
+            await asyncio.sleep(0)  # for `connection_lost`
 
     def _sweep(self) -> None:
         now = self._loop.time()
@@ -155,7 +176,7 @@ class LaneConnection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if isinstance(peer, tuple) else "?"
-        self._lanes.connections.add(self)
+        self._lanes.enter(self)
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came."""
@@ -176,7 +197,7 @@ class LaneConnection(asyncio.Protocol):
         self._transport = None
         self.resume_writing()
         if self._serving is None:
-            self._lanes.connections.discard(self)
+            self._lanes.leave(self)
         else:
             self._serving.cancel()
 
@@ -230,7 +251,7 @@ class LaneConnection(asyncio.Protocol):
 
     def _leave_to_hypercorn(self) -> None:
         transport, self._transport = self._transport_now(), None
-        self._lanes.connections.discard(self)
+        self._lanes.leave(self)
         self._lanes.hand_over(transport, bytes(self._buffer))
 
     def _hold_back(self) -> None:
@@ -253,7 +274,7 @@ class LaneConnection(asyncio.Protocol):
         self._since = self._loop.time()
         transport = self._transport
         if transport is None:
-            self._lanes.connections.discard(self)
+            self._lanes.leave(self)
         elif transport.is_closing() or not stays_open:
             # An answer that was not finished must not look as if it were.
             transport.close()
@@ -314,8 +335,8 @@ class LaneConnection(asyncio.Protocol):
     # -- closing -------------------------------------------------------------------------------
 
     def close_if_idle(self) -> None:
-        """Close unless a request is being answered."""
-        if self._serving is None:
+        """Close unless a request is being received or answered."""
+        if self._serving is None and not self._buffer:
             self.close()
 
     def close_if_late(self, now: float) -> None:
