@@ -28,7 +28,9 @@ def spawn(
     A crash is logged with its traceback and, if given, told to `on_crash`; cancellation is not a
     crash. The caller still owns the task and may await or cancel it.
     """
-    task = asyncio.get_running_loop().create_task(coroutine, name=name)
+    # Not by the loop's factory: Textual sets an eager one on Python 3.12 and later, and a task
+    # that ran before its caller knows it would be another program with the screen than without.
+    task = asyncio.Task(coroutine, loop=asyncio.get_running_loop(), name=name)
     _running.add(task)
 
     def settle(done: asyncio.Task[T]) -> None:

@@ -169,4 +169,5 @@ async def test_when_all_fail_the_error_says_what_the_last_one_said(
     assert error["code"] == "upstream_invalid_response"
     assert "text/html" in error["message"]
     why = gateway.runtime.history.get(answer.headers["x-request-id"])
-    assert [a.backend for a in why.attempts] == ["first", "second", "first"]
+    assert [a.backend for a in why.attempts][:2] == ["first", "second"]
+    assert len(why.attempts) == 3, "the third goes to whichever pause is over first"
