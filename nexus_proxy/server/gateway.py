@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.server.lane import HotApp, Lanes
+from nexus_proxy.server.listen import BACKLOG
 from nexus_proxy.tasks import spawn
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ class Gateway:
         """Serve. Connections are accepted from now on (the kernel queued them before)."""
         self._lanes = Lanes(self._app.hot, self._hand_over)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._lanes.connect, sock=self._sock)
+        # Without it asyncio shortens the queue of a socket that listens already.
+        self._server = await loop.create_server(
+            self._lanes.connect, sock=self._sock, backlog=BACKLOG
+        )
         await self.runtime.start()
         spawn(self._app.load_early(), name="load management routes early")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -154,3 +154,9 @@ async def many_connected(gateway: RunningGateway, count: int) -> AsyncIterator[l
                 *(stack.enter_async_context(connected(gateway)) for _ in range(some))
             )
         yield clients
+
+
+async def all_of(waiting: Iterable[Awaitable[Any]]) -> None:
+    """Wait for all, with a deadline."""
+    async with asyncio.timeout(3 * PATIENCE):
+        await asyncio.gather(*waiting)

@@ -140,7 +140,7 @@ class ScriptedBackend:
         """Listen again, on the same port."""
         listener = _bind(self.port)
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, sock=listener)
+        self._server = await loop.create_server(self._accept, sock=listener, backlog=1024)
 
     def drop_connections(self, *, reset: bool = False) -> None:
         """Close all open connections, idle or not. With `refuse()` it is a crashed process."""
