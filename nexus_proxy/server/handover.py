@@ -21,6 +21,22 @@ KEEP_ALIVE_SECONDS = 75.0
 MAX_HEAD = 64 * 1024
 
 
+class _Connection(TCPServer):
+    """Ends when its client has left. Hypercorn's own waits for its keep-alive timer even then, and
+    keeps the socket for so long."""
+
+    client_left = False
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self.client_left = True
+        await self.idle_task.stop()
+
+    async def _idle_timeout(self) -> None:
+        if not self.client_left:
+            await super()._idle_timeout()
+
+
 class HypercornSide:
     """The connections that Hypercorn serves."""
 
@@ -44,7 +60,7 @@ class HypercornSide:
         protocol.connection_made(transport)
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         reader.feed_data(received)
-        server = TCPServer(self._app, loop, self._config, self._context, {}, reader, writer)
+        server = _Connection(self._app, loop, self._config, self._context, {}, reader, writer)
         task = spawn(server.run(), name="hypercorn connection")
         self._connections[task] = transport
         task.add_done_callback(self._connections.pop)
