@@ -36,9 +36,9 @@ def on_loop(main: Coroutine[Any, Any, T]) -> T:
     """Run `main` on uvloop where there is one."""
     if sys.platform == "win32":
         return asyncio.run(main)
-    import uvloop
+    from nexus_proxy.server.loop import SteadyLoop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=SteadyLoop) as runner:
         return runner.run(main)
 
 
