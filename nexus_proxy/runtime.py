@@ -253,7 +253,7 @@ class Runtime:
             self.bus.publish(ConfigReloaded(error=error.message))
             raise
         self._config_problem = None
-        changes = diff(self.config, loaded.config)
+        changes = tuple(map(_with_delay, diff(self.config, loaded.config)))
         self.loaded = loaded
         if changes:
             self._take_over(loaded.config)
@@ -301,6 +301,12 @@ class Runtime:
     def _close_pools(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):
             self.relay.pools.forget(event.name)
+
+
+def _with_delay(line: str) -> str:
+    """A line of the diff; says so if it takes a restart."""
+    late = line.startswith(("server.host:", "server.port:", "server.allow_unauthenticated:"))
+    return f"{line} (from the next start on)" if late else line
 
 
 def make_client(node_id: str | None = None) -> httpx.AsyncClient:

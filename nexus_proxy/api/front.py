@@ -22,6 +22,7 @@ from nexus_proxy.api.hot import DISCARD_FACTOR, HotRoutes
 from nexus_proxy.api.paths import HOT, canonical
 from nexus_proxy.api.refusals import own_headers, refuse
 from nexus_proxy.errors import MethodNotAllowedError, NexusError, SlowBodyError
+from nexus_proxy.events import ConfigReloaded, Event
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.responder import HeaderList
 from nexus_proxy.runtime import Runtime
@@ -41,6 +42,7 @@ class Front:
         self._loopback = loopback
         self._rest: asyncio.Task[App] | None = None
         self.hot = HotRoutes(runtime, self._gate)
+        runtime.bus.subscribe(self._reload, ConfigReloaded)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI entry."""
@@ -53,6 +55,9 @@ class Front:
         """Load Quart before the first request for it, but after what every request needs."""
         await self._runtime.started.wait()
         await self._loaded()
+
+    def _reload(self, _event: Event) -> None:
+        self._gate.allow(self._runtime.config.server.allowed_origins)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = wire_headers.joined(scope["headers"])

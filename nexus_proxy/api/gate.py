@@ -52,11 +52,15 @@ class Gate:
 
     def __init__(self, *, loopback: bool, allowed_origins: Sequence[str]) -> None:
         self._loopback = loopback
-        patterns = allowed_origins or DEFAULT_ORIGINS
-        self._origins = re.compile("|".join(translate(p.lower()) for p in patterns))
+        self.allow(allowed_origins)
         # The same few hosts come with every request.
         self._is_own_host = lru_cache(maxsize=256)(self._judge_host)
         self._own_names = {"localhost", socket.gethostname().lower(), "host.docker.internal"}
+
+    def allow(self, origins: Sequence[str]) -> None:
+        """Take over a changed `server.allowed_origins`; empty: the usual ones."""
+        patterns = origins or DEFAULT_ORIGINS
+        self._origins = re.compile("|".join(translate(p.lower()) for p in patterns))
 
     def check(self, headers: Headers) -> None:
         """Raises `ForbiddenError` with what to do about it."""
