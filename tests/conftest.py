@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 pytest_plugins = ["tests.support.llama"]
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("patient", settings.default, deadline=None)
+settings.load_profile("patient")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
