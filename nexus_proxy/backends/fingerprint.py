@@ -25,10 +25,11 @@ from nexus_proxy.config.model import BackendType
 if TYPE_CHECKING:
     import httpx
 
-CONNECT_LOOPBACK = 0.5
+CONNECT_LOOPBACK = 2.0
 CONNECT_ELSEWHERE = 3.0
 READ = 2.0
-"""Seconds."""
+"""Seconds. Loopback refuses or takes a connection at once; what may take long is our own turn on
+a machine that is busy with a model."""
 _WHOLE = 4.0
 """Seconds for one answer from start to end, beyond the connection."""
 _DIGEST = re.compile(r"(sha256:)?[0-9a-f]{64}")
