@@ -22,7 +22,7 @@ from nexus_proxy.server.listen import bind, endpoint
 from nexus_proxy.state import BackendState
 from nexus_proxy.telemetry.logs import Logs
 
-PATIENCE = 10.0
+PATIENCE = 25.0
 
 
 @dataclass

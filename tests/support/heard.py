@@ -21,7 +21,7 @@ class Heard:
         """What discovery said, in order."""
         return [event.note for event in self.events if isinstance(event, DiscoveryNoted)]
 
-    async def until(self, condition: Callable[[], object], *, within: float = 8.0) -> None:
+    async def until(self, condition: Callable[[], object], *, within: float = 20.0) -> None:
         """Wait until the condition holds; it is looked at after each event.
 
         Raises `TimeoutError` with what was heard instead.

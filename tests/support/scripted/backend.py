@@ -117,7 +117,7 @@ class ScriptedBackend:
         """Hold answers again. A new backend holds."""
         self._gate.clear()
 
-    async def until(self, condition: Callable[[], bool], *, within: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], bool], *, within: float = 15.0) -> None:
         """Wait for a condition on this backend; it is looked at whenever something happens.
 
         Raises `TimeoutError` when it does not come true `within` seconds, and the exception of a

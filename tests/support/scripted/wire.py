@@ -54,7 +54,7 @@ class Recorded:
         """The value of the first header called `name`, or None."""
         return next((value for key, value in self.headers if key == name.lower()), None)
 
-    async def closed(self, within: float = 5.0) -> float:
+    async def closed(self, within: float = 15.0) -> float:
         """Wait until the client has left early; seconds from the request's arrival to then.
 
         Raises `TimeoutError` when it has not left `within` seconds from now.
