@@ -19,6 +19,7 @@ from nexus_proxy.tasks import spawn
 
 KEEP_ALIVE_SECONDS = 75.0
 MAX_HEAD = 64 * 1024
+_TWO_LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
 
 
 class _Connection(TCPServer):
@@ -41,7 +42,7 @@ class HypercornSide:
     """The connections that Hypercorn serves."""
 
     def __init__(self, app: Any) -> None:
-        self._app = ASGIWrapper(app)
+        self._app = ASGIWrapper(_closing_if_ambiguous(app))
         self._context = WorkerContext(None)
         self._connections: dict[asyncio.Task[None], asyncio.Transport] = {}
         self._config = Config()
@@ -76,3 +77,23 @@ class HypercornSide:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=seconds)
+
+
+def _closing_if_ambiguous(app: Any) -> Any:
+    """`app`, but the connection ends after a request that tells its length in two ways.
+
+    Hypercorn reads such a body by its chunks and goes on. RFC 9112 (6.1) asks to close: a proxy
+    in between may have gone by `Content-Length`, and what follows may be no request of its client.
+    """
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        async def send_and_close(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                close = (b"connection", b"close")
+                message = {**message, "headers": [*message["headers"], close]}
+            await send(message)
+
+        names = {name for name, _ in scope.get("headers", ())}
+        await app(scope, receive, send_and_close if names >= _TWO_LENGTHS else send)
+
+    return serve

@@ -270,10 +270,12 @@ def requests(draw: st.DrawFn, text: str) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn, raw: bytes) -> bytes:
-    """`raw` with a few bytes replaced by others, by none or by several."""
+    """`raw` with a few bytes replaced by others, by none or by several; all of them ASCII, since
+    the scripted backend reads bodies as UTF-8."""
+    odd = st.integers(0, 127).map(lambda byte: bytes([byte]))
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, max(0, len(raw) - 1)))
-        put = draw(st.binary(max_size=1) | st.sampled_from((b"\r\n", b"\n", b" ", b":", b"\x00")))
+        put = draw(odd | st.sampled_from((b"", b"\r\n", b"\n", b" ", b":")))
         raw = raw[:at] + put + raw[at + 1 :]
     return raw
 
@@ -282,16 +284,15 @@ LAST = get("/health/live", "connection: close")
 
 
 @st.composite
-def streams(draw: st.DrawFn) -> bytes:
+def streams(draw: st.DrawFn, *, until_close: bool = True) -> bytes:
     """One to four requests on one connection, and mostly one more that asks to close it.
 
-    Nothing comes after the first that closes it: Hypercorn refuses such bytes with a 400 in place
-    of the answer, if they come before it (`test_pipelining` says what the lane does).
+    With `until_close`, nothing comes after the first that closes it.
     """
     count = draw(st.integers(1, 4))
     data = b"".join([draw(requests(f"r{number}")) for number in range(count)])
-    data += LAST if draw(st.integers(0, 5)) else b""
-    read = requests_in(data)
+    data += LAST if draw(st.integers(0, 7)) else b""
+    read = requests_in(data) if until_close else []
     return data[: read[-1].end] if read and read[-1].is_last else data
 
 

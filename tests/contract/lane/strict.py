@@ -64,7 +64,9 @@ def _head(raw: bytes) -> tuple[bytes, bytes, Fields, int] | None:
     fields = [(match[1].lower(), match[2]) for match in matches if match is not None]
     minor = int(request[3] >= b"1.1")
     hosts = len(_all(fields, b"host"))
-    return None if hosts > 1 or hosts < minor else (request[1], request[2], fields, minor)
+    if hosts > 1 or (hosts == 0 and request[3] == b"1.1"):
+        return None
+    return request[1], request[2], fields, minor
 
 
 def _all(fields: Fields, name: bytes) -> list[bytes]:
@@ -81,10 +83,8 @@ def _body(fields: Fields, data: bytes, minor: int) -> tuple[bytes, bytes, bool] 
     """The body, what comes after it, and whether that may not be read any more."""
     codings, lengths = _all(fields, b"transfer-encoding"), _all(fields, b"content-length")
     if codings:
-        if codings != [b"chunked"] or minor == 0:
-            return None
-        chunked = _chunked(data)
-        return None if chunked is None else (*chunked, bool(lengths))
+        chunked = _chunked(data) if codings == [b"chunked"] else None
+        return None if chunked is None else (*chunked, bool(lengths) or minor == 0)
     if len(set(lengths)) > 1 or not all(re.fullmatch(rb"[0-9]+", length) for length in lengths):
         return None
     size = int(lengths[0]) if lengths else 0

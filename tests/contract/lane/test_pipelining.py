@@ -93,6 +93,20 @@ async def test_nothing_is_read_after_a_request_that_closes(
     assert asked(backend) == ["last"]
 
 
+async def test_nothing_is_read_after_a_request_that_tells_two_lengths(
+    gateway: RunningGateway, backend: ScriptedBackend
+) -> None:
+    body = chat_body("first")
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    two = post(chunked, "transfer-encoding: chunked")
+    async with connected(gateway) as client:
+        answer = await client.ask(two)
+        client.writer.write(numbered(1))
+        assert await client.rest() == b""
+    assert (answer.status, answer.header("connection")) == (200, "close")
+    assert asked(backend) == ["first"]
+
+
 async def test_a_request_larger_than_what_is_read_ahead_waits_for_its_turn(
     gateway: RunningGateway, backend: ScriptedBackend
 ) -> None:

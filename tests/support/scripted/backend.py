@@ -224,7 +224,11 @@ class ScriptedBackend:
             and request.header("authorization") != bearer
         ):
             return unauthorized
-        if kind == "generations" and request.json.get("model") not in self._ids():
+        try:
+            is_missing = kind == "generations" and request.json.get("model") not in self._ids()
+        except UnicodeDecodeError:
+            return status(400, "The body is not UTF-8.", type="BadRequestError")
+        if is_missing:
             return status(404, "The model does not exist.", type="NotFoundError", param="model")
         if self._next[kind]:
             return self._next[kind].popleft()
