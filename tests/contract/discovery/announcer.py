@@ -19,7 +19,10 @@ class Announcer:
     """Announces services of one type of its own, so that tests do not hear each other."""
 
     def __init__(self, network: AsyncZeroconf) -> None:
-        self.service_type = f"_t{secrets.token_hex(5)}._tcp.local."
+        own = secrets.token_hex(5)
+        self.service_type = f"_t{own}._tcp.local."
+        # A goodbye takes the host's address with it, for whoever names the same host.
+        self._host = f"h{own}.local."
         self._network = network
 
     def config(self, *, trust: TrustMdns = TrustMdns.ASK, grace: float = 0.05) -> DiscoveryConfig:
@@ -39,7 +42,7 @@ class Announcer:
         instance: str = "box",
         addresses: Sequence[str] = ("127.0.0.1",),
         txt: Mapping[str | bytes, str | bytes | None] | None = None,
-        server: str = "gpubox.local.",
+        server: str | None = None,
     ) -> AsyncServiceInfo:
         return AsyncServiceInfo(
             self.service_type,
@@ -47,7 +50,7 @@ class Announcer:
             port=port,
             parsed_addresses=list(addresses),
             properties=dict(txt or {}),
-            server=server,
+            server=server or self._host,
         )
 
     async def announce(self, info: AsyncServiceInfo) -> None:
