@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -99,6 +99,7 @@ class Registry:
         self._bus = bus
         self._backends: dict[str, Backend] = {}
         self._by_model: dict[str, list[Backend]] = {}
+        self._offers: dict[str, list[tuple[Backend, ModelInfo]]] = {}
         self.aliases: dict[str, str] = {}
         self.pins: dict[str, str] = {}
 
@@ -128,6 +129,10 @@ class Registry:
     def serving(self, model_id: str) -> list[Backend]:
         """All backends that list the model, whatever their state. Not to be changed."""
         return self._by_model.get(model_id, _NOBODY)
+
+    def offers(self, model_id: str) -> Sequence[tuple[Backend, ModelInfo]]:
+        """The same, each with what it says of the model. Not to be changed."""
+        return self._offers.get(model_id, ())
 
     def model_ids(self) -> Iterable[str]:
         """Every model id that some backend lists."""
@@ -348,17 +353,22 @@ class Registry:
     # -- inside --------------------------------------------------------------------------------
 
     def _reindex(self) -> None:
-        index: dict[str, list[Backend]] = {}
+        offers: dict[str, list[tuple[Backend, ModelInfo]]] = {}
         for backend in self._backends.values():
-            for model_id, model in backend.models.items():
-                if not backend.serves(model_id):
-                    continue
-                for name in {model_id, *model.aliases}:
-                    index.setdefault(name, []).append(backend)
-        self._by_model = index
+            for name, model in _names(backend).items():
+                offers.setdefault(name, []).append((backend, model))
+        self._offers = offers
+        self._by_model = {name: [backend for backend, _ in found] for name, found in offers.items()}
 
     def _changed(self, backend: Backend, what: str) -> None:
         self._bus.publish(BackendChanged(name=backend.name, what=what))
+
+
+def _names(backend: Backend) -> dict[str, ModelInfo]:
+    """Its models by every name they go by; an id beats another model's alias."""
+    served = [model for model in backend.models.values() if backend.serves(model.id)]
+    by_alias = {alias: model for model in reversed(served) for alias in model.aliases}
+    return {**by_alias, **{model.id: model for model in served}}
 
 
 _NOBODY: list[Backend] = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nexus_proxy.config.model import Zone
 from nexus_proxy.errors import UnknownModelError
@@ -23,8 +24,7 @@ from nexus_proxy.routing.types import (
 from nexus_proxy.state import CandidateView, DecisionView, ModelInfo, RejectionView
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """The whole record for one model: who may serve it, in which order, and why not the others.
 
     `stages` holds, for each stage that ran, its name and how many candidates were left.
@@ -144,10 +144,11 @@ def decide(
     """Run all stages over the backends that list one model."""
     pinned = _pinned(resolution, catalogue)
     selection = Selection(facts, demand, resolution.model, pinned, rules.strategy, rules.weights)
+    name, forced = resolution.model, resolution.forced
     candidates = [
-        candidate_of(backend, resolution.model)
-        for backend in catalogue.serving(resolution.model)
-        if resolution.forced in (None, backend.name)
+        Candidate(backend, model, name, Zone.OPEN if model.remote else backend.zone)
+        for backend, model in catalogue.offers(name)
+        if forced is None or forced == backend.name
     ]
     rejections = _Rejections()
     stages: list[tuple[str, int]] = []
@@ -180,15 +181,6 @@ class _Rejections:
     def add(self, candidate: Candidate, reason: str, fix: str | None) -> None:
         backend, model = candidate.backend.name, candidate.served_id
         self.all.append(Rejection(backend, model, self.stage, reason, fix))
-
-
-def candidate_of(backend: Routable, model_name: str) -> Candidate:
-    """Pair a backend with its model."""
-    model = backend.models.get(model_name) or next(
-        m for m in backend.models.values() if model_name in m.aliases
-    )
-    zone = zone_of(backend, model)
-    return Candidate(backend=backend, model=model, served_id=model_name, zone=zone)
 
 
 def zone_of(backend: Routable, model: ModelInfo) -> Zone:

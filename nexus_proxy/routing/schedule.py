@@ -30,21 +30,29 @@ UNKNOWN_MALUS = 2.0
 PARTS = ("priority", "load", "latency", "malus")
 """Names of the parts of a score, in the order of `Candidate.parts`."""
 
+_LOADING = BackendState.LOADING
+
 Order = Callable[[Selection, "list[Candidate]"], "list[Candidate]"]
 
 
 def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> list[Candidate]:
     """Remove those at their configured limit; order the rest."""
     able = []
+    now, pinned = selection.facts.now, selection.pinned
+    all_alike = pinned is None
     for candidate in candidates:
         if at_limit(candidate):
             limit = candidate.backend.max_concurrent
             reject(candidate, f"all of its {limit} slots are taken", None)
         else:
             able.append(candidate)
+            if candidate.backend.busy_until > now or is_full(candidate):
+                all_alike = False
     ordered = _ORDERS[selection.strategy](selection, able)
-    now, pinned = selection.facts.now, selection.pinned
-    ordered.sort(key=lambda c: (c.backend.name != pinned, c.backend.busy_until > now, is_full(c)))
+    if not all_alike:
+        ordered.sort(
+            key=lambda c: (c.backend.name != pinned, c.backend.busy_until > now, is_full(c))
+        )
     return ordered
 
 
@@ -79,13 +87,15 @@ def _smart(selection: Selection, candidates: list[Candidate]) -> list[Candidate]
             priority * by_priority + load * by_load + latency * by_latency
         ) / total - malus
     luck = selection.facts.luck
+    if len(candidates) < 2:
+        return candidates
     return sorted(candidates, key=lambda c: (-c.score, c.backend.in_flight, luck()))
 
 
 def _malus(selection: Selection, candidate: Candidate) -> float:
     model, needs = candidate.model, selection.facts.needs
     malus = 0.0 if needs <= model.can else UNKNOWN_MALUS * len(needs - model.can)
-    if candidate.backend.health is BackendState.LOADING:
+    if candidate.backend.health is _LOADING:
         malus += LOADING_MALUS
     if model.loaded is False:
         malus += COLD_MALUS
