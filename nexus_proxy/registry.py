@@ -286,19 +286,21 @@ class Registry:
         backend.failures += 1
         backend.errors.append(f"{time.strftime('%H:%M:%S')} {sentence}")
 
-    def note_first_token(self, backend: Backend, model: str, milliseconds: float) -> None:
-        """Feed the moving average of first-token time."""
-        old = backend.first_token_ms.get(model)
-        backend.first_token_ms[model] = (
-            milliseconds if old is None else old + EMA_WEIGHT * (milliseconds - old)
-        )
-
-    def note_rate(self, backend: Backend, tokens_per_second: float) -> None:
-        """Feed the moving average of generated tokens per second."""
-        old = backend.tokens_per_second
-        backend.tokens_per_second = (
-            tokens_per_second if old is None else old + EMA_WEIGHT * (tokens_per_second - old)
-        )
+    def learn(
+        self,
+        backend: Backend,
+        model: str,
+        *,
+        first_token_ms: float,
+        generating_ms: float,
+        tokens: int,
+    ) -> None:
+        """Feed the moving averages of first-token time and of generated tokens per second."""
+        averages = backend.first_token_ms
+        averages[model] = _average(averages.get(model), first_token_ms)
+        if tokens > 1 and generating_ms > 0:
+            rate = (tokens - 1) / generating_ms * 1000.0
+            backend.tokens_per_second = _average(backend.tokens_per_second, rate)
 
     def forget_model(self, backend: Backend, model: str) -> None:
         """The backend says it no longer has a model that it listed."""
@@ -362,6 +364,10 @@ class Registry:
 
     def _changed(self, backend: Backend, what: str) -> None:
         self._bus.publish(BackendChanged(name=backend.name, what=what))
+
+
+def _average(old: float | None, newest: float) -> float:
+    return newest if old is None else old + EMA_WEIGHT * (newest - old)
 
 
 def _names(backend: Backend) -> dict[str, ModelInfo]:

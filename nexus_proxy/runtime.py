@@ -300,7 +300,7 @@ class Runtime:
 
     def _close_pools(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):
-            self.relay.pools.forget(event.name)
+            self.relay.lines.forget(event.name)
 
 
 def _with_delay(line: str) -> str:

@@ -29,6 +29,8 @@ class Endpoint(str, Enum):
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
 
+    __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
+
 
 class RequestPeek(Struct, frozen=True, kw_only=True):
     """What one look at a request body shows.

@@ -36,6 +36,9 @@ class Tries:
 
     Waiting for a model that is being loaded costs no attempt, within `load_seconds`.
 
+    Attributes:
+        others: how many attempts other backends have had than the one that is tried now.
+
     Args:
         most: how many attempts there are.
         allowed: whether a candidate may still be asked, when its turn comes.
@@ -56,25 +59,23 @@ class Tries:
         self._allowed = allowed
         self._pause = pause
         self._loaded_by = time.monotonic() + load_seconds
-        self._made = 0
+        self._made = self.others = 0
         self._asked: list[str] = []
         self._current: Candidate | None = None
         self._again: list[tuple[float, Candidate]] = []
 
-    def __aiter__(self) -> Tries:
-        return self
-
-    async def __anext__(self) -> tuple[Candidate, int]:
-        """The next candidate, and how many attempts others have had."""
+    async def next(self) -> Candidate | None:
+        """The next candidate, maybe after a pause; None: there is none, or no attempt is left."""
         while self._made < self._most and (candidate := await self._next()) is not None:
             if not self._allowed(candidate):
                 continue
             self._made += 1
             self._current, name = candidate, candidate.backend.name
-            others = sum(asked != name for asked in self._asked)
+            if self._asked:
+                self.others = sum(asked != name for asked in self._asked)
             self._asked.append(name)
-            return candidate, others
-        raise StopAsyncIteration
+            return candidate
+        return None
 
     def note(self, failure: Failure) -> None:
         """Learn how the current try failed."""

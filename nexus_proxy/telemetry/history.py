@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from nexus_proxy.errors import NotFoundError
 from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestStarted
@@ -17,14 +18,14 @@ KEPT = 1000
 """Finished requests kept in memory."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Attempt:
-    """One try at one backend, while it runs and after. Durations in milliseconds."""
+class Attempt(Struct):
+    """One try at one backend, while it runs and after. Durations in milliseconds; `started` in
+    seconds since the epoch, `clock` from `time.perf_counter`."""
 
     backend: str
     model: str
-    started: float = field(default_factory=time.time)
-    clock: float = field(default_factory=time.perf_counter)
+    started: float
+    clock: float
     connect_ms: float | None = None
     first_token_ms: float | None = None
     total_ms: float | None = None
@@ -35,15 +36,14 @@ class Attempt:
         return (time.perf_counter() - self.clock) * 1000.0
 
 
-@dataclass(slots=True, kw_only=True)
-class Record:
-    """One request. Written by the relay only."""
+class Record(Struct):
+    """One request. Written by the relay only. Clocks as in `Attempt`."""
 
     id: str
     endpoint: str
     client: str
-    started: float = field(default_factory=time.time)
-    clock: float = field(default_factory=time.perf_counter)
+    started: float
+    clock: float
     model_asked: str = "?"
     stream: bool = False
     model: str | None = None
@@ -60,7 +60,7 @@ class Record:
     finish_reason: str | None = None
     decision: Decision | None = None
     route_reason: str | None = None
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = []
     frozen: RequestView | None = None
     """The view of a finished record, made when somebody looks."""
 
@@ -119,6 +119,7 @@ class Record:
         return view
 
 
+_DONE = RequestPhase.DONE
 _OVER = frozenset((RequestPhase.DONE, RequestPhase.FAILED, RequestPhase.CANCELLED))
 
 
@@ -152,10 +153,9 @@ class History:
         record.total_ms = record.elapsed_ms()
         self._running.pop(record.id, None)
         self._finished.appendleft(record)
-        if record.phase is RequestPhase.CANCELLED:
-            self.cancelled += 1
-        elif record.phase is RequestPhase.FAILED:
-            self.failures += 1
+        if record.phase is not _DONE:
+            self.cancelled += record.phase is RequestPhase.CANCELLED
+            self.failures += record.phase is RequestPhase.FAILED
         if record.completion_tokens:
             self._tokens.add(record.completion_tokens)
         self._bus.publish(RequestFinished(id=record.id, backend=record.backend))
