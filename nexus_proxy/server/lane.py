@@ -255,6 +255,14 @@ class LaneConnection(asyncio.Protocol):
         self._serve(app.serve_hot(envelope, data[end:], self._client, self))
         return True
 
+    def _serve_next(self) -> None:
+        """Go on with what came while a request was answered, most often the whole next one."""
+        if self._serve_known(bytes(self._buffer)):
+            self._buffer.clear()
+            return
+        self._advance()
+        self._hold_back()
+
     def _advance(self) -> None:
         """Do what the buffered bytes allow: read a head, wait for a body, serve, or hand over."""
         if self._envelope is None:
@@ -327,8 +335,7 @@ class LaneConnection(asyncio.Protocol):
         else:
             transport.resume_reading()
             if self._buffer:
-                self._advance()
-            self._hold_back()
+                self._serve_next()
 
     # -- Responder -----------------------------------------------------------------------------
 
