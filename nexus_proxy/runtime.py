@@ -108,9 +108,8 @@ class Runtime:
             get_config=lambda: self.config,
             suspect=self.health.suspect,
         )
-        self._request_log = RequestLog(self.history, logs)
+        self.history.readers.append(RequestLog(logs))
         self.bus.subscribe(journal, *TOLD)
-        self.bus.subscribe(self._request_log, RequestFinished)
         self.bus.subscribe(self._close_pools, BackendRemoved)
 
     @property
@@ -166,7 +165,7 @@ class Runtime:
         await self.discovery.stop()
         await self.health.stop()
         self.relay.pools.close()
-        self._request_log.flush()
+        self.history.settle()
 
     # -- reading -------------------------------------------------------------------------------
 

@@ -146,7 +146,7 @@ class Relay:
                 self.rules.max_attempts,
                 allowed=partial(self._still_allowed, decision),
                 pause=call.pause,
-                load_seconds=self._timeouts.load_seconds,
+                loaded_by=time.monotonic() + self._timeouts.load_seconds,
             )
             while (candidate := await tries.next()) is not None:
                 failure = await self._attempt(call, decision, candidate, tries.others)

@@ -34,7 +34,8 @@ class Tries:
     """Candidates in the order of the schedule, each once; then, if attempts are left, those again
     whose failure allows it, after a pause.
 
-    Waiting for a model that is being loaded costs no attempt, within `load_seconds`.
+    Waiting for a model that is being loaded costs no attempt, until `loaded_by`, in monotonic
+    seconds.
 
     Attributes:
         others: how many attempts other backends have had than the one that is tried now.
@@ -45,6 +46,19 @@ class Tries:
         pause: waits for so many seconds.
     """
 
+    __slots__ = (
+        "_again",
+        "_allowed",
+        "_asked",
+        "_current",
+        "_loaded_by",
+        "_made",
+        "_most",
+        "_pause",
+        "_queue",
+        "others",
+    )
+
     def __init__(
         self,
         candidates: tuple[Candidate, ...],
@@ -52,13 +66,13 @@ class Tries:
         *,
         allowed: Callable[[Candidate], bool],
         pause: Callable[[float], Awaitable[None]],
-        load_seconds: float,
+        loaded_by: float,
     ) -> None:
         self._queue = list(candidates)
         self._most = most
         self._allowed = allowed
         self._pause = pause
-        self._loaded_by = time.monotonic() + load_seconds
+        self._loaded_by = loaded_by
         self._made = self.others = 0
         self._asked: list[str] = []
         self._current: Candidate | None = None
@@ -66,7 +80,10 @@ class Tries:
 
     async def next(self) -> Candidate | None:
         """The next candidate, maybe after a pause; None: there is none, or no attempt is left."""
-        while self._made < self._most and (candidate := await self._next()) is not None:
+        while self._made < self._most:
+            candidate = self._queue.pop(0) if self._queue else await self._one_again()
+            if candidate is None:
+                return None
             if not self._allowed(candidate):
                 continue
             self._made += 1
@@ -96,9 +113,7 @@ class Tries:
         if wait <= LONGEST_WAIT:
             self._again.append((wait, self._current))
 
-    async def _next(self) -> Candidate | None:
-        if self._queue:
-            return self._queue.pop(0)
+    async def _one_again(self) -> Candidate | None:
         if not self._again:
             return None
         self._again.sort(key=lambda pair: pair[0])

@@ -27,7 +27,7 @@ from nexus_proxy.state import CandidateView, DecisionView, ModelInfo, RejectionV
 class Decision(Struct, frozen=True, kw_only=True):
     """The whole record for one model: who may serve it, in which order, and why not the others.
 
-    `stages` holds, for each stage that ran, its name and how many candidates were left.
+    `left` holds how many candidates each stage left, in the order of STAGES.
     """
 
     facts: RequestFacts
@@ -36,7 +36,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     strategy: str
     candidates: tuple[Candidate, ...]
     rejections: tuple[Rejection, ...]
-    stages: tuple[tuple[str, int], ...]
+    left: tuple[int, ...]
     is_fallback: bool
     pinned: str | None
 
@@ -48,12 +48,16 @@ class Decision(Struct, frozen=True, kw_only=True):
             return "failover"
         if chosen.backend.name == self.pinned:
             return "pinned"
-        if any(rejection.stage == "privacy" for rejection in self.rejections):
-            return "privacy-requirement"
-        if any(r.stage == "schedule" for r in self.rejections) or any(
-            c.backend.priority < chosen.backend.priority and is_full(c) for c in self.candidates
-        ):
-            return "capacity-overflow"
+        if self.rejections:
+            stages = {rejection.stage for rejection in self.rejections}
+            if "privacy" in stages:
+                return "privacy-requirement"
+            if "schedule" in stages:
+                return "capacity-overflow"
+        priority = chosen.backend.priority
+        for candidate in self.candidates:
+            if candidate.backend.priority < priority and is_full(candidate):
+                return "capacity-overflow"
         return "capability-match"
 
     def still_allows(self, candidate: Candidate) -> bool:
@@ -71,7 +75,6 @@ class Decision(Struct, frozen=True, kw_only=True):
 
     def view(self, route_reason: str | None = None) -> DecisionView:
         """The record as a frozen value, for people and programs."""
-        questions = {stage.name: stage.question for stage in STAGES}
         return DecisionView(
             model_asked=self.facts.model_asked,
             model=self.resolution.model,
@@ -83,7 +86,8 @@ class Decision(Struct, frozen=True, kw_only=True):
             strategy=self.strategy,
             route_reason=route_reason,
             stages=tuple(
-                (name, f"{questions[name]}: {_count(left)} left") for name, left in self.stages
+                (stage.name, f"{stage.question}: {_count(left)} left")
+                for stage, left in zip(STAGES, self.left, strict=True)
             ),
             candidates=tuple(
                 CandidateView(
@@ -151,11 +155,11 @@ def decide(
         if forced is None or forced == backend.name
     ]
     rejections = _Rejections()
-    stages: list[tuple[str, int]] = []
+    left: list[int] = []
     for stage in STAGES:
         rejections.stage = stage.name
         candidates = stage.apply(selection, candidates, rejections.add)
-        stages.append((stage.name, len(candidates)))
+        left.append(len(candidates))
     return Decision(
         facts=facts,
         resolution=resolution,
@@ -163,7 +167,7 @@ def decide(
         strategy=rules.strategy_name,
         candidates=tuple(candidates),
         rejections=tuple(rejections.all),
-        stages=tuple(stages),
+        left=tuple(left),
         is_fallback=is_fallback,
         pinned=pinned,
     )
