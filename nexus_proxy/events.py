@@ -102,7 +102,8 @@ class Bus:
 
     def hears(self, kind: type[Event]) -> bool:
         """Whether anybody listens for a kind, for those who would make many of it."""
-        return bool(self._hearing_of(kind))
+        hearing = self._hearing.get(kind)
+        return bool(self._hearing_of(kind) if hearing is None else hearing)
 
     def publish(self, event: Event) -> None:
         """Tell all who hear this kind. Never raises."""

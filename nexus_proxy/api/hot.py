@@ -74,6 +74,7 @@ class HotRoutes:
             problem = error
         return Envelope(
             endpoint=endpoint,
+            endpoint_name=endpoint.value,
             headers=headers,
             keep_alive=keep_alive,
             encoding=headers.get(b"content-encoding", b"").lower(),

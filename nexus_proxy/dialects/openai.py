@@ -55,13 +55,14 @@ _FOR_CHAT = frozenset((Capability.CHAT,))
 _FOR_COMPLETIONS = frozenset((Capability.COMPLETIONS,))
 _FOR_EMBEDDINGS = frozenset((Capability.EMBEDDINGS,))
 
+_NOTHING = (b"", b"null", b"[]", b'""', b"{}")
 ABSENT = Raw()
 """Default of optional raw values: `Raw | None` is not a union that msgspec takes."""
 
 
 def says_nothing(value: Raw) -> bool:
     """Whether a raw value is absent, null or empty."""
-    return len(value) <= 4 and bytes(value) in (b"", b"null", b"[]", b'""', b"{}")
+    return value is ABSENT or (len(value) <= 4 and bytes(value) in _NOTHING)
 
 
 def is_list(value: Raw) -> bool:

@@ -95,7 +95,7 @@ class Relay:
         """Answer one request, with an error if it must be. Cancelling it means: the client left."""
         record = Record(
             envelope.request_id or wire_headers.new_id(),
-            envelope.endpoint.value,
+            envelope.endpoint_name,
             client,
             time.time(),
             time.perf_counter(),
@@ -201,7 +201,7 @@ class Relay:
         is_cloud, zone = backend.traits.is_cloud, candidate.zone.label
         lines = _route_lines(backend.name, is_cloud, reason, zone, served_id, decision.is_fallback)
         call.route_headers = list(lines)
-        call.progressed()
+        self._history.progressed(record)
         with slots.hold(backend):
             try:
                 await self._exchange(call, backend, candidate, attempt)

@@ -46,6 +46,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
     """
 
     endpoint: Endpoint
+    endpoint_name: str
     headers: Mapping[bytes, bytes]
     keep_alive: bool
     encoding: bytes
@@ -83,10 +84,6 @@ class Call(Struct):
     def headers(self, *more: Header) -> HeaderList:
         """Ours for this answer, and `more`."""
         return [*self.base_headers, *self.route_headers, *more]
-
-    def progressed(self) -> None:
-        """There is news of this request."""
-        self.history.progressed(self.record)
 
     async def commit(self, upstream_headers: HeaderList) -> None:
         """Promise the client this backend's stream."""

@@ -200,12 +200,13 @@ class Delivery:
         tap = self._tap
         tokens = tap.token_events
         events = tap.feed(data)
-        if tap.pending > MAX_EVENT:
-            raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.token_events > tokens or tap.complete:
-            self._patience.token()
             if self._attempt.first_token_ms is None:
                 self._first_token()
+            else:
+                self._patience.token()
+        elif tap.pending > MAX_EVENT:
+            raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.error is None:
             return events
         if not self._call.committed:
@@ -214,10 +215,10 @@ class Delivery:
 
     def _first_token(self) -> None:
         self._patience.token()
-        self._attempt.first_token_ms = self._attempt.elapsed_ms()
-        record = self._call.record
-        record.first_token_ms, record.phase = record.elapsed_ms(), _STREAMING
-        self._call.progressed()
+        attempt, record, now = self._attempt, self._call.record, time.perf_counter()
+        attempt.first_token_ms = (now - attempt.clock) * 1000.0
+        record.first_token_ms, record.phase = (now - record.clock) * 1000.0, _STREAMING
+        self._call.history.progressed(record)
 
     def _check_whole(self) -> None:
         tap = self._tap

@@ -58,8 +58,8 @@ def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> 
 
 def at_limit(candidate: Candidate) -> bool:
     """Whether it has as many of our requests as the configuration allows."""
-    limit = candidate.backend.max_concurrent
-    return limit is not None and candidate.backend.in_flight >= limit
+    backend = candidate.backend
+    return backend.max_concurrent is not None and backend.in_flight >= backend.max_concurrent
 
 
 def is_full(candidate: Candidate) -> bool:
@@ -70,16 +70,16 @@ def is_full(candidate: Candidate) -> bool:
 
 
 def _smart(selection: Selection, candidates: list[Candidate]) -> list[Candidate]:
-    by_priority, by_load, by_latency = (
-        selection.weights[name] for name in ("priority", "load", "latency")
-    )
+    weights = selection.weights
+    by_priority, by_load, by_latency = weights["priority"], weights["load"], weights["latency"]
     total = (by_priority + by_load + by_latency) or 1
     for candidate in candidates:
         backend = candidate.backend
         busy = backend.in_flight + backend.busy_elsewhere
         seen = backend.first_token_ms.get(candidate.model.id)
-        priority = max(0.0, 100.0 - backend.priority)
-        load = max(0.0, 100.0 - 100.0 * busy / (backend.slots or ASSUMED_SLOTS))
+        priority = 100.0 - backend.priority if backend.priority < 100 else 0.0
+        slots = backend.slots or ASSUMED_SLOTS
+        load = 100.0 - 100.0 * busy / slots if busy < slots else 0.0
         latency = UNKNOWN_LATENCY if seen is None else 100.0 / (1.0 + seen / 1000.0)
         malus = _malus(selection, candidate)
         candidate.parts = (priority, load, latency, 0.0 - malus)

@@ -116,7 +116,7 @@ class Rejection(NamedTuple):
     fix: str | None = None
 
 
-class Selection(NamedTuple):
+class Selection(Struct, frozen=True):
     """What a stage works on beside the candidates."""
 
     facts: RequestFacts

@@ -97,13 +97,17 @@ class StreamFormatter(logging.Formatter):
                 **fields,
             }
             return self._redact(json.dumps(entry, ensure_ascii=False, default=str))
-        message = self._redact(line.message)
-        return f"{_clock(int(line.at))} {line.level:<7} {line.component:<10} {message}"
+        return self._redact(pretty(line))
 
 
 @lru_cache(maxsize=8)
 def _clock(second: int) -> str:
     return time.strftime("%H:%M:%S", time.localtime(second))
+
+
+def pretty(line: LogLine) -> str:
+    """A line as people read it."""
+    return f"{_clock(int(line.at))} {line.level:<7} {line.component:<10} {line.message}"
 
 
 class Logs:
@@ -149,7 +153,11 @@ class Logs:
         if self._stream is not None and told:
             formatter = self._stream.formatter
             assert isinstance(formatter, StreamFormatter)
-            text = "".join(f"{formatter.line(line, fields)}\n" for line, fields in told)
+            if self.wants_fields:
+                texts = [formatter.line(line, fields) for line, fields in told]
+            else:
+                texts = [pretty(line) for line, _ in told]
+            text = "\n".join((*texts, ""))
             self._stream.stream.write(text)
             self._stream.flush()
 
