@@ -89,8 +89,7 @@ class Call(Struct):
         """Promise the client this backend's stream."""
         self.committed = True
         if not self.responder.started:
-            kept = [h for h in upstream_headers if h[0] != b"content-type"]
-            await self.responder.start(200, self.headers(*SSE_HEADERS, *kept))
+            await self.responder.start(200, self.headers(*SSE_HEADERS, *upstream_headers))
 
     def write(self, data: bytes) -> Wait | None:
         """Pass bytes on; see `Responder.write`."""

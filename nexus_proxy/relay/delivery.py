@@ -82,14 +82,16 @@ class Delivery:
 
     async def read(self, limit: int) -> bytes:
         """The whole body, up to `limit` bytes; what is more is a fault."""
-        parts: list[bytes] = []
-        size = 0
-        while not self._exchange.ended and (data := await self._next()):
+        data = await self._next()
+        if self._exchange.ended and len(data) <= limit:
+            return data
+        parts, size = [data], len(data)
+        while data := await self._next():
             parts.append(data)
             size += len(data)
             if size > limit:
                 raise self._garbage(f"sent more than {limit // 2**20} MiB")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
     async def failure(self) -> UpstreamError:
         """What an answer with another status than 200 amounts to."""
@@ -250,9 +252,9 @@ class Delivery:
         if self._rename is not None:
             body = self._rename.restore(body)
         call = self._call
-        kept = [h for h in self._returned() if h[0] != b"content-type"]
         call.committed = True
-        await call.responder.respond(200, call.headers(JSON_TYPE, *kept), body)
+        headers = call.headers(JSON_TYPE, *self._returned())
+        await call.responder.respond(200, headers, body)
 
     def _returned(self) -> HeaderList:
         return self._hide_in(returned(self._head.headers))

@@ -17,8 +17,7 @@ async def tell_failure(error: NexusError, call: Call) -> None:
             await _end_stream(error, call)
         return
     if isinstance(error, UpstreamStatusError):
-        body = openai.upstream_error_body(error)
-        kept = [h for h in wire_headers.returned(error.headers) if h[0] != b"content-type"]
+        body, kept = openai.upstream_error_body(error), wire_headers.returned(error.headers)
     else:
         body, kept = openai.error_body(error), wire_headers.refusal(error)
     json_type = (b"content-type", b"application/json")

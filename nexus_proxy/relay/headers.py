@@ -40,7 +40,7 @@ _FORWARDED = (
     b"tracestate",
 )
 _RETURNED = re.compile(
-    rb"^(content-type|content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?"
+    rb"^(content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?"
     rb"|x-should-retry)$"
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
@@ -148,7 +148,7 @@ def fixed_lines(path: str, authority: str, accept: str) -> bytes:
 
 
 def returned(headers: Iterable[Header]) -> HeaderList:
-    """Those of a backend's headers that the client gets."""
+    """Those of a backend's headers that the client gets, beside a content type of ours."""
     kept = []
     for name, value in headers:
         ours = _returned_as(name)

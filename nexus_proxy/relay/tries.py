@@ -84,7 +84,8 @@ class Tries:
             candidate = self._queue.pop(0) if self._queue else await self._one_again()
             if candidate is None:
                 return None
-            if not self._allowed(candidate):
+            # The first one was decided on just now.
+            if self._made and not self._allowed(candidate):
                 continue
             self._made += 1
             self._current, name = candidate, candidate.backend.name

@@ -217,7 +217,8 @@ class Exchange:
     @property
     def ended(self) -> bool:
         """Whether the answer is whole and all of its body was handed out."""
-        return self._current().ended
+        wire = self._wire
+        return wire is not None and wire.ended
 
     def wake(self) -> None:
         """Let a waiting `head` or `body` return None."""

@@ -155,10 +155,11 @@ def decide(
         if forced is None or forced == backend.name
     ]
     rejections = _Rejections()
+    reject = rejections.add
     left: list[int] = []
     for stage in STAGES:
         rejections.stage = stage.name
-        candidates = stage.apply(selection, candidates, rejections.add)
+        candidates = stage.apply(selection, candidates, reject)
         left.append(len(candidates))
     return Decision(
         facts=facts,

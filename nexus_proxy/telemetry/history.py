@@ -163,12 +163,12 @@ class History:
         self._arrived += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.settle)
-        if self._bus.hears(RequestStarted):
+        if self._bus.follows_requests:
             self._bus.publish(RequestStarted(id=record.id))
 
     def progressed(self, record: Record) -> None:
         """Something worth showing happened to a request."""
-        if self._bus.hears(RequestProgressed):
+        if self._bus.follows_requests:
             self._bus.publish(RequestProgressed(id=record.id))
 
     def close(self, record: Record) -> None:
