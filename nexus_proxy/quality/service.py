@@ -67,14 +67,15 @@ class Pair:
     @property
     def is_forgotten(self) -> bool:
         """Whether nothing happened for a day."""
-        return not self.day_view.requests and not self.exclusion.excluded_until
+        counted = self.hour_view.requests or self.day_view.requests
+        return not counted and not self.exclusion.excluded_until
 
 
 class Quality:
     """Owns what is known of all pairs, and each `Backend.quality`.
 
-    `save` is told what changed at each interval and at the end. Both clocks are arguments for
-    tests' sake: `clock` is wall time, `monotonic` is what `RequestFacts.now` is.
+    Both clocks are arguments for tests' sake: `clock` is wall time, `monotonic` is what
+    `RequestFacts.now` is.
     """
 
     def __init__(
@@ -83,12 +84,12 @@ class Quality:
         registry: Registry,
         bus: Bus,
         config: QualityConfig,
-        save: Callable[[Saved], None] | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry, self._bus, self._config = registry, bus, config
-        self._save, self._clock, self._monotonic = save, clock, monotonic
+        self._clock, self._monotonic = clock, monotonic
+        self._save: Callable[[Saved], None] | None = None
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._forgotten: list[str] = []
         self._task: asyncio.Task[None] | None = None
@@ -99,6 +100,11 @@ class Quality:
     def apply(self, config: QualityConfig) -> None:
         """Take over a changed configuration."""
         self._config = config
+
+    def connect(self, save: Callable[[Saved], None]) -> None:
+        """Tell `save` what changed, at each interval and at the end. It must neither wait nor
+        raise."""
+        self._save = save
 
     def start(self) -> None:
         """Judge from now on, at each interval."""

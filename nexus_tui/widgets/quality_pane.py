@@ -31,7 +31,7 @@ class QualityPane(TablePane[QualityView]):
     def columns(self) -> Sequence[Column[QualityView]]:
         return (
             Column(title="Model", width=16, grow=True, sort=lambda row: row.model),
-            Column(title="Backend", width=12, sort=lambda row: row.backend),
+            Column(title="Backend", width=14, sort=lambda row: row.backend),
             Column(title="Score", width=9, sort=lambda row: row.score),
             Column(title="State", width=10, sort=lambda row: row.state.value),
             Column(title="Success", width=7, right=True, sort=lambda row: row.parts.success),

@@ -32,7 +32,7 @@ SLOTS, CONTEXT = 2, 8192
 WORDS = (
     "river stone lamp winter garden letter bridge silver morning paper window horse orange cloud "
     "market violin harbor candle forest mirror button copper island thunder basket"
-).split()
+)
 
 Place = Callable[[int], tuple[str, Mapping[str, str]]]
 """Where a turn of this conversation is sent, with which headers."""
@@ -69,7 +69,7 @@ class Conversations:
             "temperature": 0,
             "max_tokens": ANSWER_TOKENS,
         }
-        began, first, answer = time.perf_counter(), 0.0, ""
+        began, first, answer = time.perf_counter(), None, ""
         async with self._client.stream(
             "POST", f"{url}/v1/chat/completions", json=body, headers=headers
         ) as response:
@@ -81,10 +81,10 @@ class Conversations:
                     first = first or time.perf_counter()
                     answer += text
         said.append({"role": "assistant", "content": answer})
-        return (first - began) * 1000.0
+        return ((first or time.perf_counter()) - began) * 1000.0
 
     def _prose(self, words: int) -> str:
-        return " ".join(self._luck.choices(WORDS, k=words)).capitalize() + "."
+        return " ".join(self._luck.choices(WORDS.split(), k=words)).capitalize() + "."
 
 
 def _text(line: str) -> str:
@@ -97,7 +97,9 @@ def _text(line: str) -> str:
 
 async def measure(options: argparse.Namespace, place: Place) -> dict[str, Any]:
     """One way of placing turns, over fresh conversations."""
-    async with httpx.AsyncClient(timeout=300.0, trust_env=False) as client:
+    # llama.cpp closes a connection after a stream without saying so.
+    once = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=300.0, trust_env=False, limits=once) as client:
         talk = Conversations(client, count=options.conversations, seed=options.seed)
         await talk.grow(place, options.turns)
     later = [ms for turn in talk.first_token_ms[1:] for ms in turn]

@@ -62,6 +62,10 @@ def test_request_story(snap_compare: Compare) -> None:
     assert matches(snap_compare, "3", "j", "j", "j", "j", "enter", size=(100, 44))
 
 
+def test_quality_story(snap_compare: Compare) -> None:
+    assert matches(snap_compare, "5", "G", "enter", size=(100, 44))
+
+
 def test_question(snap_compare: Compare) -> None:
     assert matches(snap_compare, "q", size=SMALL)
 

@@ -1,0 +1,164 @@
+"""A conversation is known again by its beginning, and by nothing that could be read back."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from nexus_proxy.quality.affinity import (
+    BOUNDARIES,
+    LEAST_BYTES,
+    LONGEST_SECONDS,
+    NO_KEYS,
+    SESSION_HEADERS,
+    Affinity,
+    Home,
+    session_of,
+)
+from tests.unit.quality.support import World
+
+LONG = b'"' + b"system prompt " * 100 + b'"'
+WORLD = World("a", "b")
+A, B = WORLD.registry.get("a"), WORLD.registry.get("b")
+CLOUD = WORLD.add("cloud", is_cloud=True)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def affinity(**options: int) -> tuple[Affinity, Clock]:
+    clock = Clock()
+    return Affinity(clock=clock, **options), clock
+
+
+texts = st.binary(min_size=1, max_size=300)
+conversations = st.lists(texts, min_size=1, max_size=30)
+
+
+@given(conversations, st.lists(texts, min_size=1, max_size=BOUNDARIES - 1))
+def test_what_continues_a_conversation_goes_where_it_was(
+    said: list[bytes], more: list[bytes]
+) -> None:
+    table, _ = affinity()
+    table.note(table.message_keys(said, "m"), A, "m")
+    assert table.preferred(table.message_keys([*said, *more], "m")) == Home("a", "m")
+    assert table.preferred(table.message_keys([*map(Raw, said), *map(Raw, more)], "m"))
+
+
+@given(conversations, conversations)
+def test_what_begins_otherwise_does_not(said: list[bytes], other: list[bytes]) -> None:
+    table, _ = affinity()
+    table.note(table.message_keys([b"first", *said], "m"), A, "m")
+    assert table.preferred(table.message_keys([b"other", *other], "m")) is None
+    assert table.preferred(table.message_keys([b"first", *said, b"x"], "another")) is None
+
+
+def test_the_longest_known_beginning_wins() -> None:
+    table, _ = affinity()
+    said = [LONG, b"one", b"two"]
+    table.note(table.message_keys(said, "m"), A, "m")
+    branch = [*said, b"three", b"four"]
+    table.note(table.message_keys(branch, "m"), B, "m")
+    assert table.preferred(table.message_keys([*branch, b"five"], "m")) == Home("b", "m")
+    assert table.preferred(table.message_keys([*said, b"else"], "m")) == Home("a", "m")
+
+
+def test_a_turn_of_many_messages_is_known_by_the_first_two() -> None:
+    table, _ = affinity()
+    said = [LONG, b"question", b"answer"]
+    table.note(table.message_keys(said, "m"), A, "m")
+    results = [b"result %d" % number for number in range(40)]
+    assert table.preferred(table.message_keys([*said, *results], "m")) == Home("a", "m")
+    assert table.preferred(table.message_keys([LONG, b"other", *results], "m")) is None
+
+
+def test_the_first_turn_leads_to_the_second_also_without_a_system_message() -> None:
+    table, _ = affinity()
+    table.note(table.message_keys([b'"Say hello."'], "m"), A, "m")
+    second = [b'"Say hello."', b'"Hello."', b'"Again."']
+    assert table.preferred(table.message_keys(second, "m")) == Home("a", "m")
+
+
+def test_the_same_short_request_again_is_no_conversation() -> None:
+    table, _ = affinity()
+    for said in ([b'"Say hello."'], [b'"Be kind."', b'"Hello."']):
+        table.note(table.message_keys(said, "m"), A, "m")
+        assert table.preferred(table.message_keys(said, "m")) is None
+    long = [b"x" * LEAST_BYTES]
+    table.note(table.message_keys(long, "m"), A, "m")
+    assert table.preferred(table.message_keys(long, "m")) == Home("a", "m")
+
+
+def test_no_messages_have_no_keys() -> None:
+    table, _ = affinity()
+    assert table.message_keys([], "m") == NO_KEYS
+    table.note(NO_KEYS, A, "m")
+    assert table.preferred(NO_KEYS) is None
+    assert len(table) == 0
+
+
+def test_entries_end_with_their_time() -> None:
+    table, clock = affinity()
+    keys = table.session_keys(b"s", "m")
+    table.note(keys, A, "m")
+    clock.now = LONGEST_SECONDS - 1
+    assert table.preferred(keys) == Home("a", "m")
+    clock.now = LONGEST_SECONDS
+    assert table.preferred(keys) is None
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=60))
+def test_the_table_is_bounded_and_the_one_used_longest_ago_makes_room(order: list[int]) -> None:
+    table, _ = affinity(size=5)
+    for number in order:
+        table.note(table.session_keys(b"%d" % number, "m"), A, "m")
+        assert len(table) <= 5
+    newest = list(dict.fromkeys(reversed(order)))[:5]
+    known = [n for n in newest if table.preferred(table.session_keys(b"%d" % n, "m"))]
+    assert known == newest
+
+
+def test_a_conversation_moves_with_who_answered_it_last() -> None:
+    table, _ = affinity()
+    keys = table.session_keys(b"s", "m")
+    table.note(keys, A, "m")
+    table.note(keys, B, "other")
+    assert table.preferred(keys) == Home("b", "other")
+
+
+def test_the_cloud_is_nobodys_home() -> None:
+    table, _ = affinity()
+    keys = table.session_keys(b"s", "m")
+    table.note(keys, A, "m")
+    table.note(keys, CLOUD, "m")
+    assert table.preferred(keys) == Home("a", "m")
+
+
+def test_keys_are_of_one_process_only() -> None:
+    one, two = affinity()[0], affinity()[0]
+    assert one.message_keys([LONG], "m") != two.message_keys([LONG], "m")
+    assert one.session_keys(b"s", "m") != two.session_keys(b"s", "m")
+
+
+def test_nothing_that_was_said_is_kept() -> None:
+    table, _ = affinity()
+    table.note(table.message_keys([LONG, b"a secret"], "m"), A, "m")
+    assert all(type(key) is int for key in table._homes)
+    assert "secret" not in repr(table._homes)
+
+
+def test_the_first_session_header_by_rank_counts() -> None:
+    headers = [(name, name.upper()) for name in reversed(SESSION_HEADERS)]
+    for left in range(len(headers), 0, -1):
+        rest = headers[:left]
+        assert session_of([(b"host", b"h"), *rest]) == rest[-1][1]
+    assert session_of([(b"host", b"h"), (b"session-id", b"")]) is None
+    for order in itertools.permutations([(b"x-session-id", b"2"), (b"x-nexus-session", b"1")]):
+        assert session_of(order) == b"1"
