@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -54,7 +54,6 @@ SESSION_HEADERS = (
 )
 """Lower case; the first that is there counts."""
 LONGEST_SESSION = 512
-_RANKS = {name: rank for rank, name in enumerate(SESSION_HEADERS)}
 
 Slice = Raw | bytes
 """The bytes of one message that its client repeats in the next turn."""
@@ -138,14 +137,12 @@ class Affinity:
             del homes[next(iter(homes))]
 
 
-def session_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+def session_of(headers: Mapping[bytes, bytes]) -> bytes | None:
     """The session that the headers of a request name (names in lower case); None: none."""
-    found, best = None, len(_RANKS)
-    for name, value in headers:
-        rank = _RANKS.get(name, best)
-        if rank < best and value:
-            found, best = value, rank
-    return found
+    for name in SESSION_HEADERS:
+        if value := headers.get(name):
+            return value
+    return None
 
 
 def _key(root: int, number: int, length: int, messages: Sequence[Slice]) -> int:

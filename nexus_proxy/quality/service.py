@@ -25,7 +25,7 @@ from nexus_proxy.tasks import spawn
 log = logging.getLogger(__name__)
 
 MOST_PAIRS = 256
-"""Pairs of backend and model that are kept, each at most some 50 KB; beyond it, the oldest
+"""Pairs of backend and model that are kept, each at most some 60 KB; beyond it, the oldest
 makes room."""
 TREND_POINTS = 12
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
@@ -155,10 +153,9 @@ def test_nothing_that_was_said_is_kept() -> None:
 
 
 def test_the_first_session_header_by_rank_counts() -> None:
-    headers = [(name, name.upper()) for name in reversed(SESSION_HEADERS)]
-    for left in range(len(headers), 0, -1):
-        rest = headers[:left]
-        assert session_of([(b"host", b"h"), *rest]) == rest[-1][1]
-    assert session_of([(b"host", b"h"), (b"session-id", b"")]) is None
-    for order in itertools.permutations([(b"x-session-id", b"2"), (b"x-nexus-session", b"1")]):
-        assert session_of(order) == b"1"
+    headers = {b"host": b"h"}
+    assert session_of(headers) is None
+    for name in reversed(SESSION_HEADERS):
+        headers[name] = name.upper()
+        assert session_of(headers) == name.upper()
+    assert session_of({b"session-id": b"", b"x-session-id": b"2"}) == b"2"
