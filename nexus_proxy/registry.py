@@ -68,6 +68,8 @@ class Backend:
     tokens_per_second: float | None = None
     quality: dict[str, Standing] = field(default_factory=dict)
     """How it stands with each model that it served; owned by `nexus_proxy.quality`."""
+    conversations: int = 0
+    """How many it is likely to hold the prefix of; owned by `nexus_proxy.quality.affinity`."""
     busy_until: float = 0.0
     """Monotonic seconds until which it asked to be left alone (Retry-After)."""
     last_seen: float | None = None

@@ -77,20 +77,36 @@ class Home(NamedTuple):
 NO_KEYS = Keys((), ())
 
 
-class Affinity:
-    """The table. Bounded; the entry that was used longest ago makes room."""
+class _Talk:
+    """One conversation. Several keys lead to it: of its turns, and of its branches."""
 
-    __slots__ = ("_clock", "_homes", "_salt", "_size")
+    __slots__ = ("backend", "expires", "home")
+
+    def __init__(self, backend: Backend, model: str, expires: float) -> None:
+        self.backend, self.expires = backend, expires
+        self.home = Home(backend.name, model)
+
+
+class Affinity:
+    """The table. Bounded; the entry that was used longest ago makes room.
+
+    Counts for each backend how many conversations it holds (`Backend.conversations`), so that new
+    ones can be spread: three of them on a server of two slots push each other out.
+    """
+
+    __slots__ = ("_clock", "_keys", "_salt", "_size", "_talks")
 
     def __init__(
         self, *, size: int = MOST_ENTRIES, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock, self._size = clock, size
         self._salt = secrets.randbits(64)
-        self._homes: dict[int, tuple[float, Home]] = {}
+        self._keys: dict[int, _Talk] = {}
+        self._talks: dict[_Talk, None] = {}
+        """The one that was used longest ago comes first."""
 
     def __len__(self) -> int:
-        return len(self._homes)
+        return len(self._keys)
 
     def session_keys(self, session: bytes, model: str) -> Keys:
         """Keys by the value of a session header; `model` is the name that was asked for."""
@@ -117,24 +133,40 @@ class Affinity:
 
     def preferred(self, keys: Keys) -> Home | None:
         """Who holds the longest known prefix; None: nobody that we know of."""
-        homes = self._homes
-        for key in keys.sought:
-            entry = homes.get(key)
-            if entry is not None and entry[0] > self._clock():
-                return entry[1]
-        return None
+        talk = self._find(keys.sought)
+        return None if talk is None or talk.expires <= self._clock() else talk.home
 
     def note(self, keys: Keys, backend: Backend, model: str) -> None:
         """A request was answered. `model` is the id by which the backend lists it."""
         if not keys.noted or backend.traits.is_cloud:
             return
-        homes = self._homes
-        entry = (self._clock() + LONGEST_SECONDS, Home(backend.name, model))
+        now = self._clock()
+        before = self._find(keys.sought) or self._find(keys.noted)
+        if before is not None and before in self._talks:
+            self._end(before)
+        talk = _Talk(backend, model, now + LONGEST_SECONDS)
+        self._talks[talk] = None
+        backend.conversations += 1
+        known = self._keys
         for key in keys.noted:
-            homes.pop(key, None)
-            homes[key] = entry
-        while len(homes) > self._size:
-            del homes[next(iter(homes))]
+            known.pop(key, None)
+            known[key] = talk
+        while len(known) > self._size:
+            del known[next(iter(known))]
+        while (oldest := next(iter(self._talks))).expires <= now or len(self._talks) > self._size:
+            self._end(oldest)
+
+    def _find(self, sought: Sequence[int]) -> _Talk | None:
+        known = self._keys
+        for key in sought:
+            if (talk := known.get(key)) is not None:
+                return talk
+        return None
+
+    def _end(self, talk: _Talk) -> None:
+        """It is over, or went on elsewhere."""
+        del self._talks[talk]
+        talk.backend.conversations -= 1
 
 
 def session_of(headers: Mapping[bytes, bytes]) -> bytes | None:

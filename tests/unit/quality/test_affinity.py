@@ -88,6 +88,9 @@ def test_the_same_short_request_again_is_no_conversation() -> None:
     table, _ = affinity()
     for said in ([b'"Say hello."'], [b'"Be kind."', b'"Hello."']):
         table.note(table.message_keys(said, "m"), A, "m")
+        before = A.conversations
+        table.note(table.message_keys(said, "m"), A, "m")
+        assert A.conversations == before
         assert table.preferred(table.message_keys(said, "m")) is None
     long = [b"x" * LEAST_BYTES]
     table.note(table.message_keys(long, "m"), A, "m")
@@ -131,6 +134,42 @@ def test_a_conversation_moves_with_who_answered_it_last() -> None:
     assert table.preferred(keys) == Home("b", "other")
 
 
+def test_each_conversation_counts_once_where_it_is_and_until_it_is_forgotten() -> None:
+    world = World("a", "b")
+    one, two = world.registry.get("a"), world.registry.get("b")
+    table, clock = affinity(size=6)
+
+    def held() -> tuple[int, int]:
+        return one.conversations, two.conversations
+
+    said = [LONG]
+    for turn in range(10):
+        said += [b"answer %d" % turn, b"question %d" % turn]
+        table.note(table.message_keys(said, "m"), one, "m")
+    assert held() == (1, 0)
+    table.note(table.message_keys([*said, b"x"], "m"), two, "m")
+    assert held() == (0, 1)
+    for number in range(20):
+        table.note(table.session_keys(b"%d" % number, "m"), one, "m")
+        assert sum(held()) <= 6
+    assert held() == (6, 0)
+    clock.now = LONGEST_SECONDS
+    table.note(table.session_keys(b"new", "m"), two, "m")
+    assert held() == (0, 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 400)), max_size=60))
+def test_counts_never_drift(course: list[tuple[int, bool, int]]) -> None:
+    world = World("a", "b")
+    backends = [world.registry.get("a"), world.registry.get("b")]
+    table, clock = affinity(size=5)
+    for session, second, seconds in course:
+        clock.now += seconds
+        table.note(table.session_keys(b"%d" % session, "m"), backends[second], "m")
+        assert all(one.conversations >= 0 for one in backends)
+        assert sum(one.conversations for one in backends) == len(table._talks) <= 5
+
+
 def test_the_cloud_is_nobodys_home() -> None:
     table, _ = affinity()
     keys = table.session_keys(b"s", "m")
@@ -148,8 +187,9 @@ def test_keys_are_of_one_process_only() -> None:
 def test_nothing_that_was_said_is_kept() -> None:
     table, _ = affinity()
     table.note(table.message_keys([LONG, b"a secret"], "m"), A, "m")
-    assert all(type(key) is int for key in table._homes)
-    assert "secret" not in repr(table._homes)
+    assert all(type(key) is int for key in table._keys)
+    kept = [talk.home for talk in table._talks]
+    assert kept == [Home("a", "m")]
 
 
 def test_the_first_session_header_by_rank_counts() -> None:
