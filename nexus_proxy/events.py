@@ -38,6 +38,14 @@ class BackendChanged(Event, frozen=True):
     what: str
 
 
+class QualityChanged(Event, frozen=True):
+    """quality: a backend is left out for a model, or used for it again. `what` is a sentence."""
+
+    backend: str
+    model: str
+    what: str
+
+
 class RequestStarted(Event, frozen=True):
     """relay: a request came in."""
 

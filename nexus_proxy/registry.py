@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.events import BackendAdded, BackendChanged, BackendRemoved, Bus
+from nexus_proxy.routing.standing import Standing
 from nexus_proxy.state import BackendState, BackendView, ModelInfo, Probe, Source, Traits
 
 RECENT_ERRORS = 8
@@ -65,6 +66,10 @@ class Backend:
     first_token_ms: dict[str, float] = field(default_factory=dict)
     """Moving average by model, from real traffic."""
     tokens_per_second: float | None = None
+    quality: dict[str, Standing] = field(default_factory=dict)
+    """How it stands with each model that it served; owned by `nexus_proxy.quality`."""
+    conversations: int = 0
+    """How many it is likely to hold the prefix of; owned by `nexus_proxy.quality.affinity`."""
     busy_until: float = 0.0
     """Monotonic seconds until which it asked to be left alone (Retry-After)."""
     last_seen: float | None = None

@@ -32,6 +32,7 @@ from nexus_proxy.events import (
     RequestFinished,
 )
 from nexus_proxy.health.checker import HealthChecker
+from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.headers import HOPS
@@ -83,6 +84,7 @@ class Runtime:
         self.bus = Bus()
         self.registry = Registry(self.bus)
         self.history = History(self.bus)
+        self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = HealthChecker(
             registry=self.registry,
@@ -131,6 +133,7 @@ class Runtime:
         await asyncio.to_thread(importlib.import_module, "httpx")
         await self.health.start()
         await self.discovery.start()
+        self.quality.start()
         self._watching = spawn(
             watch(self.config_file.path, self._file_changed), name="config watch"
         )
@@ -164,6 +167,7 @@ class Runtime:
             self._watching.cancel()
         await self.discovery.stop()
         await self.health.stop()
+        self.quality.stop()
         self.relay.pools.close()
         self.history.settle()
 
@@ -189,6 +193,7 @@ class Runtime:
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
             searching=self.discovery.searching(),
+            quality=self.quality.views(),
         )
 
     def dry_run(self, facts: RequestFacts) -> list[DecisionView]:
@@ -289,6 +294,7 @@ class Runtime:
         self.registry.aliases = dict(config.routing.aliases)
         self.registry.pins = dict(config.routing.pins)
         self.relay.apply(config)
+        self.quality.apply(config.quality)
         self.logs.apply(config.logging)
 
     async def _file_changed(self) -> None:

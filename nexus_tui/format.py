@@ -9,7 +9,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from nexus_proxy.state import BackendState, BackendView, Capability, ModelInfo, RequestPhase
+from nexus_proxy.state import (
+    BackendState,
+    BackendView,
+    Capability,
+    ModelInfo,
+    QualityState,
+    RequestPhase,
+)
 from nexus_tui.safe_text import clean
 
 NONE = "–"
@@ -17,6 +24,7 @@ NONE = "–"
 STAR = "★"
 
 _LABEL_WIDTH = 12
+_BARS = "▁▂▃▄▅▆▇█"
 
 Tone = Literal["", "strong", "muted", "accent", "good", "warn", "bad", "info"]
 
@@ -62,6 +70,12 @@ PHASES: dict[RequestPhase, Mark] = {
 }
 
 RUNNING = frozenset({RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING})
+
+QUALITY_STATES: dict[QualityState, Mark] = {
+    QualityState.IN_USE: Mark("●", "in use", "good"),
+    QualityState.EXCLUDED: Mark("⊘", "left out", "bad"),
+    QualityState.HALF_OPEN: Mark("◐", "on trial", "warn"),
+}
 
 LEVELS: dict[str, Tone] = {
     "debug": "muted",
@@ -178,6 +192,31 @@ def names(values: Iterable[str], *, limit: int = 6) -> str:
     known = [clean(value) for value in values]
     more = f" and {len(known) - limit} more" if len(known) > limit else ""
     return ", ".join(known[:limit]) + more or NONE
+
+
+def sparkline(values: Iterable[float | None], *, most: float | None = None) -> str:
+    """A row of bars, one a value, from 0 to `most` (the largest, unless given); `·` for unknown."""
+    known = list(values)
+    top = most or max((value for value in known if value is not None), default=0.0)
+    return "".join("·" if value is None else _bar(value, top) for value in known)
+
+
+def _bar(value: float, top: float) -> str:
+    share = min(1.0, max(0.0, value / top)) if top > 0 else 0.0
+    return _BARS[round(share * (len(_BARS) - 1))]
+
+
+def score(value: float | None) -> Cell:
+    """A score of 0 to 100 with a word for it, so that no meaning hangs on colour alone."""
+    if value is None:
+        return Cell(f"{NONE} too few", "muted")
+    if value >= 80:
+        return Cell(f"{value:.0f} good", "good")
+    return Cell(f"{value:.0f} fair", "warn") if value >= 50 else Cell(f"{value:.0f} poor", "bad")
+
+
+def percent(value: float | None) -> str:
+    return NONE if value is None else f"{value:.0f}%"
 
 
 def field(label: str, *cells: Cell) -> Line:

@@ -45,6 +45,10 @@ def _add_reading(app: Quart, runtime: Runtime) -> None:
     async def why(request_id: str) -> Response:
         return json_answer(runtime.history.get(request_id))
 
+    @app.get(f"{ROOT}/quality")
+    async def quality() -> Response:
+        return json_answer({"quality": runtime.quality.views()})
+
     @app.post(f"{ROOT}/route")
     async def route() -> Response:
         facts = facts_from(await json_object())

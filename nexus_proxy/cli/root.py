@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": "doctor:doctor",
     "health": "models:health",
     "models": "models:models",
+    "quality": "quality:quality",
     "requests": "requests:requests",
     "route": "explain:route",
     "why": "explain:why",

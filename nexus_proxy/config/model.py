@@ -253,6 +253,33 @@ class RoutingConfig(_Section, frozen=True):
     ] = field(default_factory=list)
 
 
+class QualityConfig(_Section, frozen=True):
+    error_rate_threshold: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="A backend with this share of faults in its last 20 requests for a model "
+            "is left out, while another can serve.",
+        ),
+    ] = 0.5
+    min_samples: Annotated[
+        int, Meta(ge=1, le=1000, description="Fewer requests say nothing about a backend.")
+    ] = 5
+    ttft_penalty_threshold_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3_600_000,
+            description="A median first-token time above this lowers the score. 0: never.",
+        ),
+    ] = 3000
+    metrics_interval_seconds: Annotated[
+        float,
+        Meta(ge=1, le=3600, description="How often scores are made anew, and saved."),
+    ] = 30.0
+
+
 class LoggingConfig(_Section, frozen=True):
     level: Annotated[LogLevel, Meta(description="debug, info, warning or error.")] = LogLevel.INFO
     format: Annotated[LogFormat, Meta(description="pretty or json.")] = LogFormat.PRETTY
@@ -318,6 +345,7 @@ class Config(_Section, frozen=True):
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     health_check: HealthCheckConfig = field(default_factory=HealthCheckConfig)
     routing: RoutingConfig = field(default_factory=RoutingConfig)
+    quality: QualityConfig = field(default_factory=QualityConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     backends: Annotated[
         list[BackendConfig],

@@ -12,6 +12,7 @@ from nexus_proxy.events import (
     DiscoveryNoted,
     Event,
     GatewayDraining,
+    QualityChanged,
 )
 
 log = logging.getLogger("nexus_proxy.gateway")
@@ -23,6 +24,7 @@ TOLD = (
     DiscoveryNoted,
     ConfigReloaded,
     GatewayDraining,
+    QualityChanged,
 )
 """Kinds of event that the journal writes down; requests have a log of their own."""
 
@@ -36,6 +38,8 @@ def journal(event: Event) -> None:
             log.info("%s is no longer listed", name)
         case BackendChanged(name=name, what=what):
             log.info("%s %s", name, what)
+        case QualityChanged(backend=backend, what=what):
+            log.warning("%s %s", backend, what)
         case DiscoveryNoted(note=note):
             log.info("%s", note)
         case ConfigReloaded(error=str(error)):

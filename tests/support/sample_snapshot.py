@@ -16,6 +16,10 @@ from nexus_proxy.state import (
     DecisionView,
     LogLine,
     ModelInfo,
+    QualityParts,
+    QualityState,
+    QualityView,
+    QualityWindow,
     RejectionView,
     RequestPhase,
     RequestView,
@@ -354,6 +358,75 @@ def requests() -> tuple[RequestView, ...]:
     )
 
 
+def quality(model: str = "qwen3:8b", backend: str = "ollama", **changes: Any) -> QualityView:
+    """A backend that serves a model well, changed as asked."""
+    view = QualityView(
+        backend=backend,
+        model=model,
+        score=96.2,
+        parts=QualityParts(success=98.4, whole=99.2, first_token=100.0, rate=85.0),
+        hour=QualityWindow(
+            requests=125,
+            faults=2,
+            cuts=1,
+            first_token_ms=231.0,
+            first_token_p50_ms=184.0,
+            first_token_p95_ms=902.0,
+            tokens_per_second=17.0,
+        ),
+        day=QualityWindow(
+            requests=1_812,
+            faults=12,
+            cuts=3,
+            first_token_ms=248.0,
+            first_token_p50_ms=190.0,
+            first_token_p95_ms=1_204.0,
+            tokens_per_second=17.3,
+        ),
+        success_trend=(1.0, 1.0, None, 0.9, 1.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0),
+        first_token_trend=(180, 190, None, 240, 210, 200, 900, 300, 220, 190, 185, 180),
+    )
+    return msgspec.structs.replace(view, **changes)
+
+
+def qualities() -> tuple[QualityView, ...]:
+    """One in each state, and one that little is known of."""
+    return (
+        quality(
+            "meta-llama/Llama-3.3-70B-Instruct",
+            "vllm-b",
+            score=None,
+            parts=QualityParts(),
+            hour=QualityWindow(requests=3, first_token_p50_ms=71.0, tokens_per_second=91.0),
+            day=QualityWindow(requests=4, first_token_p50_ms=71.0, tokens_per_second=91.0),
+            success_trend=(*[None] * 11, 1.0),
+            first_token_trend=(*[None] * 11, 70.0),
+        ),
+        quality(),
+        quality(
+            backend="lmstudio",
+            score=61.0,
+            state=QualityState.HALF_OPEN,
+            state_since=NOW - 95,
+            excluded_until=NOW - 35,
+            reason="10 of its last 20 requests failed",
+        ),
+        quality(
+            backend="llamacpp-attic",
+            score=12.4,
+            parts=QualityParts(success=20.0, whole=60.0),
+            hour=QualityWindow(requests=10, faults=8, cuts=4),
+            day=QualityWindow(requests=27, faults=9, cuts=4),
+            state=QualityState.EXCLUDED,
+            state_since=NOW - 12,
+            excluded_until=NOW + 18,
+            reason="8 of its last 10 requests failed",
+            success_trend=(*[None] * 10, 0.25, 0.0),
+            first_token_trend=(None,) * 12,
+        ),
+    )
+
+
 LOGS = (
     LogLine(at=NOW - 61, level="info", component="server", message="listening on 127.0.0.1:8000"),
     LogLine(at=NOW - 60, level="debug", component="discovery", message="asking 127.0.0.1:11434"),
@@ -399,6 +472,7 @@ def snapshot(**changes: Any) -> Snapshot:
         pins={"qwen3:8b": "ollama"},
         problems=("llamacpp-attic is down: connection refused",),
         searching=("127.0.0.1:11434 (Ollama)", "127.0.0.1:1234 (LM Studio)", "mDNS _ollama._tcp"),
+        quality=qualities(),
     )
     return msgspec.structs.replace(taken, **changes)
 
@@ -421,5 +495,6 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "aliases": {},
         "pins": {},
         "problems": (),
+        "quality": (),
     }
     return snapshot(**(empty | changes))

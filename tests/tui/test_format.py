@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from nexus_proxy.state import BackendState, ModelInfo, RequestPhase
+from nexus_proxy.state import BackendState, ModelInfo, QualityState, RequestPhase
 from nexus_tui import format as fmt
 from nexus_tui.themes import TONES
 from nexus_tui.widgets.live_table import LiveTable
@@ -68,10 +68,15 @@ def test_slots_show_only_where_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("marks", "states"), [(fmt.STATES, BackendState), (fmt.PHASES, RequestPhase)]
+    ("marks", "states"),
+    [
+        (fmt.STATES, BackendState),
+        (fmt.PHASES, RequestPhase),
+        (fmt.QUALITY_STATES, QualityState),
+    ],
 )
 def test_each_state_has_its_own_shape_and_word(
-    marks: dict[object, fmt.Mark], states: type[BackendState | RequestPhase]
+    marks: dict[object, fmt.Mark], states: type[BackendState | RequestPhase | QualityState]
 ) -> None:
     assert set(marks) == set(states)
     assert len({mark.glyph for mark in marks.values()}) == len(marks)
@@ -82,3 +87,26 @@ def test_each_state_has_its_own_shape_and_word(
 def test_each_tone_has_a_style_everywhere() -> None:
     in_tables = {name.rpartition("--")[2] for name in LiveTable.COMPONENT_CLASSES}
     assert set(TONES) - {""} <= in_tables
+
+
+@pytest.mark.parametrize(
+    ("values", "most", "shown"),
+    [
+        ((), None, ""),
+        ((None, None), None, "··"),
+        ((0, 0), None, "▁▁"),
+        ((0, 5, 10, None), None, "▁▅█·"),
+        ((0.0, 0.5, 1.0), 1.0, "▁▅█"),
+        ((-3, 99), 1.0, "▁█"),
+    ],
+)
+def test_sparkline(values: tuple[float | None, ...], most: float | None, shown: str) -> None:
+    assert fmt.sparkline(values, most=most) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "– too few"), (100.0, "100 good"), (80, "80 good"), (79.4, "79 fair"), (0.0, "0 poor")],
+)
+def test_score_is_a_number_and_a_word(value: float | None, shown: str) -> None:
+    assert fmt.score(value).text == shown

@@ -20,11 +20,12 @@ from nexus_proxy.state import (
     RequestView,
     Snapshot,
 )
+from nexus_tui.screens.quality_detail import quality_story
 from nexus_tui.screens.request_detail import request_story
 from nexus_tui.themes import paint_wrapped
 from nexus_tui.widgets.backend_detail import backend_story
 from tests.support.nasty_names import NASTY
-from tests.support.sample_snapshot import DECISION, NOW, backend, request, snapshot
+from tests.support.sample_snapshot import DECISION, NOW, backend, quality, request, snapshot
 from tests.tui.looking import Looking, looking
 from tests.tui.scripted import ScriptedSource
 
@@ -96,6 +97,7 @@ def nasty_snapshot() -> Snapshot:
             LogLine(at=NOW + n, level=name, component=name, message=name)
             for n, name in enumerate(NASTY)
         ),
+        quality=tuple(quality(f"{name}{n}", name, reason=name) for n, name in enumerate(NASTY)),
         pins={name: name for name in NASTY},
         aliases={name: name for name in NASTY},
         problems=NASTY,
@@ -128,7 +130,7 @@ def harmless(look: Looking) -> bool:
 
 async def test_nasty_names_on_every_screen() -> None:
     async with looking(ScriptedSource(nasty_snapshot()), size=(140, 40)) as look:
-        for tab in "1234":
+        for tab in "12345":
             await look.press(tab, "g")
             assert harmless(look)
             for _ in NASTY[::STEP]:
@@ -141,9 +143,9 @@ async def test_nasty_names_on_every_screen() -> None:
 
 
 async def test_nasty_names_where_nothing_is_listed() -> None:
-    bare = msgspec.structs.replace(nasty_snapshot(), backends=(), requests=(), logs=())
+    bare = msgspec.structs.replace(nasty_snapshot(), backends=(), requests=(), logs=(), quality=())
     async with looking(ScriptedSource(bare)) as look:
-        for tab in "1234":
+        for tab in "12345":
             await look.press(tab)
             assert harmless(look)
 
@@ -178,6 +180,7 @@ def test_nasty_names_in_every_story(name: str) -> None:
     told = [
         *backend_story(backend(name, url=name, reason=name, tags=(name,)), NOW),
         *request_story(nasty_request(0, name), NOW),
+        *quality_story(quality(name, name, reason=name), NOW),
     ]
     for width in (1, 80):
         shown = paint_wrapped(told, width).plain

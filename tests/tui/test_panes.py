@@ -8,15 +8,19 @@ from nexus_proxy.state import BackendState, RequestPhase
 from nexus_tui.format import PHASES, STATES
 from nexus_tui.widgets.header_strip import header_lines
 from tests.support.sample_snapshot import (
+    NOW,
     backend,
     backends,
     empty_snapshot,
+    quality,
     request,
     requests,
     snapshot,
 )
 from tests.tui.looking import looking
 from tests.tui.scripted import ScriptedSource
+
+NAMES = ("vllm-b", "ollama", "lmstudio", "llamacpp-attic")
 
 
 async def test_the_first_screen_answers_the_five_questions() -> None:
@@ -46,10 +50,10 @@ async def test_tabs_by_digit_by_tab_key_and_by_mouse() -> None:
     async with looking() as look:
         await look.press("3")
         assert look.pane.id == "requests-pane"
-        await look.press("tab", "tab")
+        await look.press("tab", "tab", "tab")
         assert look.pane.id == "backends-pane"
         await look.press("shift+tab")
-        assert look.pane.id == "logs-pane"
+        assert look.pane.id == "quality-pane"
         await look.pilot.click("#--content-tab-models")
         await look.until(lambda: look.pane.id == "models-pane")
         assert look.app.focused is look.pane.table
@@ -118,6 +122,8 @@ async def test_a_running_request_goes_on_and_stays_selected() -> None:
         ("3", "phase:failed", ["req_02"]),
         ("3", "status:499", ["req_01"]),
         ("4", "level:error", None),
+        ("5", "state:left", ["llamacpp-attic\0qwen3:8b"]),
+        ("5", "vllm", ["vllm-b\0meta-llama/Llama-3.3-70B-Instruct"]),
     ],
 )
 async def test_filter(tab: str, words: str, rows: list[str] | None) -> None:
@@ -161,6 +167,8 @@ async def test_empty_tabs_say_what_to_do_next() -> None:
         await look.sees("No requests yet.", "curl http://127.0.0.1:8000/v1/chat/completions")
         await look.press("4")
         await look.sees("Nothing has been logged yet.")
+        await look.press("5")
+        await look.sees("No request has reached a backend yet.")
 
 
 async def test_backends_without_models_say_how_to_load_one() -> None:
@@ -173,6 +181,46 @@ async def test_the_example_request_names_a_model_that_can_chat() -> None:
     async with looking(ScriptedSource(snapshot(requests=()))) as look:
         await look.press("3")
         await look.sees('"model": "qwen3:8b"')
+
+
+async def test_quality_is_a_score_a_word_and_who_is_left_out() -> None:
+    async with looking(size=(120, 36)) as look:
+        await look.press("5")
+        rows = [row for row in look.text.splitlines() if "▲" not in row]
+        lines = {name: next(row for row in rows if name in row) for name in NAMES}
+        assert "– too few" in lines["vllm-b"]
+        assert "96 good" in lines["ollama"]
+        assert "● in use" in lines["ollama"]
+        assert "98%" in lines["ollama"]
+        assert "184 ms" in lines["ollama"]
+        assert "61 fair" in lines["lmstudio"]
+        assert "◐ on trial" in lines["lmstudio"]
+        assert "12 poor" in lines["llamacpp-attic"]
+        assert "⊘ left out" in lines["llamacpp-attic"]
+        assert "··········▃▁" in lines["llamacpp-attic"]
+
+
+async def test_the_story_of_quality_says_why_and_until_when_and_goes_on() -> None:
+    async with looking(size=(100, 44)) as look:
+        await look.press("5", "G", "enter")
+        await look.sees(
+            "qwen3:8b on llamacpp-attic",
+            "8 of its last 10 requests failed",
+            "15:06:58, in 18s: then one request at a time tries it",
+            "it serves only what nobody else can serve",
+            "8 faults, 4 of them cut streams",
+        )
+        back = quality(backend="llamacpp-attic", state_since=NOW)
+        look.source.change(snapshot(quality=(back,)))
+        await look.sees("● in use", "half below 184 ms, 95% below 902 ms")
+        assert "nobody else" not in look.text
+
+
+async def test_verbs_act_on_the_backend_and_model_of_a_quality_row() -> None:
+    async with looking() as look:
+        await look.press("5", "j", "p")
+        await look.until(lambda: bool(look.source.ran))
+        assert look.source.ran[0][1] == {"model": "qwen3:8b"}
 
 
 async def test_log_levels_and_following() -> None:

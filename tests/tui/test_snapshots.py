@@ -44,7 +44,7 @@ def matches(
     return compare(app, terminal_size=size, run_before=settle)
 
 
-@pytest.mark.parametrize("tab", ["1", "2", "3", "4"])
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5"])
 @pytest.mark.parametrize(
     ("size", "theme"),
     [(SMALL, "nexus-light"), (LARGE, "nexus-dark")],
@@ -60,6 +60,10 @@ def test_without_backends(snap_compare: Compare) -> None:
 
 def test_request_story(snap_compare: Compare) -> None:
     assert matches(snap_compare, "3", "j", "j", "j", "j", "enter", size=(100, 44))
+
+
+def test_quality_story(snap_compare: Compare) -> None:
+    assert matches(snap_compare, "5", "G", "enter", size=(100, 44))
 
 
 def test_question(snap_compare: Compare) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from nexus_proxy.commands import COMMANDS
 from nexus_proxy.config.model import Zone
-from nexus_proxy.state import DecisionView, RequestView, Snapshot
+from nexus_proxy.quality.service import Outcome
+from nexus_proxy.state import DecisionView, QualityView, RequestView, Snapshot
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import ScriptedBackend, faults
 
@@ -45,6 +46,18 @@ async def test_the_state_is_a_snapshot(tmp_path: Path) -> None:
     snapshot = msgspec.json.decode(answer.content, type=Snapshot)
     assert [backend.name for backend in snapshot.backends] == ["one"]
     assert snapshot.endpoint == gateway.url
+
+
+async def test_quality_is_told_alone_and_in_the_snapshot(tmp_path: Path) -> None:
+    async with one_backend(tmp_path) as (gateway, _):
+        backend = gateway.runtime.registry.get("one")
+        gateway.runtime.quality.note(backend, "m", Outcome.SERVED, 80.0, 20.0)
+        answer = await gateway.client.get("/nexus/v1/quality")
+        state = await gateway.client.get("/nexus/v1/state")
+    (view,) = msgspec.convert(answer.json()["quality"], tuple[QualityView, ...])
+    assert (view.backend, view.model, view.score) == ("one", "m", None)
+    assert view.hour.requests == 1
+    assert msgspec.json.decode(state.content, type=Snapshot).quality == (view,)
 
 
 async def test_the_verbs_are_those_of_the_table() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from nexus_proxy.quality.service import Outcome
 from tests.contract.cli.terminal import scene
 from tests.support.scripted import faults
 
@@ -99,6 +100,7 @@ async def test_requests_are_listed_oldest_first(tmp_path: Path) -> None:
         (("backends", "list"), "nexus backends add URL"),
         (("models",), "nexus backends list"),
         (("requests",), "No requests yet"),
+        (("quality",), "No request has reached a backend yet"),
     ],
 )
 async def test_an_empty_list_says_what_to_do_and_prints_nothing(
@@ -110,3 +112,30 @@ async def test_an_empty_list_says_what_to_do_and_prints_nothing(
     assert (done.code, done.out) == (0, "")
     assert hint in done.err
     assert data.json() == []
+
+
+async def test_quality_says_how_well_each_serves_and_who_is_left_out(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"], ["m"]) as here:
+        quality = here.gateway.runtime.quality
+        for backend in here.gateway.runtime.registry:
+            good = backend.name == "one"
+            for _ in range(5):
+                outcome = Outcome.SERVED if good else Outcome.CUT
+                quality.note(backend, "m", outcome, 120.0 if good else None, 40.0 if good else None)
+        quality.recompute()
+        table = await here.nexus("quality")
+        data = await here.nexus("quality", "--json")
+    header, one, two, why = table.out.splitlines()
+    assert header.split()[:4] == ["MODEL", "BACKEND", "SCORE", "STATE"]
+    assert one.split()[:9] == ["m", "one", "100", "in", "use", "5", "0", "0", "150"]
+    assert two.split()[:8] == ["m", "two", "0", "left", "out", "5", "5", "5"]
+    assert why.startswith("two is left out for m while another can serve: 5 of its last 5 requests")
+    views = {view["backend"]: view for view in data.json()}
+    assert views["one"]["parts"] == {
+        "success": 100.0,
+        "whole": 100.0,
+        "first_token": 100.0,
+        "rate": 100.0,
+    }
+    assert views["two"]["state"] == "left out"
+    assert views["two"]["hour"]["cuts"] == 5

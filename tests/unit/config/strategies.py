@@ -22,6 +22,7 @@ from nexus_proxy.config.model import (
     LogLevel,
     PolicyConfig,
     Privacy,
+    QualityConfig,
     RoutingConfig,
     ServerConfig,
     Strategy,
@@ -101,6 +102,12 @@ CONFIGS = st.builds(
     discovery=st.builds(DiscoveryConfig, trust_mdns=st.sampled_from(TrustMdns)),
     health_check=st.builds(HealthCheckConfig, failure_threshold=st.integers(1, 9)),
     routing=routings(),
+    quality=st.builds(
+        QualityConfig,
+        error_rate_threshold=st.floats(0.01, 1.0),
+        min_samples=st.integers(1, 1000),
+        metrics_interval_seconds=st.floats(1.0, 3600.0),
+    ),
     logging=st.builds(
         LoggingConfig,
         level=st.sampled_from(LogLevel),
