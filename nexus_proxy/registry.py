@@ -295,17 +295,15 @@ class Registry:
         self,
         backend: Backend,
         model: str,
-        *,
-        first_token_ms: float,
-        generating_ms: float,
-        tokens: int,
+        first_token_ms: float | None,
+        tokens_per_second: float | None,
     ) -> None:
-        """Feed the moving averages of first-token time and of generated tokens per second."""
-        averages = backend.first_token_ms
-        averages[model] = _average(averages.get(model), first_token_ms)
-        if tokens > 1 and generating_ms > 0:
-            rate = (tokens - 1) / generating_ms * 1000.0
-            backend.tokens_per_second = _average(backend.tokens_per_second, rate)
+        """Feed the moving averages. None: was not seen."""
+        if first_token_ms is not None:
+            averages = backend.first_token_ms
+            averages[model] = _average(averages.get(model), first_token_ms)
+        if tokens_per_second is not None:
+            backend.tokens_per_second = _average(backend.tokens_per_second, tokens_per_second)
 
     def forget_model(self, backend: Backend, model: str) -> None:
         """The backend says it no longer has a model that it listed."""

@@ -109,6 +109,7 @@ class Runtime:
             environ=environ,
             get_config=lambda: self.config,
             suspect=self.health.suspect,
+            quality=self.quality,
         )
         self.history.readers.append(RequestLog(logs))
         self.bus.subscribe(journal, *TOLD)

@@ -20,6 +20,7 @@ from nexus_proxy.errors import (
     UnsupportedMediaTypeError,
 )
 from nexus_proxy.events import ConfigReloaded, Event
+from nexus_proxy.quality.affinity import session_of
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.call import Envelope
 from nexus_proxy.relay.responder import Responder
@@ -83,6 +84,7 @@ class HotRoutes:
             wishes=wishes,
             problem=problem,
             request_id=wire_headers.callers_id(headers),
+            session=session_of(headers),
             passed_on=wire_headers.passed_on(headers, hops),
         )
 

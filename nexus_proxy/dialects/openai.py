@@ -6,6 +6,7 @@ say what is wrong with it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -37,7 +38,8 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
 
     `prompt_bytes` counts the bytes of text in the prompt, not those of images or keys.
     `wants_base64` says that embeddings are asked for in that form. `choices` is how many answers
-    are due: `n` for each prompt.
+    are due: `n` for each prompt. `messages` are the bytes of each message's content or tool calls,
+    which are the same in the next turn of its conversation.
     """
 
     model: str
@@ -47,6 +49,7 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     choices: int = 1
     prompt_bytes: int
     needs: frozenset[Capability]
+    messages: Sequence[Raw] = ()
 
 
 _BRACKET = ord("[")
@@ -131,8 +134,12 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         raise InvalidRequestError(
             f"the name of the model is longer than {MAX_MODEL_NAME} characters", param="model"
         )
+    messages: Sequence[Raw] = ()
     if endpoint is _CHAT:
         text, needs = _measure_chat(decoded)
+        messages = [
+            m.content if len(m.content) > 4 else m.tool_calls for m in decoded.messages or ()
+        ]
     elif endpoint is _EMBEDDINGS:
         text, needs = _required(decoded.input, "input"), _FOR_EMBEDDINGS
     else:
@@ -146,7 +153,12 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         choices=_count_choices(decoded),
         prompt_bytes=text,
         needs=needs,
+        messages=messages,
     )
+
+
+def _said(message: _Message) -> Raw:
+    return message.content if len(message.content) > 4 else message.tool_calls
 
 
 def _count_choices(body: _Body) -> int:

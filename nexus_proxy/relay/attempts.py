@@ -21,6 +21,8 @@ from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import ConnectFailedError, NexusError, UpstreamError
+from nexus_proxy.quality.affinity import NO_KEYS, Affinity, Keys
+from nexus_proxy.quality.service import Outcome, Quality
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.blame import Blame
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase.FAILED
 _LOADING = BackendState.LOADING
+_SERVED = Outcome.SERVED
+NO_PACE = (None, None)
 _NOTHING_ASKED = openai.RequestPeek(
     model="?",
     stream=False,
@@ -72,6 +76,7 @@ class Relay:
         environ: Mapping[str, str],
         get_config: Callable[[], Config],
         suspect: Callable[[str], None],
+        quality: Quality,
     ) -> None:
         self._registry = registry
         self._history = history
@@ -79,6 +84,7 @@ class Relay:
         self._environ = environ
         self._blame = Blame(registry, suspect)
         self._watch = Watch()
+        self._quality, self._affinity = quality, Affinity()
         self._turn = 0
         self.pools = Pools()
         self.apply(get_config())
@@ -170,6 +176,10 @@ class Relay:
         call.peek = peek = openai.peek(envelope.endpoint, call.body)
         record.model_asked, record.stream = peek.model, peek.stream
         self._turn += 1
+        home = None
+        if len(self._registry) > 1:
+            call.keys = self._keys(envelope, peek)
+            home = self._affinity.preferred(call.keys)
         return RequestFacts(
             model_asked=peek.model,
             needs=peek.needs,
@@ -177,10 +187,17 @@ class Relay:
             zone=wishes.zone,
             strict=wishes.strict,
             flexible=wishes.flexible,
+            affinity=home,
             turn=self._turn,
             now=call.clock,
             luck=random.random,
         )
+
+    def _keys(self, envelope: Envelope, peek: openai.RequestPeek) -> Keys:
+        """By what the request's conversation is known."""
+        if envelope.session is not None:
+            return self._affinity.session_keys(envelope.session, peek.model)
+        return self._affinity.message_keys(peek.messages, peek.model)
 
     def _still_allowed(self, decision: Decision, candidate: Candidate) -> bool:
         """A decision may be minutes old when its second choice is due."""
@@ -202,12 +219,17 @@ class Relay:
         lines = _route_lines(backend.name, is_cloud, reason, zone, served_id, decision.is_fallback)
         call.route_headers = list(lines)
         self._history.progressed(record)
+        model, outcome = candidate.model.id, Outcome.BLAMELESS
+        self._quality.begin(backend, model)
         with slots.hold(backend):
             try:
                 await self._exchange(call, backend, candidate, attempt)
+                outcome = _SERVED
             except UpstreamError as error:
                 attempt.error = error.message
-                failure = self._blame.judge(error, backend, candidate.model.id)
+                failure = self._blame.judge(error, backend, model)
+                if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
+                    outcome = Outcome.CUT if call.committed else Outcome.FAULT
                 if failure.fault is Fault.LOADING:
                     record.forget_repeats()
                 return failure
@@ -216,14 +238,11 @@ class Relay:
                 raise
             finally:
                 attempt.total_ms = attempt.elapsed_ms()
-        if call.peek.stream and attempt.first_token_ms is not None:
-            self._registry.learn(
-                backend,
-                candidate.model.id,
-                first_token_ms=attempt.first_token_ms,
-                generating_ms=attempt.total_ms - attempt.first_token_ms,
-                tokens=record.completion_tokens or 0,
-            )
+                pace = _pace(call, attempt) if outcome is _SERVED else NO_PACE
+                self._quality.note(backend, model, outcome, *pace)
+        if call.keys is not NO_KEYS:
+            self._affinity.note(call.keys, backend, model)
+        self._registry.learn(backend, model, *pace)
         return None
 
     async def _exchange(
@@ -277,6 +296,17 @@ class Relay:
                 backend=backend.name,
             )
         return key or None
+
+
+def _pace(call: Call, attempt: Attempt) -> tuple[float | None, float | None]:
+    """First-token time in ms and tokens per second, where they were seen: of streams only."""
+    first, total = attempt.first_token_ms, attempt.total_ms
+    if first is None or total is None or not call.peek.stream:
+        return NO_PACE
+    tokens, generating_ms = call.record.completion_tokens or 0, total - first
+    if tokens < 2 or generating_ms <= 0:
+        return first, None
+    return first, (tokens - 1) / generating_ms * 1000.0
 
 
 def _for_people(error: Exception, record: Record) -> NexusError:

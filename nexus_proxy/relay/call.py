@@ -11,6 +11,7 @@ from msgspec import Struct
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
 from nexus_proxy.dialects.sse import PING
 from nexus_proxy.errors import NexusError
+from nexus_proxy.quality.affinity import NO_KEYS, Keys
 from nexus_proxy.relay.headers import Header, HeaderList, Wishes
 from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.wire import Wait
@@ -42,6 +43,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
         wishes: what the caller asks of the gateway; None where `problem` says why not.
         problem: why it cannot be served, to be answered and recorded as a failed request.
         request_id: the caller's own id, where it is harmless.
+        session: what the caller calls the conversation that this request belongs to.
         passed_on: lines for the upstream's head: the hops, and what is forwarded.
     """
 
@@ -55,6 +57,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
     wishes: Wishes | None
     problem: NexusError | None
     request_id: str | None
+    session: bytes | None
     passed_on: bytes
 
     @property
@@ -76,6 +79,7 @@ class Call(Struct):
     history: History
     base_headers: HeaderList
     clock: float
+    keys: Keys = NO_KEYS
     route_headers: HeaderList = []
     committed: bool = False
     told: bool = False

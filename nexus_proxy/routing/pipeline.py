@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from nexus_proxy.config.model import Zone
+from nexus_proxy.config.model import Strategy, Zone
 from nexus_proxy.errors import UnknownModelError
 from nexus_proxy.routing import STAGES
 from nexus_proxy.routing.resolve import Resolution, resolve
@@ -22,6 +22,8 @@ from nexus_proxy.routing.types import (
     Selection,
 )
 from nexus_proxy.state import CandidateView, DecisionView, ModelInfo, RejectionView
+
+_SMART = Strategy.SMART.value
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -48,6 +50,8 @@ class Decision(Struct, frozen=True, kw_only=True):
             return "failover"
         if chosen.backend.name == self.pinned:
             return "pinned"
+        if len(self.candidates) > 1 and self.strategy == _SMART and self._is_home(chosen):
+            return "affinity"
         if self.rejections:
             stages = {rejection.stage for rejection in self.rejections}
             if "privacy" in stages:
@@ -59,6 +63,9 @@ class Decision(Struct, frozen=True, kw_only=True):
             if candidate.backend.priority < priority and is_full(candidate):
                 return "capacity-overflow"
         return "capability-match"
+
+    def _is_home(self, candidate: Candidate) -> bool:
+        return self.facts.affinity == (candidate.backend.name, candidate.model.id)
 
     def still_allows(self, candidate: Candidate) -> bool:
         """Whether a candidate of this decision, made a while ago, may be asked now, as far as

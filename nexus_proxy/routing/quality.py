@@ -12,12 +12,8 @@ when). Two exceptions:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol, cast
-
 from nexus_proxy.routing.standing import Standing
 from nexus_proxy.routing.types import Candidate, Reject, Selection
-from nexus_proxy.state import ModelInfo
 
 QUALITY_WEIGHT = 20
 """Weight of `part` in the score of the schedule, beside `routing.weights`: as much as latency."""
@@ -25,20 +21,10 @@ UNKNOWN_QUALITY = 50.0
 """Part of one that nothing is known of yet: neither a merit nor a fault."""
 
 
-class _Judged(Protocol):
-    @property
-    def quality(self) -> Mapping[str, Standing]: ...
-
-
-class _Option(Protocol):
-    backend: _Judged
-    model: ModelInfo
-
-
 def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> list[Candidate]:
     """Remove those that are left out for their faults, unless that would leave nobody."""
-    for option in cast("list[_Option]", candidates):
-        standing = option.backend.quality.get(option.model.id)
+    for candidate in candidates:
+        standing = candidate.backend.quality.get(candidate.model.id)
         if standing is not None and standing.excluded_until:
             return _without_excluded(selection.facts.now, candidates, reject)
     return candidates
@@ -77,8 +63,7 @@ def part(candidate: Candidate) -> float:
 
 
 def _standing(candidate: Candidate) -> Standing | None:
-    option = cast(_Option, candidate)
-    return option.backend.quality.get(option.model.id)
+    return candidate.backend.quality.get(candidate.model.id)
 
 
 def _reason(candidate: Candidate, standing: Standing, now: float) -> str:

@@ -5,12 +5,16 @@
 - priority: 100 − priority, at least 0;
 - load: 100 × (1 − in flight ÷ slots), with four slots assumed where the number is unknown;
 - latency: 100 ÷ (1 + first-token seconds), from real traffic; 50 where there is none yet;
+- quality: see `quality.score`; 50 where too little is known;
 
-less 30 while the backend loads its model, 10 if the model is known not to be loaded, and 2 for
-each need that the backend says nothing about. Ties go to the fewest in flight, then to luck.
+plus `AFFINITY_BONUS` for the backend that has read the conversation, while it has a slot, or, for a
+conversation that nobody has read, up to `ROOM_BONUS` for local ones that hold few of them, since
+conversations on one slot push each other's prefix out; less 30 while the backend loads its model,
+10 if the model is known not to be loaded, and 2 for each need that the backend says nothing about.
+Ties go to the fewest in flight, then to luck.
 
-Whatever the strategy, three things come first: a pinned backend, then those that did not ask to
-be left alone (Retry-After), then those with a free slot.
+Whatever the strategy, four things come first: a pinned backend, then those that did not ask to be
+left alone (Retry-After), then those with a free slot, then one that failed and is tried again.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nexus_proxy.config.model import Strategy
-from nexus_proxy.routing.types import Candidate, Reject, Selection
+from nexus_proxy.routing.quality import QUALITY_WEIGHT, is_trial, part
+from nexus_proxy.routing.types import Candidate, Reject, Routable, Selection
 from nexus_proxy.state import BackendState
 
 ASSUMED_SLOTS = 4
@@ -27,7 +32,10 @@ LOADING_MALUS = 30.0
 COLD_MALUS = 10.0
 UNKNOWN_MALUS = 2.0
 
-PARTS = ("priority", "load", "latency", "malus")
+AFFINITY_BONUS = 25.0
+ROOM_BONUS = 10.0
+
+PARTS = ("priority", "load", "latency", "quality", "affinity", "malus")
 """Names of the parts of a score, in the order of `Candidate.parts`."""
 
 _LOADING = BackendState.LOADING
@@ -39,6 +47,7 @@ def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> 
     """Remove those at their configured limit; order the rest."""
     able = []
     now, pinned = selection.facts.now, selection.pinned
+    may_try = selection.facts.affinity is None
     all_alike = pinned is None
     for candidate in candidates:
         if at_limit(candidate):
@@ -46,12 +55,18 @@ def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> 
             reject(candidate, f"all of its {limit} slots are taken", None)
         else:
             able.append(candidate)
-            if candidate.backend.busy_until > now or is_full(candidate):
+            backend = candidate.backend
+            if backend.busy_until > now or is_full(candidate) or is_trial(candidate, now):
                 all_alike = False
     ordered = _ORDERS[selection.strategy](selection, able)
     if not all_alike:
         ordered.sort(
-            key=lambda c: (c.backend.name != pinned, c.backend.busy_until > now, is_full(c))
+            key=lambda c: (
+                c.backend.name != pinned,
+                c.backend.busy_until > now,
+                is_full(c),
+                not (may_try and is_trial(c, now)),
+            )
         )
     return ordered
 
@@ -70,26 +85,46 @@ def is_full(candidate: Candidate) -> bool:
 
 
 def _smart(selection: Selection, candidates: list[Candidate]) -> list[Candidate]:
-    weights = selection.weights
+    weights, home = selection.weights, selection.facts.affinity
     by_priority, by_load, by_latency = weights["priority"], weights["load"], weights["latency"]
-    total = (by_priority + by_load + by_latency) or 1
+    total = by_priority + by_load + by_latency + QUALITY_WEIGHT
     for candidate in candidates:
-        backend = candidate.backend
+        backend, model = candidate.backend, candidate.model
         busy = backend.in_flight + backend.busy_elsewhere
-        seen = backend.first_token_ms.get(candidate.model.id)
-        priority = 100.0 - backend.priority if backend.priority < 100 else 0.0
+        seen = backend.first_token_ms.get(model.id)
         slots = backend.slots or ASSUMED_SLOTS
+        priority = 100.0 - backend.priority if backend.priority < 100 else 0.0
         load = 100.0 - 100.0 * busy / slots if busy < slots else 0.0
         latency = UNKNOWN_LATENCY if seen is None else 100.0 / (1.0 + seen / 1000.0)
+        quality = part(candidate)
+        if home is None:
+            bonus = _room(backend, slots)
+        else:
+            is_home = busy < slots and home == (backend.name, model.id)
+            bonus = AFFINITY_BONUS if is_home else 0.0
         malus = _malus(selection, candidate)
-        candidate.parts = (priority, load, latency, 0.0 - malus)
+        candidate.parts = (priority, load, latency, quality, bonus, 0.0 - malus)
         candidate.score = (
-            priority * by_priority + load * by_load + latency * by_latency
-        ) / total - malus
+            bonus
+            - malus
+            + (
+                priority * by_priority
+                + load * by_load
+                + latency * by_latency
+                + quality * QUALITY_WEIGHT
+            )
+            / total
+        )
     luck = selection.facts.luck
     if len(candidates) < 2:
         return candidates
     return sorted(candidates, key=lambda c: (-c.score, c.backend.in_flight, luck()))
+
+
+def _room(backend: Routable, slots: int) -> float:
+    if backend.traits.is_cloud or backend.conversations >= slots:
+        return 0.0
+    return ROOM_BONUS - ROOM_BONUS * backend.conversations / slots
 
 
 def _malus(selection: Selection, candidate: Candidate) -> float:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from nexus_proxy.config.model import Strategy, Zone
+from nexus_proxy.routing.standing import Standing
 from nexus_proxy.state import BackendState, Capability, ModelInfo, Traits
 
 BYTES_PER_TOKEN = 4
@@ -33,6 +34,8 @@ class Routable(Protocol):
     max_concurrent: int | None
     busy_until: float
     first_token_ms: dict[str, float]
+    quality: dict[str, Standing]
+    conversations: int
 
     @property
     def slots(self) -> int | None:
@@ -72,7 +75,8 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     """What a request is, as far as routing cares.
 
     `zone` is what the caller asks for (header), `strict` forbids the fallback chain, `flexible`
-    allows any model of at least the same tier after it. `turn` counts requests (round robin),
+    allows any model of at least the same tier after it. `affinity` is the backend that has read the
+    conversation, and with which model. `turn` counts requests (round robin),
     `now` is monotonic seconds, `luck` yields numbers in [0, 1).
     """
 
@@ -82,6 +86,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     zone: Zone = Zone.OPEN
     strict: bool = False
     flexible: bool = False
+    affinity: tuple[str, str] | None = None
     turn: int = 0
     now: float = 0.0
     luck: Callable[[], float] = lambda: 0.5

@@ -7,10 +7,14 @@ from hypothesis import strategies as st
 
 from nexus_proxy.config.model import Strategy
 from nexus_proxy.quality.service import Outcome
-from nexus_proxy.routing.pipeline import candidate_of
 from nexus_proxy.routing.quality import UNKNOWN_QUALITY, is_trial, keep, part
 from nexus_proxy.routing.types import Candidate, Demand, RequestFacts, Selection
 from tests.unit.quality.support import World
+
+
+def candidates_of(world: World) -> list[Candidate]:
+    offers = world.registry.offers("m")
+    return [Candidate(backend, model, "m", backend.zone) for backend, model in offers]
 
 
 def kept(world: World) -> tuple[list[str], dict[str, str]]:
@@ -22,12 +26,12 @@ def kept(world: World) -> tuple[list[str], dict[str, str]]:
 
     facts = RequestFacts(model_asked="m", now=world.steady)
     selection = Selection(facts, Demand(), "m", None, Strategy.SMART, {})
-    candidates = [candidate_of(backend, "m") for backend in world.registry]
+    candidates = candidates_of(world)
     return [c.backend.name for c in keep(selection, candidates, reject)], reasons
 
 
 def trials(world: World) -> list[str]:
-    return [b.name for b in world.registry if is_trial(candidate_of(b, "m"), world.steady)]
+    return [c.backend.name for c in candidates_of(world) if is_trial(c, world.steady)]
 
 
 def test_nobody_is_left_out_before_anything_is_known() -> None:
@@ -104,5 +108,5 @@ def test_the_part_of_the_score() -> None:
     world = World("a", "b")
     world.note("a", Outcome.SERVED, times=5)
     world.quality.recompute()
-    parts = {b.name: part(candidate_of(b, "m")) for b in world.registry}
+    parts = {c.backend.name: part(c) for c in candidates_of(world)}
     assert parts == {"a": 100.0, "b": UNKNOWN_QUALITY}
