@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nexus_proxy.runtime import Runtime
+from nexus_proxy.server.accept import Acceptor
+from nexus_proxy.server.board import BOARD, Board
 from nexus_proxy.server.lane import HotApp, Lanes
 from nexus_proxy.server.listen import BACKLOG
 from nexus_proxy.tasks import spawn
@@ -47,18 +49,14 @@ class Gateway:
         self.runtime = runtime
         self._app = app
         self._sock = sock
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | Acceptor | None = None
         self._lanes: Lanes | None = None
         self._others: asyncio.Task[HypercornSide] | None = None
 
     async def start(self) -> None:
         """Serve. Connections are accepted from now on (the kernel queued them before)."""
         self._lanes = Lanes(self._app.hot, self._hand_over)
-        loop = asyncio.get_running_loop()
-        # Without it asyncio shortens the queue of a socket that listens already.
-        self._server = await loop.create_server(
-            self._lanes.connect, sock=self._sock, backlog=BACKLOG
-        )
+        self._server = await self._accept(self._lanes)
         await self.runtime.start()
         spawn(self._app.load_early(), name="load management routes early")
 
@@ -89,6 +87,17 @@ class Gateway:
             await others.stop(CLOSE_SECONDS)
         self._sock.close()
         await self.runtime.stop()
+
+    async def _accept(self, lanes: Lanes) -> asyncio.Server | Acceptor:
+        seat = self.runtime.seat
+        if seat.others:
+            board = Board(seat.path(BOARD), seat.count)
+            return Acceptor(
+                self._sock, lanes.connect, lambda: len(lanes.connections), board, seat.number
+            )
+        # Without a backlog asyncio shortens the queue of a socket that listens already.
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lanes.connect, sock=self._sock, backlog=BACKLOG)
 
     def _hand_over(self, transport: asyncio.Transport, received: bytes) -> None:
         """Let Hypercorn have a connection; the first one has to wait for it to be imported."""

@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TextIO
 
 import msgspec
@@ -21,6 +21,8 @@ from nexus_proxy.config.model import LogFormat, LoggingConfig
 from nexus_proxy.state import LogLine
 
 KEPT_LINES = 1000
+PIPE_TAKES = 4096
+"""Bytes that one write to a pipe puts there without a break, on Linux; POSIX asks for 512."""
 MASK = "[key]"
 _KEY_SHAPES = re.compile(
     r"(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{4,})"
@@ -63,12 +65,17 @@ class RingHandler(logging.Handler):
 
 
 class StreamFormatter(logging.Formatter):
-    """`pretty` for people, `json` for aggregators. One record, one line (tracebacks excepted)."""
+    """`pretty` for people, `json` for aggregators. One record, one line (tracebacks excepted).
 
-    def __init__(self, redact: Redactor, style: LogFormat) -> None:
+    `worker` is the number that is written beside each line, where several processes write.
+    """
+
+    def __init__(self, redact: Redactor, style: LogFormat, worker: int | None = None) -> None:
         super().__init__()
         self._redact = redact
         self._json = style is LogFormat.JSON
+        self._tag = "" if worker is None else f"w{worker} "
+        self._more = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """logging: one record as text."""
@@ -88,18 +95,29 @@ class StreamFormatter(logging.Formatter):
                 "level": line.level,
                 "component": line.component,
                 "message": line.message,
+                **self._more,
                 **fields,
             }
             return self._redact(json.dumps(entry, ensure_ascii=False, default=str))
         clock = time.strftime("%H:%M:%S", time.localtime(line.at))
-        return self._redact(f"{clock} {line.level:<7} {line.component:<10} {line.message}")
+        return self._redact(
+            f"{clock} {self._tag}{line.level:<7} {line.component:<10} {line.message}"
+        )
 
 
 class Logs:
     """The handlers of one run. Use `install` before anything logs and `remove` at the end."""
 
-    def __init__(self, config: LoggingConfig, *, secrets: Iterable[str], to_stderr: bool) -> None:
+    def __init__(
+        self,
+        config: LoggingConfig,
+        *,
+        secrets: Iterable[str],
+        to_stderr: bool,
+        worker: int | None = None,
+    ) -> None:
         self._redact = Redactor(secrets)
+        self._worker = worker
         self._format = config.format
         self.ring = RingHandler(self._redact)
         self._handlers: list[logging.Handler] = [self.ring]
@@ -119,7 +137,7 @@ class Logs:
     def to_stderr(self) -> None:
         """Write to standard error from now on; only while no screen is on it."""
         stream = self._stream = logging.StreamHandler(sys.stderr)
-        stream.setFormatter(StreamFormatter(self._redact, self._format))
+        stream.setFormatter(StreamFormatter(self._redact, self._format, self._worker))
         self._handlers.append(stream)
         root = logging.getLogger()
         if self.ring in root.handlers:
@@ -135,8 +153,9 @@ class Logs:
             formatter = self._stream.formatter
             assert isinstance(formatter, StreamFormatter)
             text = "".join(f"{formatter.line(line, fields)}\n" for line, fields in lines)
-            self._stream.stream.write(text)
-            self._stream.flush()
+            for piece in (text,) if self._worker is None else _atomic(text):
+                self._stream.stream.write(piece)
+                self._stream.flush()
 
     def apply(self, config: LoggingConfig) -> None:
         """Set levels: the root's, each component's, and quiet for chatty libraries."""
@@ -152,6 +171,19 @@ class Logs:
         """Put back what was there."""
         logging.getLogger().handlers[:] = self._before
         logging.captureWarnings(False)
+
+
+def _atomic(text: str) -> Iterator[str]:
+    """Whole lines in pieces that a pipe takes in one, so that those of other processes do not come
+    between."""
+    piece, size = "", 0
+    for line in text.splitlines(keepends=True):
+        length = len(line.encode())
+        if piece and size + length > PIPE_TAKES:
+            yield piece
+            piece, size = "", 0
+        piece, size = piece + line, size + length
+    yield piece
 
 
 def _component(name: str) -> str:
