@@ -7,7 +7,8 @@ dead one's queue, and deal by hash: of 8 connections one of two workers got up t
 of two workers got 56 on average and often all; one at a time per wake-up was no better. Hence the
 board: each worker writes there how many connections it has, and one that has more than another
 leaves the next to the others for `PATIENCE_SECONDS`. If it waits then still, the others are busy,
-stopped or gone, and it is taken.
+stopped or gone, and it is taken. The price: while another worker hangs, connections that come in a
+burst wait up to 0.5 ms for each that came before.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from nexus_proxy.tasks import spawn
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 0.002
+TAKEN_AT_A_TIME = 4
 FULL_SECONDS = 0.1
 """Pause when this process may open no more files."""
 
@@ -65,10 +67,10 @@ class Acceptor:
                 return
 
     def _take_rest(self) -> None:
-        """Take what nobody else has taken meanwhile."""
+        """Take some of what nobody else has taken meanwhile."""
         self._pause = None
         self._loop.add_reader(self._sock, self._take_share)
-        for _ in range(BACKLOG):
+        for _ in range(TAKEN_AT_A_TIME):
             if not self._take():
                 return
 

@@ -52,6 +52,8 @@ class Gateway:
         self._server: asyncio.Server | Acceptor | None = None
         self._lanes: Lanes | None = None
         self._others: asyncio.Task[HypercornSide] | None = None
+        self._waiting = 0
+        """Connections that wait for Hypercorn to be imported."""
 
     async def start(self) -> None:
         """Serve. Connections are accepted from now on (the kernel queued them before)."""
@@ -92,12 +94,17 @@ class Gateway:
         seat = self.runtime.seat
         if seat.others:
             board = Board(seat.path(BOARD), seat.count)
-            return Acceptor(
-                self._sock, lanes.connect, lambda: len(lanes.connections), board, seat.number
-            )
+            return Acceptor(self._sock, lanes.connect, self._open_now, board, seat.number)
         # Without a backlog asyncio shortens the queue of a socket that listens already.
         loop = asyncio.get_running_loop()
         return await loop.create_server(lanes.connect, sock=self._sock, backlog=BACKLOG)
+
+    def _open_now(self) -> int:
+        """Connections that are open, whoever serves them."""
+        lanes = len(self._lanes.connections) if self._lanes is not None else 0
+        if self._others is None or not self._others.done():
+            return lanes + self._waiting
+        return lanes + self._others.result().open_now
 
     def _hand_over(self, transport: asyncio.Transport, received: bytes) -> None:
         """Let Hypercorn have a connection; the first one has to wait for it to be imported."""
@@ -107,6 +114,7 @@ class Gateway:
             self._others.result().adopt(transport, received)
             return
         transport.pause_reading()
+        self._waiting += 1
         self._others.add_done_callback(_adopter(transport, received))
 
     async def _load_others(self) -> HypercornSide:
