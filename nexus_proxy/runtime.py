@@ -46,6 +46,7 @@ from nexus_proxy.relay.headers import HOPS
 from nexus_proxy.routing.pipeline import plan
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
+from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
 from nexus_proxy.tasks import spawn
@@ -147,7 +148,12 @@ class Runtime:
         # A third of a second of import that the loop need not stand still for.
         await asyncio.to_thread(importlib.import_module, "httpx")
         await self.health.start()
+        taught = await self.siblings.lesson()
+        if taught is not None:
+            list_found(self.registry, taught)
         await self.discovery.start()
+        if taught is not None:
+            recall(self.registry, taught)
         if self.seat.is_lead:
             self._watching = spawn(
                 watch(self.config_file.path, self._file_changed), name="config watch"

@@ -58,8 +58,13 @@ class Gateway:
     async def start(self) -> None:
         """Serve. Connections are accepted from now on (the kernel queued them before)."""
         self._lanes = Lanes(self._app.hot, self._hand_over)
-        self._server = await self._accept(self._lanes)
-        await self.runtime.start()
+        if self.runtime.seat.others:
+            # The others serve meanwhile, and what they know is known here by then.
+            await self.runtime.start()
+            self._server = await self._accept(self._lanes)
+        else:
+            self._server = await self._accept(self._lanes)
+            await self.runtime.start()
         spawn(self._app.load_early(), name="load management routes early")
 
     async def drain(

@@ -37,7 +37,7 @@ from nexus_proxy.events import (
 from nexus_proxy.registry import Registry
 from nexus_proxy.siblings import merge
 from nexus_proxy.siblings.merge import Told
-from nexus_proxy.siblings.mirror import Listings, listings, mirror
+from nexus_proxy.siblings.mirror import Lesson, Listings, lesson, listings, mirror
 from nexus_proxy.siblings.seat import LEAD, Seat
 from nexus_proxy.siblings.wire import Door, Question, SiblingAway, ask, listen
 from nexus_proxy.state import BackendState, RequestView, Snapshot
@@ -111,6 +111,13 @@ class Siblings:
         await self._door.open()
         if not self.seat.is_lead:
             self._following = spawn(self._follow(), name="mirror the lead")
+
+    async def lesson(self) -> Lesson | None:
+        """What the first sibling that answers knows; None where nobody does, as at the start."""
+        for number in self.seat.others:
+            with contextlib.suppress(SiblingAway):
+                return await self._ask(number, Question(what="lesson"), Lesson, READ_SECONDS)
+        return None
 
     async def stop(self) -> None:
         """Answer no more."""
@@ -289,6 +296,8 @@ class Siblings:
                 yield self._request(question.id)
             case "health":
                 yield {backend.name: backend.health for backend in own.registry}
+            case "lesson":
+                yield lesson(own.registry)
             case "listings":
                 yield listings(own.registry)
             case "run":

@@ -14,7 +14,7 @@ from nexus_proxy.backends import adapter_for
 from nexus_proxy.backends.address import canonical
 from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.registry import Backend, Registry
-from nexus_proxy.state import Source
+from nexus_proxy.state import BackendState, Probe, Source
 
 _SWITCHES = (
     "zone",
@@ -52,6 +52,58 @@ class Listings(Struct, frozen=True, kw_only=True):
 
     backends: tuple[Listing, ...]
     pins: dict[str, str]
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """What checks found out about one backend."""
+
+    health: BackendState
+    reason: str | None
+    probe: Probe
+    probe_ms: float
+
+
+class Lesson(Struct, frozen=True, kw_only=True):
+    """What a worker that replaces another is taught before it serves, so that no client is refused
+    because it has not looked around yet."""
+
+    backends: tuple[Listing, ...]
+    seen: dict[str, Seen]
+
+
+def lesson(registry: Registry) -> Lesson:
+    """All that this worker knows."""
+    seen = {
+        backend.name: Seen(
+            health=backend.health,
+            reason=backend.reason,
+            probe=Probe(
+                models=tuple(backend.models.values()),
+                version=backend.version,
+                slots=backend.learnt_slots,
+                forwards=backend.forwards,
+            ),
+            probe_ms=backend.probe_ms or 0.0,
+        )
+        for backend in registry
+    }
+    return Lesson(backends=listings(registry).backends, seen=seen)
+
+
+def list_found(registry: Registry, taught: Lesson) -> None:
+    """List what was found or added by hand. What stands in the configuration is read there, which
+    may have changed meanwhile."""
+    for listing in taught.backends:
+        if listing.source is not Source.CONFIG:
+            registry.add(_backend(listing))
+
+
+def recall(registry: Registry, taught: Lesson) -> None:
+    """Take over what checks found out, for what is listed and has not been checked."""
+    for name, seen in taught.seen.items():
+        if name in registry and registry.get(name).health is BackendState.UNKNOWN:
+            registry.seen(name, seen.probe, probe_ms=seen.probe_ms)
+            registry.mark(name, seen.health, seen.reason)
 
 
 def listings(registry: Registry) -> Listings:

@@ -40,6 +40,7 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
         "requests",
         "request",
         "health",
+        "lesson",
         "listings",
         "run",
         "follow",
