@@ -7,7 +7,7 @@ counts where all should say the same.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -80,7 +80,7 @@ def tagged(view: RequestView, worker: int | None) -> RequestView:
     return view if view.worker == worker else msgspec.structs.replace(view, worker=worker)
 
 
-def newest(told: dict[int, Sequence[RequestView]], limit: int) -> tuple[RequestView, ...]:
+def newest(told: Mapping[int, Sequence[RequestView]], limit: int) -> tuple[RequestView, ...]:
     """Requests by worker as one list: all that run, by start, then those that ended last, at most
     `limit`, each with its worker's number."""
     views = [tagged(view, worker) for worker, views in told.items() for view in views]

@@ -75,7 +75,7 @@ class Gateway:
     start_seconds: float = 0.0
 
 
-def lineup(tools: Sequence[Path], *, ui: bool, workers: bool) -> list[Kind | Missing]:
+def lineup(tools: Sequence[Path], *, ui: bool, workers: bool = False) -> list[Kind | Missing]:
     """All gateways there are, and those there could be. Programs are looked for in `tools`, then
     on `PATH`."""
     path = os.pathsep.join([*map(str, tools), os.environ.get("PATH", os.defpath)])
@@ -83,11 +83,7 @@ def lineup(tools: Sequence[Path], *, ui: bool, workers: bool) -> list[Kind | Mis
         _nginx(path),
         Kind(NEXUS, _nexus_version(), _nexus),
         *([Kind(NEXUS_UI, _nexus_version(), _nexus_ui, terminal=True)] if ui else []),
-        *(
-            [Kind(NEXUS_WORKERS, _nexus_version(), _nexus_workers, all_cores=True)]
-            if workers
-            else []
-        ),
+        *([_two_workers()] if workers else []),
         _python_tool("vllm-router", "vllm-router", path, _vllm_router),
         _python_tool("sglang-router", "sglang-router", path, _sglang_router),
         _python_tool("litellm", "litellm", path, _litellm, exact=False),
@@ -182,8 +178,11 @@ def _nexus(place: Place) -> Sequence[str]:
     return [*_nexus_ui(place), "--no-ui"]
 
 
-def _nexus_workers(place: Place) -> Sequence[str]:
-    return [*_nexus(place), "--workers", "2"]
+def _two_workers() -> Kind:
+    def command(place: Place) -> Sequence[str]:
+        return [*_nexus(place), "--workers", "2"]
+
+    return Kind(NEXUS_WORKERS, _nexus_version(), command, all_cores=True)
 
 
 def _nexus_ui(place: Place) -> Sequence[str]:

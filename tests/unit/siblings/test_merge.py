@@ -38,8 +38,9 @@ def test_totals_add_up_and_the_oldest_start_counts() -> None:
 
 def test_backends_are_one_by_name_with_their_counts_added() -> None:
     merged = merge([Told(0, PLAIN), Told(1, PLAIN)])
-    assert [b.name for b in merged.backends] == [b.name for b in PLAIN.backends]
-    for both, one in zip(merged.backends, PLAIN.backends, strict=True):
+    alone = merge([Told(0, PLAIN)])
+    for both, one in zip(merged.backends, alone.backends, strict=True):
+        assert both.name == one.name
         assert (both.in_flight, both.requests, both.failures) == (
             2 * one.in_flight,
             2 * one.requests,
