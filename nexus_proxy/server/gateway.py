@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.server.accept import Acceptor
-from nexus_proxy.server.board import BOARD, Board
+from nexus_proxy.server.board import Board
 from nexus_proxy.server.lane import HotApp, Lanes
 from nexus_proxy.server.listen import BACKLOG
 from nexus_proxy.tasks import spawn
@@ -98,7 +98,7 @@ class Gateway:
     async def _accept(self, lanes: Lanes) -> asyncio.Server | Acceptor:
         seat = self.runtime.seat
         if seat.others:
-            board = Board(seat.path(BOARD), seat.count)
+            board = Board(seat.board, seat.count)
             return Acceptor(self._sock, lanes.connect, self._open_now, board, seat.number)
         # Without a backlog asyncio shortens the queue of a socket that listens already.
         loop = asyncio.get_running_loop()

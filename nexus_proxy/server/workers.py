@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from nexus_proxy.server.board import ABSENT, BOARD, Board
+from nexus_proxy.server.board import ABSENT, Board
 from nexus_proxy.siblings.seat import Seat
 
 log = logging.getLogger("nexus_proxy.gateway")
@@ -69,12 +69,14 @@ class Workers:
     ) -> None:
         self._sock, self._opening, self._said = sock, opening, said_when_ready
         self._folder = _private_folder()
+        self._memory = tempfile.TemporaryFile()  # noqa: SIM115 as long as workers start
+        board = self._memory.fileno()
         self._seats = [
-            Seat(node_id=node_id, number=number, count=count, folder=self._folder)
+            Seat(node_id=node_id, number=number, count=count, folder=self._folder, board=board)
             for number in range(count)
         ]
+        self._board = Board(board, count)
         self._workers = [_Worker(number) for number in range(count)]
-        self._board = Board(f"{self._folder}/{BOARD}", count)
         for number in range(count):
             self._board.write(number, ABSENT)
         self._selector = selectors.DefaultSelector()
@@ -93,6 +95,7 @@ class Workers:
                     self._kill_late()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._memory.close()
         return self._exit_code
 
     def _running(self) -> list[_Worker]:
@@ -110,12 +113,18 @@ class Workers:
         ours, theirs = socket.socketpair()
         handles = (self._sock.fileno(), theirs.fileno())
         with theirs:
-            worker.process = subprocess.Popen(
-                [*_python(), "-m", PROGRAM, str(worker.number), *map(str, handles)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=handles,
-                process_group=0,
-            )
+            try:
+                worker.process = subprocess.Popen(
+                    [*_python(), "-m", PROGRAM, str(worker.number), *map(str, handles)],
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=(*handles, self._memory.fileno()),
+                    process_group=0,
+                )
+            except OSError as error:  # no room for one more process: those that run serve on
+                ours.close()
+                worker.due = time.monotonic() + LONGEST_DELAY
+                log.error("worker %d cannot be started: %s", worker.number, error)
+                return
         worker.channel, worker.ready, worker.started = ours, False, time.monotonic()
         with contextlib.suppress(OSError):  # it has ended already, which is seen by `_reap`
             ours.sendall(self._opening(self._seats[worker.number]))
@@ -235,7 +244,8 @@ def _received(channel: object) -> bytes:
 
 def _ending(code: int) -> str:
     if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
+        names = {known.value: known.name for known in signal.Signals}
+        return f"was ended by {names.get(-code, f'signal {-code}')}"
     return f"ended with exit code {code}"
 
 

@@ -10,12 +10,14 @@ LEAD = 0
 
 class Seat(Struct, frozen=True, kw_only=True):
     """One worker's place. `node_id` is the whole gateway's, so that a request that comes back by
-    another worker is a loop too. `folder` holds the sockets on which workers ask each other."""
+    another worker is a loop too. `folder` holds the sockets on which workers ask each other, the
+    file open at `board` their counts of connections."""
 
     node_id: str
     number: int = LEAD
     count: int = 1
     folder: str = ""
+    board: int = -1
 
     @property
     def is_lead(self) -> bool:
@@ -32,9 +34,9 @@ class Seat(Struct, frozen=True, kw_only=True):
         """The numbers of the other workers."""
         return tuple(number for number in range(self.count) if number != self.number)
 
-    def path(self, name: int | str) -> str:
-        """The private socket of a worker, or another file that they share."""
-        return f"{self.folder}/{name}"
+    def path(self, number: int) -> str:
+        """The private socket of a worker."""
+        return f"{self.folder}/{number}"
 
     def share(self, limit: int | None) -> int | None:
         """This worker's part of a limit that all keep together; at least one, or a client that

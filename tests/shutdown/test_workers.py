@@ -38,6 +38,17 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def private_folders(pid: int) -> list[Path]:
+    """Where the sockets are on which a worker listens to its siblings."""
+    inodes = {
+        target.removeprefix("socket:[").rstrip("]")
+        for handle in Path(f"/proc/{pid}/fd").iterdir()
+        if (target := os.readlink(handle)).startswith("socket:")
+    }
+    sockets = map(str.split, Path("/proc/net/unix").read_text().splitlines()[1:])
+    return sorted({Path(s[7]).parent for s in sockets if len(s) > 7 and s[6] in inodes})
+
+
 async def asking_on(client: httpx.AsyncClient, stop: asyncio.Event) -> list[int]:
     """Statuses of requests, one after the other, until told to stop."""
     statuses = []
@@ -120,6 +131,8 @@ async def test_without_their_parent_they_finish_and_end(
     backend.behave(Answer(hold_before=3))
     async with two_workers(config) as workers, workers.connected() as clients:
         pids = workers.pids()
+        folders = private_folders(pids[0])
+        assert [folder.stat().st_mode & 0o777 for folder in folders] == [0o700]
         asking = asyncio.get_running_loop().create_task(chat(clients[0], stream=True))
         await backend.until(lambda: bool(backend.generations))
         workers.process.kill()
@@ -128,7 +141,12 @@ async def test_without_their_parent_they_finish_and_end(
         backend.release()
         assert (await asking).text.endswith("data: [DONE]\n\n")
         await workers.ended()
-        assert not any(map(is_alive, pids.values()))
+
+        async def gone() -> bool:
+            return not any(map(is_alive, pids.values()))
+
+        await until(gone)
+        assert not any(folder.exists() for folder in folders)
         with pytest.raises(httpx.ConnectError):
             await workers.ask()
 
