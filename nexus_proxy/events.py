@@ -79,10 +79,16 @@ Subscriber = Callable[[Event], None]
 
 
 class Bus:
-    """Delivers events to subscribers, in order of subscription."""
+    """Delivers events to subscribers, in order of subscription.
+
+    Attributes:
+        follows_requests: somebody hears of requests while they run. For those who would make an
+            event at every step of each.
+    """
 
     def __init__(self) -> None:
         self._subscribers: list[tuple[Subscriber, tuple[type[Event], ...]]] = []
+        self.follows_requests = False
         self._hearing: dict[type[Event], tuple[Subscriber, ...]] = {}
         """Who hears a kind of event; made at its first publication, since requests publish often
         and most subscribers hear few kinds."""
@@ -91,18 +97,14 @@ class Bus:
         """Hear events of these kinds, or all, from now on. Returns the call that ends it."""
         entry = (subscriber, kinds)
         self._subscribers.append(entry)
-        self._hearing.clear()
+        self._recount()
 
         def unsubscribe() -> None:
             if entry in self._subscribers:
                 self._subscribers.remove(entry)
-                self._hearing.clear()
+                self._recount()
 
         return unsubscribe
-
-    def hears(self, kind: type[Event]) -> bool:
-        """Whether anybody listens for a kind, for those who would make many of it."""
-        return bool(self._hearing_of(kind))
 
     def publish(self, event: Event) -> None:
         """Tell all who hear this kind. Never raises."""
@@ -112,6 +114,13 @@ class Bus:
                 subscriber(event)
             except Exception:
                 log.exception("a subscriber failed on %s", kind.__name__)
+
+    def _recount(self) -> None:
+        self._hearing.clear()
+        self.follows_requests = any(
+            not kinds or RequestStarted in kinds or RequestProgressed in kinds
+            for _, kinds in self._subscribers
+        )
 
     def _hearing_of(self, kind: type[Event]) -> tuple[Subscriber, ...]:
         hearing = self._hearing.get(kind)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -99,6 +99,7 @@ class Registry:
         self._bus = bus
         self._backends: dict[str, Backend] = {}
         self._by_model: dict[str, list[Backend]] = {}
+        self._offers: dict[str, list[tuple[Backend, ModelInfo]]] = {}
         self.aliases: dict[str, str] = {}
         self.pins: dict[str, str] = {}
 
@@ -128,6 +129,10 @@ class Registry:
     def serving(self, model_id: str) -> list[Backend]:
         """All backends that list the model, whatever their state. Not to be changed."""
         return self._by_model.get(model_id, _NOBODY)
+
+    def offers(self, model_id: str) -> Sequence[tuple[Backend, ModelInfo]]:
+        """The same, each with what it says of the model. Not to be changed."""
+        return self._offers.get(model_id, ())
 
     def model_ids(self) -> Iterable[str]:
         """Every model id that some backend lists."""
@@ -281,19 +286,21 @@ class Registry:
         backend.failures += 1
         backend.errors.append(f"{time.strftime('%H:%M:%S')} {sentence}")
 
-    def note_first_token(self, backend: Backend, model: str, milliseconds: float) -> None:
-        """Feed the moving average of first-token time."""
-        old = backend.first_token_ms.get(model)
-        backend.first_token_ms[model] = (
-            milliseconds if old is None else old + EMA_WEIGHT * (milliseconds - old)
-        )
-
-    def note_rate(self, backend: Backend, tokens_per_second: float) -> None:
-        """Feed the moving average of generated tokens per second."""
-        old = backend.tokens_per_second
-        backend.tokens_per_second = (
-            tokens_per_second if old is None else old + EMA_WEIGHT * (tokens_per_second - old)
-        )
+    def learn(
+        self,
+        backend: Backend,
+        model: str,
+        *,
+        first_token_ms: float,
+        generating_ms: float,
+        tokens: int,
+    ) -> None:
+        """Feed the moving averages of first-token time and of generated tokens per second."""
+        averages = backend.first_token_ms
+        averages[model] = _average(averages.get(model), first_token_ms)
+        if tokens > 1 and generating_ms > 0:
+            rate = (tokens - 1) / generating_ms * 1000.0
+            backend.tokens_per_second = _average(backend.tokens_per_second, rate)
 
     def forget_model(self, backend: Backend, model: str) -> None:
         """The backend says it no longer has a model that it listed."""
@@ -348,17 +355,26 @@ class Registry:
     # -- inside --------------------------------------------------------------------------------
 
     def _reindex(self) -> None:
-        index: dict[str, list[Backend]] = {}
+        offers: dict[str, list[tuple[Backend, ModelInfo]]] = {}
         for backend in self._backends.values():
-            for model_id, model in backend.models.items():
-                if not backend.serves(model_id):
-                    continue
-                for name in {model_id, *model.aliases}:
-                    index.setdefault(name, []).append(backend)
-        self._by_model = index
+            for name, model in _names(backend).items():
+                offers.setdefault(name, []).append((backend, model))
+        self._offers = offers
+        self._by_model = {name: [backend for backend, _ in found] for name, found in offers.items()}
 
     def _changed(self, backend: Backend, what: str) -> None:
         self._bus.publish(BackendChanged(name=backend.name, what=what))
+
+
+def _average(old: float | None, newest: float) -> float:
+    return newest if old is None else old + EMA_WEIGHT * (newest - old)
+
+
+def _names(backend: Backend) -> dict[str, ModelInfo]:
+    """Its models by every name they go by; an id beats another model's alias."""
+    served = [model for model in backend.models.values() if backend.serves(model.id)]
+    by_alias = {alias: model for model in reversed(served) for alias in model.aliases}
+    return {**by_alias, **{model.id: model for model in served}}
 
 
 _NOBODY: list[Backend] = []

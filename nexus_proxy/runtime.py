@@ -125,9 +125,8 @@ class Runtime:
             get_config=lambda: self.config,
             suspect=self.health.suspect,
         )
-        self._request_log = RequestLog(self.history, logs)
+        self.history.readers.append(RequestLog(logs))
         self.bus.subscribe(journal, *TOLD)
-        self.bus.subscribe(self._request_log, RequestFinished)
         self.bus.subscribe(self._close_pools, BackendRemoved)
 
     @property
@@ -191,7 +190,7 @@ class Runtime:
         await self.discovery.stop()
         await self.health.stop()
         self.relay.pools.close()
-        self._request_log.flush()
+        self.history.settle()
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -333,7 +332,7 @@ class Runtime:
 
     def _close_pools(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):
-            self.relay.pools.forget(event.name)
+            self.relay.lines.forget(event.name)
 
 
 def _with_delay(line: str) -> str:

@@ -51,6 +51,8 @@ class Capability(str, Enum):
     JSON_SCHEMA = "json_schema"
     RERANK = "rerank"
 
+    __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
+
 
 class ModelInfo(Struct, frozen=True, kw_only=True):
     """One model as one backend serves it.

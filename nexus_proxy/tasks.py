@@ -22,11 +22,13 @@ def spawn(
     *,
     name: str,
     on_crash: Callable[[BaseException], None] | None = None,
+    on_end: Callable[[], None] | None = None,
 ) -> asyncio.Task[T]:
     """Start `coroutine` as a task called `name`.
 
     A crash is logged with its traceback and, if given, told to `on_crash`; cancellation is not a
-    crash. The caller still owns the task and may await or cancel it.
+    crash. `on_end` is called whatever the end. The caller still owns the task and may await or
+    cancel it.
     """
     # Not by the loop's factory: Textual sets an eager one on Python 3.12 and later, and a task
     # that ran before its caller knows it would be another program with the screen than without.
@@ -35,11 +37,12 @@ def spawn(
 
     def settle(done: asyncio.Task[T]) -> None:
         _running.discard(done)
-        if done.cancelled() or (crash := done.exception()) is None:
-            return
-        log.error("task %s crashed", name, exc_info=crash)
-        if on_crash is not None:
-            on_crash(crash)
+        if not done.cancelled() and (crash := done.exception()) is not None:
+            log.error("task %s crashed", name, exc_info=crash)
+            if on_crash is not None:
+                on_crash(crash)
+        if on_end is not None:
+            on_end()
 
     task.add_done_callback(settle)
     return task

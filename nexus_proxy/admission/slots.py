@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from nexus_proxy.registry import Backend
 
 
-@contextmanager
-def hold(backend: Backend) -> Iterator[None]:
+class hold:
     """Occupy one slot of `backend` for the length of the block, whatever ends it."""
-    backend.in_flight += 1
-    backend.requests += 1
-    try:
-        yield
-    finally:
-        backend.in_flight -= 1
+
+    __slots__ = ("_backend",)
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def __enter__(self) -> None:
+        self._backend.in_flight += 1
+        self._backend.requests += 1
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._backend.in_flight -= 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from nexus_proxy.relay.responder import HeaderList
+from nexus_proxy.relay.wire import Wait
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -74,9 +76,9 @@ class AsgiResponder:
             }
         )
 
-    async def write(self, data: bytes) -> None:
-        """See `Responder`."""
-        await self._send_body(data, more_body=True)
+    def write(self, data: bytes) -> Wait | None:
+        """See `Responder`. ASGI cannot tell whether there is room: it is always waited for."""
+        return partial(self._send_body, data, more_body=True)
 
     async def finish(self) -> None:
         """See `Responder`."""

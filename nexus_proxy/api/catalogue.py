@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from nexus_proxy.registry import Backend, Registry
+from nexus_proxy.state import ModelInfo
 
 
 class Offered:
@@ -43,8 +44,12 @@ class Offered:
 
     def serving(self, model_id: str) -> Sequence[Backend]:
         """The backends that are offered and list the model, by priority, then name."""
-        backends = (b for b in self._registry.serving(model_id) if self._is_offered(b))
-        return sorted(backends, key=lambda b: (b.priority, b.name))
+        return [backend for backend, _ in self.offers(model_id)]
+
+    def offers(self, model_id: str) -> Sequence[tuple[Backend, ModelInfo]]:
+        """The same, each with what it says of the model."""
+        offers = (o for o in self._registry.offers(model_id) if self._is_offered(o[0]))
+        return sorted(offers, key=lambda o: (o[0].priority, o[0].name))
 
     def _is_offered(self, backend: Backend) -> bool:
         echoes = self._to_gateway and backend.forwards

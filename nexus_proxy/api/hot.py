@@ -19,8 +19,10 @@ from nexus_proxy.errors import (
     SlowBodyError,
     UnsupportedMediaTypeError,
 )
-from nexus_proxy.relay.call import Inbound
-from nexus_proxy.relay.responder import HeaderList, Responder
+from nexus_proxy.events import ConfigReloaded, Event
+from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.relay.call import Envelope
+from nexus_proxy.relay.responder import Responder
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.tasks import spawn
 
@@ -35,59 +37,91 @@ a form, which is what a hostile page can send without a preflight."""
 
 
 class HotRoutes:
-    """Answers hot requests. Both fronts, the lane and ASGI, come here."""
+    """Answers hot requests. Both fronts, the lane and ASGI, come here.
+
+    Attributes:
+        known: what sound heads said, by a key of the lane's; forgotten when rules change. In
+            memory only, as they hold the tokens that clients send.
+    """
 
     def __init__(self, runtime: Runtime, gate: Gate) -> None:
         self._runtime, self._gate = runtime, gate
-
-    @property
-    def max_body(self) -> int:
-        """Longest body that is taken, in bytes."""
-        return body_limit(self._runtime)
+        self.known: dict[bytes, Envelope] = {}
+        self.max_body = body_limit(runtime)
+        runtime.bus.subscribe(self._reload, ConfigReloaded)
 
     def endpoint_of(self, target: bytes) -> Endpoint | None:
         """The hot endpoint at a request target (path, maybe with a query), or None."""
         return HOT_TARGETS.get(target) or hot_endpoint(target)
 
-    async def serve_hot(
-        self,
-        endpoint: Endpoint,
-        headers: dict[bytes, bytes],
-        body: bytes,
-        client: str,
-        responder: Responder,
-    ) -> None:
-        """Answer one request whose body is whole. Raises nothing but cancellation."""
-        cors: HeaderList = []
+    def envelope(
+        self, endpoint: Endpoint, headers: dict[bytes, bytes], *, keep_alive: bool = True
+    ) -> Envelope:
+        """What a head says and whether it may pass."""
+        cors: list[wire_headers.Header] = []
+        wishes, refusal, problem = None, None, None
+        hops = b""
         try:
             self._gate.check(headers)
             cors = self._gate.cors(headers)
+            _check_content_type(headers)
+        except NexusError as error:
+            refusal = error
+        try:
+            hops = wire_headers.check_hops(headers, self._runtime.node_id)
+            wishes = wire_headers.read_wishes(headers)
+        except NexusError as error:
+            problem = error
+        return Envelope(
+            endpoint=endpoint,
+            endpoint_name=endpoint.value,
+            headers=headers,
+            keep_alive=keep_alive,
+            encoding=headers.get(b"content-encoding", b"").lower(),
+            answer_headers=cors,
+            refusal=refusal,
+            wishes=wishes,
+            problem=problem,
+            request_id=wire_headers.callers_id(headers),
+            passed_on=wire_headers.passed_on(headers, hops),
+        )
+
+    async def serve_hot(
+        self, envelope: Envelope, body: bytes, client: str, responder: Responder
+    ) -> None:
+        """Answer one request whose body is whole. Raises nothing but cancellation."""
+        if envelope.refusal is not None:
+            await self._refuse(responder, envelope.refusal, envelope)
+            return
+        try:
             if self._runtime.draining:
                 raise GatewayStoppingError("this gateway is stopping and takes no new requests")
-            _check_content_type(headers)
-            body = decoded(body, headers.get(b"content-encoding", b"").lower(), self.max_body)
+            if envelope.encoding:
+                body = decoded(body, envelope.encoding, self.max_body)
         except NexusError as error:
-            await refuse(responder, error, headers, node_id=self._runtime.node_id, cors=cors)
+            await self._refuse(responder, error, envelope)
             return
-        inbound = Inbound(
-            endpoint=endpoint, headers=headers, body=body, client=client, extra_headers=cors
-        )
         try:
-            await self._runtime.relay.serve(inbound, responder)
+            await self._runtime.relay.serve(envelope, body, client, responder)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
             log.exception("a request failed inside the gateway")
             if not responder.started:
                 failed = NexusError("the gateway failed on this request; its log says why")
-                node_id = self._runtime.node_id
-                await refuse(responder, failed, headers, node_id=node_id, cors=cors)
+                await self._refuse(responder, failed, envelope)
 
-    async def refuse_late(self, headers: dict[bytes, bytes], responder: Responder) -> None:
+    async def _refuse(self, responder: Responder, error: NexusError, envelope: Envelope) -> None:
+        node_id, cors = self._runtime.node_id, envelope.answer_headers
+        await refuse(responder, error, envelope.headers, node_id=node_id, cors=cors)
+
+    def _reload(self, _event: Event) -> None:
+        self.known.clear()
+        self.max_body = body_limit(self._runtime)
+
+    async def refuse_late(self, envelope: Envelope, responder: Responder) -> None:
         """Answer a client that has stopped sending in the middle of its body."""
-        cors = self._gate.cors(headers) if self._gate.allows(headers.get(b"origin", b"")) else []
-        node_id = self._runtime.node_id
-        await refuse(responder, _too_slow(), headers, node_id=node_id, cors=cors)
+        await self._refuse(responder, envelope.refusal or _too_slow(), envelope)
 
     async def serve_asgi(
         self,
@@ -104,7 +138,8 @@ class HotRoutes:
             return
         client = scope.get("client") or ("?", 0)
         serving = spawn(
-            self.serve_hot(endpoint, headers, body, str(client[0]), responder), name="request"
+            self.serve_hot(self.envelope(endpoint, headers), body, str(client[0]), responder),
+            name="request",
         )
         leaving = spawn(_until_gone(receive), name="watch client")
         try:

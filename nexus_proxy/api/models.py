@@ -16,7 +16,6 @@ from nexus_proxy.api.catalogue import Offered
 from nexus_proxy.config.values import is_glob
 from nexus_proxy.errors import UnknownModelError
 from nexus_proxy.relay import headers as wire_headers
-from nexus_proxy.routing.pipeline import candidate_of
 from nexus_proxy.routing.resolve import resolve
 from nexus_proxy.runtime import Runtime
 
@@ -56,8 +55,8 @@ def listing(offered: Offered, runtime: Runtime) -> list[dict[str, Any]]:
 def entry(name: str, offered: Offered, runtime: Runtime) -> dict[str, Any]:
     """What is known of the model that `name` stands for. Raises `UnknownModelError`."""
     found = resolve(name, offered, runtime.relay.rules)
-    backends = [b for b in offered.serving(found.model) if found.forced in (None, b.name)]
-    infos = [candidate_of(backend, found.model).model for backend in backends]
+    offers = [o for o in offered.offers(found.model) if found.forced in (None, o[0].name)]
+    backends, infos = [backend for backend, _ in offers], [info for _, info in offers]
     contexts = [info.context_length for info in infos if info.context_length is not None]
     return {
         "id": name,

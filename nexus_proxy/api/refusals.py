@@ -8,7 +8,7 @@ from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.responder import HeaderList, Responder
 
 
-def own_headers(headers: dict[bytes, bytes], node_id: str) -> list[tuple[bytes, bytes]]:
+def own_headers(headers: wire_headers.Headers, node_id: str) -> list[tuple[bytes, bytes]]:
     """What every answer of this gateway carries, where the relay has not set it already."""
     return [
         (b"x-request-id", wire_headers.request_id(headers).encode()),
@@ -19,7 +19,7 @@ def own_headers(headers: dict[bytes, bytes], node_id: str) -> list[tuple[bytes, 
 async def refuse(
     responder: Responder,
     error: NexusError,
-    headers: dict[bytes, bytes],
+    headers: wire_headers.Headers,
     *,
     node_id: str,
     cors: HeaderList,

@@ -63,6 +63,8 @@ class Strategy(str, Enum):
     RANDOM = "random"
     LEAST_BUSY = "least_busy"
 
+    __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
+
 
 class TrustMdns(str, Enum):
     """What happens with a host that announces itself over mDNS."""

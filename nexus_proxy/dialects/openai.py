@@ -29,6 +29,8 @@ class Endpoint(str, Enum):
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
 
+    __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
+
 
 class RequestPeek(Struct, frozen=True, kw_only=True):
     """What one look at a request body shows.
@@ -47,18 +49,25 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     needs: frozenset[Capability]
 
 
+_BRACKET = ord("[")
+_CHAT, _EMBEDDINGS = Endpoint.CHAT, Endpoint.EMBEDDINGS
+_FOR_CHAT = frozenset((Capability.CHAT,))
+_FOR_COMPLETIONS = frozenset((Capability.COMPLETIONS,))
+_FOR_EMBEDDINGS = frozenset((Capability.EMBEDDINGS,))
+
+_NOTHING = (b"", b"null", b"[]", b'""', b"{}")
 ABSENT = Raw()
 """Default of optional raw values: `Raw | None` is not a union that msgspec takes."""
 
 
 def says_nothing(value: Raw) -> bool:
     """Whether a raw value is absent, null or empty."""
-    return len(value) <= 4 and bytes(value) in (b"", b"null", b"[]", b'""', b"{}")
+    return value is ABSENT or (len(value) <= 4 and bytes(value) in _NOTHING)
 
 
 def is_list(value: Raw) -> bool:
     """Whether a raw value is a JSON list."""
-    return memoryview(value)[:1].tobytes() == b"["
+    return len(value) > 1 and memoryview(value)[0] == _BRACKET
 
 
 class _StreamOptions(Struct):
@@ -122,30 +131,26 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         raise InvalidRequestError(
             f"the name of the model is longer than {MAX_MODEL_NAME} characters", param="model"
         )
-    needs: set[Capability] = set()
-    if endpoint is Endpoint.EMBEDDINGS:
-        needs.add(Capability.EMBEDDINGS)
-        text = _required(decoded.input, "input")
-    elif endpoint is Endpoint.COMPLETIONS:
-        needs.add(Capability.COMPLETIONS)
-        text = len(decoded.prompt)
+    if endpoint is _CHAT:
+        text, needs = _measure_chat(decoded)
+    elif endpoint is _EMBEDDINGS:
+        text, needs = _required(decoded.input, "input"), _FOR_EMBEDDINGS
     else:
-        needs.add(Capability.CHAT)
-        text = _measure_messages(decoded, needs)
+        text, needs = len(decoded.prompt), _FOR_COMPLETIONS
+    options = decoded.stream_options
     return RequestPeek(
         model=decoded.model,
-        stream=bool(decoded.stream) and endpoint is not Endpoint.EMBEDDINGS,
-        wants_usage=bool(decoded.stream_options and decoded.stream_options.include_usage),
-        wants_base64=endpoint is Endpoint.EMBEDDINGS
-        and bytes(decoded.encoding_format) == b'"base64"',
+        stream=decoded.stream is True and endpoint is not _EMBEDDINGS,
+        wants_usage=options is not None and bool(options.include_usage),
+        wants_base64=endpoint is _EMBEDDINGS and bytes(decoded.encoding_format) == b'"base64"',
         choices=_count_choices(decoded),
         prompt_bytes=text,
-        needs=frozenset(needs),
+        needs=needs,
     )
 
 
 def _count_choices(body: _Body) -> int:
-    if says_nothing(body.n) and not is_list(body.prompt):
+    if (body.n is ABSENT or says_nothing(body.n)) and not is_list(body.prompt):
         return 1
     try:
         each = 1 if says_nothing(body.n) else _decode_number(body.n)
@@ -162,25 +167,27 @@ def _required(value: Raw, name: str) -> int:
     return len(value)
 
 
-def _measure_messages(body: _Body, needs: set[Capability]) -> int:
-    """Bytes of prompt text; adds what the messages need. Raises `InvalidRequestError`."""
+def _measure_chat(body: _Body) -> tuple[int, frozenset[Capability]]:
+    """Bytes of prompt text, and what the request needs. Raises `InvalidRequestError`."""
     if body.messages is None:
         raise InvalidRequestError("messages is missing", param="messages")
     if not body.messages:
         raise InvalidRequestError("messages is empty", param="messages")
+    needs: set[Capability] = set()
     text = 0
     for message in body.messages:
-        text += len(message.tool_calls)
-        if is_list(message.content):
-            text += _measure_parts(message.content, needs)
-        else:
-            text += len(message.content)
-    if not says_nothing(body.tools):
+        content = message.content
+        text += len(content)
+        if message.tool_calls is not ABSENT:
+            text += len(message.tool_calls)
+        if is_list(content):
+            text += _measure_parts(content, needs) - len(content)
+    if body.tools is not ABSENT and not says_nothing(body.tools):
         needs.add(Capability.TOOLS)
         text += len(body.tools)
     if body.response_format is not None and body.response_format.type == "json_schema":
         needs.add(Capability.JSON_SCHEMA)
-    return text
+    return text, _FOR_CHAT | needs if needs else _FOR_CHAT
 
 
 def _measure_parts(content: Raw, needs: set[Capability]) -> int:

@@ -77,7 +77,8 @@ class _Chunk(Struct):
 _UNCOUNTED = Usage()
 _NOTHING = ChunkFacts()
 _DONE = ChunkFacts(done=True)
-_TOKEN = ChunkFacts(has_token=True)
+TOKEN = ChunkFacts(has_token=True)
+"""What nearly every event says: a token, and nothing else."""
 _decode_chunk = msgspec.json.Decoder(_Chunk, strict=False).decode
 _decode_usage = msgspec.json.Decoder(Usage, strict=False).decode
 _decode_timings = msgspec.json.Decoder(_Timings, strict=False).decode
@@ -94,16 +95,16 @@ def read_chunk(event: bytes) -> ChunkFacts:
         chunk = _decode_chunk(data)
     except UNREADABLE:
         return _NOTHING
-    has_token, finish_reason = False, None
-    for choice in chunk.choices or ():
+    choices = chunk.choices or ()
+    if len(choices) == 1 and choices[0].finish_reason is None and _is_plain(chunk):
+        return TOKEN if _has_token(choices[0]) else _NOTHING
+    finish_reason = None
+    for choice in choices:
         finish_reason = choice.finish_reason or finish_reason
-        has_token = has_token or bool(choice.text) or _says_something(choice.delta)
-    if has_token and finish_reason is None and _is_plain(chunk):
-        return _TOKEN
     return ChunkFacts(
-        has_token=has_token,
+        has_token=any(map(_has_token, choices)),
         finish_reason=finish_reason,
-        finished=tuple(c.index or 0 for c in chunk.choices or () if c.finish_reason),
+        finished=tuple(c.index or 0 for c in choices if c.finish_reason),
         usage=_usage(chunk.usage, chunk.timings),
         is_usage_only=chunk.choices == [] and not says_nothing(chunk.usage),
         error=None if says_nothing(chunk.error) else bytes(chunk.error),
@@ -130,10 +131,13 @@ def _read(value: Raw, decode: Callable[[Raw], T]) -> T | None:
 
 def _is_plain(chunk: _Chunk) -> bool:
     """Whether it carries choices and nothing else that counts, as nearly all do."""
-    return says_nothing(chunk.usage) and not (len(chunk.timings) or len(chunk.error))
+    return chunk.timings is ABSENT and chunk.error is ABSENT and says_nothing(chunk.usage)
 
 
-def _says_something(delta: _Delta | None) -> bool:
+def _has_token(choice: _Choice) -> bool:
+    if choice.text:
+        return True
+    delta = choice.delta
     if delta is None:
         return False
     if not says_nothing(delta.content):

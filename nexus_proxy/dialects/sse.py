@@ -14,6 +14,8 @@ _SEAM = 3
 """One byte less than the longest boundary."""
 _LINE = re.compile(rb"\r\n|\n|\r")
 
+_BLANKS = b" \r\n"
+
 DONE = b"[DONE]"
 PING = b": ping\n"
 """A comment that dispatches nothing: one newline, since `openai-python` and `openai-go` dispatch
@@ -38,7 +40,7 @@ class EventSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Whole events, each with the blank line that ended it."""
-        if not self._parts and _is_one_event(chunk):
+        if not self._parts and is_one_event(chunk):
             return [chunk]
         if self._parts and _BOUNDARY.search(self._seam() + chunk) is None:
             self._keep(chunk)
@@ -80,7 +82,7 @@ class EventSplitter:
         return events, start
 
 
-def _is_one_event(chunk: bytes) -> bool:
+def is_one_event(chunk: bytes) -> bool:
     """Whether a chunk is just one event, as nearly all are."""
     return chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2 and b"\r" not in chunk
 
@@ -88,7 +90,7 @@ def _is_one_event(chunk: bytes) -> bool:
 def payload(event: bytes) -> bytes | None:
     """The data of one event: its `data:` lines joined by newlines; None where it has none."""
     if event.startswith(b"data:"):
-        body = event[5:].strip(b" \r\n")
+        body = event[5:].strip(_BLANKS)
         if b"\n" not in body and b"\r" not in body:
             return body
     lines = [

@@ -13,34 +13,28 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import cast
 
 from nexus_proxy.admission import slots
-from nexus_proxy.backends import adapter_for
-from nexus_proxy.backends.base import Adapter, Fault, Target
-from nexus_proxy.config.model import Config, TimeoutsConfig
+from nexus_proxy.backends.base import Fault
+from nexus_proxy.config.model import Config
 from nexus_proxy.dialects import openai
-from nexus_proxy.errors import (
-    ClockError,
-    ConnectFailedError,
-    NexusError,
-    UpstreamError,
-    UpstreamStatusError,
-)
+from nexus_proxy.errors import ConnectFailedError, NexusError, UpstreamError
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay import headers as wire_headers
-from nexus_proxy.relay.call import Call, Inbound
+from nexus_proxy.relay.blame import Blame
+from nexus_proxy.relay.call import Call, Envelope
 from nexus_proxy.relay.delivery import Delivery
 from nexus_proxy.relay.failing import tell_failure
+from nexus_proxy.relay.line import Lines
 from nexus_proxy.relay.outbound import Outbound
-from nexus_proxy.relay.patience import AskHost, Clocks, Patience
-from nexus_proxy.relay.probe import host_answers
+from nexus_proxy.relay.patience import Patience, Watch
 from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName
 from nexus_proxy.relay.tries import Failure, Tries
-from nexus_proxy.relay.upstream import Exchange, Pool, Pools
+from nexus_proxy.relay.upstream import Exchange, Pools
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
@@ -50,13 +44,21 @@ from nexus_proxy.telemetry.history import Attempt, History, Record
 
 log = logging.getLogger(__name__)
 
-FIRST_TOKEN_LOCAL, FIRST_TOKEN_CLOUD = 600.0, 120.0
-LONGEST_BUSY = 300.0
-CROWDED_FACTOR = 4
+_WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase.FAILED
+_LOADING = BackendState.LOADING
+_NOTHING_ASKED = openai.RequestPeek(
+    model="?",
+    stream=False,
+    wants_usage=False,
+    wants_base64=False,
+    prompt_bytes=0,
+    needs=frozenset(),
+)
 
 
 class Relay:
-    """Serves hot requests. Knows no HTTP server: it reads an `Inbound` and writes a `Responder`.
+    """Serves hot requests. Knows no HTTP server: it reads an `Envelope` and a body, and writes a
+    `Responder`.
 
     `suspect(name)` asks the health checker to look at a backend soon.
     """
@@ -73,10 +75,10 @@ class Relay:
     ) -> None:
         self._registry = registry
         self._history = history
-        self._node_id = node_id
+        self._node = (wire_headers.NODE, node_id.encode())
         self._environ = environ
-        self._get_config = get_config
-        self._suspect = suspect
+        self._blame = Blame(registry, suspect)
+        self._watch = Watch()
         self._turn = 0
         self.pools = Pools()
         self.apply(get_config())
@@ -85,39 +87,41 @@ class Relay:
         """Take over a changed configuration, for requests that come from now on."""
         self.rules = Rules(config.routing)
         self._timeouts = config.timeouts
+        self.lines = Lines(self.pools, config.timeouts)
 
-    async def serve(self, inbound: Inbound, responder: Responder) -> None:
+    async def serve(
+        self, envelope: Envelope, body: bytes, client: str, responder: Responder
+    ) -> None:
         """Answer one request, with an error if it must be. Cancelling it means: the client left."""
         record = Record(
-            id=wire_headers.request_id(inbound.headers),
-            endpoint=inbound.endpoint.value,
-            client=inbound.client,
+            envelope.request_id or wire_headers.new_id(),
+            envelope.endpoint_name,
+            client,
+            time.time(),
+            time.perf_counter(),
         )
         self._history.open(record)
-        base = [
-            (b"x-request-id", record.id.encode()),
-            (wire_headers.NODE, self._node_id.encode()),
-            *inbound.extra_headers,
-        ]
-        call: Call | None = None
+        base = [(b"x-request-id", record.id.encode()), self._node, *envelope.answer_headers]
+        call = Call(
+            envelope,
+            body,
+            responder,
+            record,
+            _NOTHING_ASKED,
+            self._history,
+            base,
+            time.monotonic(),
+        )
         try:
             try:
-                call = self._accept(inbound, responder, record, base)
                 await self._serve(call)
-                record.phase, record.status = RequestPhase.DONE, 200
+                record.phase, record.status = _DONE, 200
             except ConnectionError:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
                 failure = _for_people(error, record)
-                record.phase, record.error = RequestPhase.FAILED, failure.message
-                await tell_failure(
-                    failure,
-                    responder,
-                    record,
-                    endpoint=inbound.endpoint,
-                    headers=call.headers() if call else base,
-                    told=call is not None and call.told,
-                )
+                record.phase, record.error = _FAILED, failure.message
+                await tell_failure(failure, call)
         except asyncio.CancelledError:
             _note_leaving(record)
             raise
@@ -126,8 +130,45 @@ class Relay:
         finally:
             self._history.close(record)
 
-    def facts(self, peek: openai.RequestPeek, wishes: wire_headers.Wishes) -> RequestFacts:
-        """What routing needs of a request."""
+    # -- one request ---------------------------------------------------------------------------
+
+    async def _serve(self, call: Call) -> None:
+        record = call.record
+        facts = self._facts(call)
+        decisions: list[Decision] = []
+        last: Failure | None = None
+        for decision in plan(facts, self._registry, self.rules):
+            decisions.append(decision)
+            record.decision = decision
+            record.route_ms = record.route_ms or record.elapsed_ms()
+            tries = Tries(
+                decision.candidates,
+                self.rules.max_attempts,
+                allowed=partial(self._still_allowed, decision),
+                pause=call.pause,
+                loaded_by=time.monotonic() + self._timeouts.load_seconds,
+            )
+            while (candidate := await tries.next()) is not None:
+                failure = await self._attempt(call, decision, candidate, tries.others)
+                if failure is None:
+                    return
+                last = failure
+                if call.committed or failure.fault is Fault.CALLER:
+                    raise failure.error
+                tries.note(failure)
+        if last is not None:
+            raise last.error
+        record.decision = decisions[0]
+        raise refuse(decisions)
+
+    def _facts(self, call: Call) -> RequestFacts:
+        """What routing needs of the request. Raises `NexusError` where it cannot be read."""
+        envelope, record = call.envelope, call.record
+        wishes = envelope.wishes
+        if wishes is None or envelope.problem is not None:
+            raise envelope.problem or NexusError("the request's headers cannot be read")
+        call.peek = peek = openai.peek(envelope.endpoint, call.body)
+        record.model_asked, record.stream = peek.model, peek.stream
         self._turn += 1
         return RequestFacts(
             model_asked=peek.model,
@@ -137,60 +178,9 @@ class Relay:
             strict=wishes.strict,
             flexible=wishes.flexible,
             turn=self._turn,
-            now=time.monotonic(),
+            now=call.clock,
             luck=random.random,
         )
-
-    # -- one request ---------------------------------------------------------------------------
-
-    def _accept(
-        self,
-        inbound: Inbound,
-        responder: Responder,
-        record: Record,
-        base: wire_headers.HeaderList,
-    ) -> Call:
-        hops = wire_headers.check_hops(inbound.headers, self._node_id)
-        peek = openai.peek(inbound.endpoint, inbound.body)
-        record.model_asked, record.stream = peek.model, peek.stream
-        return Call(
-            inbound=inbound,
-            responder=responder,
-            record=record,
-            peek=peek,
-            wishes=wire_headers.read_wishes(inbound.headers),
-            hops=hops,
-            base_headers=base,
-            progressed=lambda: self._history.progressed(record),
-        )
-
-    async def _serve(self, call: Call) -> None:
-        facts = self.facts(call.peek, call.wishes)
-        decisions: list[Decision] = []
-        last: Failure | None = None
-        for decision in plan(facts, self._registry, self.rules):
-            decisions.append(decision)
-            call.record.decision = decision
-            call.record.route_ms = call.record.route_ms or call.record.elapsed_ms()
-            tries = Tries(
-                decision.candidates,
-                self.rules.max_attempts,
-                allowed=partial(self._still_allowed, decision),
-                pause=call.pause,
-                load_seconds=self._timeouts.load_seconds,
-            )
-            async for candidate, others in tries:
-                failure = await self._attempt(call, decision, candidate, others)
-                if failure is None:
-                    return
-                last = failure
-                if call.committed or failure.fault is Fault.CALLER:
-                    raise failure.error
-                tries.note(failure)
-        if last is not None:
-            raise last.error
-        call.record.decision = decisions[0]
-        raise refuse(decisions)
 
     def _still_allowed(self, decision: Decision, candidate: Candidate) -> bool:
         """A decision may be minutes old when its second choice is due."""
@@ -203,126 +193,90 @@ class Relay:
     ) -> Failure | None:
         """Try one backend, after `others` failed. None: it answered."""
         backend = cast(Backend, candidate.backend)
-        record = call.record
-        attempt = Attempt(backend=backend.name, model=candidate.served_id)
+        record, served_id = call.record, candidate.served_id
+        attempt = Attempt(backend.name, served_id, time.time(), time.perf_counter())
         record.attempts.append(attempt)
-        record.backend, record.model = backend.name, candidate.served_id
-        record.phase = RequestPhase.WAITING
-        record.route_reason = decision.route_reason(candidate, others)
-        call.route_headers = _route_headers(record, backend, candidate, decision)
+        record.backend, record.model, record.phase = backend.name, served_id, _WAITING
+        reason = record.route_reason = decision.route_reason(candidate, others)
+        is_cloud, zone = backend.traits.is_cloud, candidate.zone.label
+        lines = _route_lines(backend.name, is_cloud, reason, zone, served_id, decision.is_fallback)
+        call.route_headers = list(lines)
         self._history.progressed(record)
         with slots.hold(backend):
             try:
                 await self._exchange(call, backend, candidate, attempt)
             except UpstreamError as error:
                 attempt.error = error.message
-                fault = self._blame(error, backend, candidate)
-                if fault is Fault.LOADING:
+                failure = self._blame.judge(error, backend, candidate.model.id)
+                if failure.fault is Fault.LOADING:
                     record.forget_repeats()
-                return Failure(self._reworded(error, fault), fault)
+                return failure
             except asyncio.CancelledError:
                 attempt.error = "the client left"
                 raise
             finally:
                 attempt.total_ms = attempt.elapsed_ms()
-        self._learn(call, backend, candidate, attempt)
+        if call.peek.stream and attempt.first_token_ms is not None:
+            self._registry.learn(
+                backend,
+                candidate.model.id,
+                first_token_ms=attempt.first_token_ms,
+                generating_ms=attempt.total_ms - attempt.first_token_ms,
+                tokens=record.completion_tokens or 0,
+            )
         return None
 
     async def _exchange(
         self, call: Call, backend: Backend, candidate: Candidate, attempt: Attempt
     ) -> None:
-        adapter, traits = adapter_for(backend.type), backend.traits
-        outbound = Outbound(call, adapter, traits, candidate.served_id)
-        pool = self.pools.of(backend.name, backend.url, idle_seconds=traits.idle_reuse_seconds)
-        clocks = _clocks(self._timeouts, is_cloud=traits.is_cloud)
-        target = self._target(backend)
-        request = outbound.request(pool, target)
-        async with Exchange(pool, request, connect_seconds=clocks.connect_seconds) as exchange:
+        line = self.lines.to(backend)
+        key = self._key(backend)
+        outbound = Outbound(call, line, candidate.served_id)
+        request = outbound.request(key)
+        connect_seconds = line.clocks.connect_seconds
+        async with Exchange(line.pool, request, connect_seconds=connect_seconds) as exchange:
             attempt.connect_ms = attempt.elapsed_ms()
-            exchange.may_reuse = traits.reuse_after_stream or not outbound.streams
+            exchange.may_reuse = line.traits.reuse_after_stream or not outbound.streams
             with Patience(
+                self._watch,
                 exchange,
-                clocks,
+                line.clocks,
                 backend=backend.name,
-                loading=backend.health is BackendState.LOADING or candidate.model.loaded is False,
-                ask_host=_ask_host(backend, adapter, pool),
+                loading=backend.health is _LOADING or candidate.model.loaded is False,
+                ask_host=None if line.traits.is_cloud else line.host_answers,
             ) as patience:
                 delivery = Delivery(
                     call,
                     exchange,
                     patience,
                     attempt,
-                    secret=Secret(target.api_key),
+                    secret=Secret(key) if key else None,
                     rename=_rename(candidate.served_id, call.peek.model),
                     strip_usage=outbound.strip_usage,
                 )
                 head = await delivery.head()
-                _time_headers(call, attempt)
+                call.route_headers.append(_timing(call.record, attempt))
                 if head.status != 200:
-                    raise await delivery.failure(head)
+                    raise await delivery.failure()
                 if outbound.aggregates:
-                    await delivery.aggregate(head)
+                    await delivery.aggregate()
                 elif outbound.streams:
-                    await delivery.stream(head)
+                    await delivery.stream()
                 else:
-                    await delivery.whole(head)
+                    await delivery.whole()
 
-    def _target(self, backend: Backend) -> Target:
+    def _key(self, backend: Backend) -> str | None:
+        """The key that lets us in. Raises `ConnectFailedError` for one that HTTP cannot carry."""
         variable = backend.api_key_env
-        key = self._environ.get(variable, "").strip() if variable else ""
+        if variable is None:
+            return None
+        key = self._environ.get(variable, "").strip()
         if not key.isprintable():
             raise ConnectFailedError(
                 f"the key of {backend.name} holds characters that HTTP cannot carry ({variable})",
                 backend=backend.name,
             )
-        return Target(base_url=backend.url, api_key=key or None)
-
-    # -- what an attempt teaches ---------------------------------------------------------------
-
-    def _blame(self, error: UpstreamError, backend: Backend, candidate: Candidate) -> Fault:
-        """Whose fault it was; tells the registry what it means for the backend."""
-        fault = Fault.BACKEND
-        if isinstance(error, UpstreamStatusError):
-            body = openai.as_object(error.body)
-            text = error.body[:4096].decode("utf-8", "replace")
-            fault = adapter_for(backend.type).classify(error.upstream_status, body, text)
-        if fault in (Fault.CALLER, Fault.CONTEXT_OVERFLOW) or backend.name not in self._registry:
-            return fault
-        if isinstance(error, ConnectFailedError) or (
-            isinstance(error, ClockError) and error.code == "upstream_silent"
-        ):
-            self._registry.mark(backend.name, BackendState.DOWN, error.message)
-        if isinstance(error, UpstreamStatusError) and error.retry_after:
-            wait = min(error.retry_after, LONGEST_BUSY)
-            backend.busy_until = time.monotonic() + wait
-        if fault is Fault.MODEL_MISSING:
-            self._registry.forget_model(backend, candidate.model.id)
-        if fault in (Fault.BUSY, Fault.UNSUPPORTED):
-            return fault
-        if fault is not Fault.LOADING:
-            self._registry.note_error(backend, error.message)
-        self._suspect(backend.name)
-        return fault
-
-    def _reworded(self, error: UpstreamError, fault: Fault) -> UpstreamError:
-        if fault is Fault.CONTEXT_OVERFLOW and isinstance(error, UpstreamStatusError):
-            said = openai.error_sentence(error.body) or "the prompt is too long for its context"
-            return UpstreamStatusError(
-                said,
-                backend=error.backend,
-                upstream_status=400,
-                body=openai.overflow_body(said),
-            )
-        return error
-
-    def _learn(self, call: Call, backend: Backend, candidate: Candidate, attempt: Attempt) -> None:
-        if attempt.first_token_ms is None or not call.peek.stream:
-            return
-        self._registry.note_first_token(backend, candidate.model.id, attempt.first_token_ms)
-        tokens = call.record.completion_tokens or 0
-        generating = attempt.elapsed_ms() - attempt.first_token_ms
-        if tokens > 1 and generating > 0:
-            self._registry.note_rate(backend, (tokens - 1) / generating * 1000.0)
+        return key or None
 
 
 def _for_people(error: Exception, record: Record) -> NexusError:
@@ -333,50 +287,31 @@ def _for_people(error: Exception, record: Record) -> NexusError:
 
 
 def _note_leaving(record: Record) -> None:
-    if record.phase is not RequestPhase.FAILED:
+    if record.phase is not _FAILED:
         record.phase, record.error = RequestPhase.CANCELLED, "the client left"
-
-
-def _ask_host(backend: Backend, adapter: Adapter, pool: Pool) -> AskHost | None:
-    if backend.traits.is_cloud:
-        return None
-    # llama.cpp was seen to stop answering its health path once all HTTP threads hold requests.
-    crowded = backend.in_flight > CROWDED_FACTOR * (backend.slots or 1)
-    answers = backend.answers_while_busy and not crowded
-    return lambda: host_answers(pool, pool.prefix + adapter.health_path if answers else None)
 
 
 def _rename(served: str, asked: str) -> ModelName | None:
     return None if served == asked else ModelName(served, asked)
 
 
-def _clocks(timeouts: TimeoutsConfig, *, is_cloud: bool) -> Clocks:
-    default = FIRST_TOKEN_CLOUD if is_cloud else FIRST_TOKEN_LOCAL
-    return Clocks(
-        connect_seconds=timeouts.connect_seconds,
-        first_token_seconds=timeouts.first_token_seconds or default,
-        idle_seconds=timeouts.idle_seconds,
-        total_seconds=timeouts.total_seconds,
-        load_seconds=max(timeouts.load_seconds, timeouts.first_token_seconds or default),
-    )
-
-
-def _route_headers(
-    record: Record, backend: Backend, candidate: Candidate, decision: Decision
-) -> wire_headers.HeaderList:
+@lru_cache(maxsize=1024)
+def _route_lines(
+    backend: str, is_cloud: bool, reason: str, zone: str, served_id: str, is_fallback: bool
+) -> tuple[wire_headers.Header, ...]:
     text = wire_headers.header_text
     headers = [
-        (b"x-nexus-backend", text(backend.name)),
-        (b"x-nexus-backend-type", b"cloud" if backend.traits.is_cloud else b"local"),
-        (b"x-nexus-route-reason", text(record.route_reason or "")),
-        (b"x-nexus-privacy-zone", candidate.zone.label.encode()),
-        (b"x-nexus-model", text(candidate.served_id)),
+        (b"x-nexus-backend", text(backend)),
+        (b"x-nexus-backend-type", b"cloud" if is_cloud else b"local"),
+        (b"x-nexus-route-reason", text(reason)),
+        (b"x-nexus-privacy-zone", zone.encode()),
+        (b"x-nexus-model", text(served_id)),
     ]
-    if decision.is_fallback:
-        headers.append((b"x-nexus-fallback-model", text(candidate.served_id)))
-    return headers
+    if is_fallback:
+        headers.append((b"x-nexus-fallback-model", text(served_id)))
+    return tuple(headers)
 
 
-def _time_headers(call: Call, attempt: Attempt) -> None:
-    timing = f"route;dur={call.record.route_ms or 0:.2f}, upstream;dur={attempt.elapsed_ms():.1f}"
-    call.route_headers.append((b"server-timing", timing.encode()))
+def _timing(record: Record, attempt: Attempt) -> wire_headers.Header:
+    route, upstream = record.route_ms or 0.0, attempt.elapsed_ms()
+    return b"server-timing", b"route;dur=%.2f, upstream;dur=%.1f" % (route, upstream)

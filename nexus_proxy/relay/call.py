@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping
+
+from msgspec import Struct
 
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
 from nexus_proxy.dialects.sse import PING
-from nexus_proxy.relay.headers import HeaderList, Wishes
+from nexus_proxy.errors import NexusError
+from nexus_proxy.relay.headers import Header, HeaderList, Wishes
 from nexus_proxy.relay.responder import Responder
-from nexus_proxy.telemetry.history import Record
+from nexus_proxy.relay.wire import Wait
+from nexus_proxy.telemetry.history import History, Record
 
 OPEN_AFTER = 15.0
 """Seconds without a token after which a stream is opened, to keep the client's connection alive.
@@ -26,41 +30,58 @@ SSE_HEADERS: HeaderList = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inbound:
-    """What came in: a whole request, body read and bounded. Header names are lower case.
+class Envelope(Struct, frozen=True, kw_only=True):
+    """All that the head of a request says, judged once: clients send the same one again and again.
 
-    `extra_headers` go on the answer, whatever it is (CORS).
+    Attributes:
+        headers: names in lower case.
+        keep_alive: the client's connection takes another request after this one.
+        encoding: content coding of the body, in lower case; `b""`: none.
+        answer_headers: go on the answer, whatever it is (CORS).
+        refusal: why the request is not even looked at.
+        wishes: what the caller asks of the gateway; None where `problem` says why not.
+        problem: why it cannot be served, to be answered and recorded as a failed request.
+        request_id: the caller's own id, where it is harmless.
+        passed_on: lines for the upstream's head: the hops, and what is forwarded.
     """
 
     endpoint: Endpoint
+    endpoint_name: str
     headers: Mapping[bytes, bytes]
-    body: bytes
-    client: str
-    extra_headers: Sequence[tuple[bytes, bytes]] = ()
+    keep_alive: bool
+    encoding: bytes
+    answer_headers: HeaderList
+    refusal: NexusError | None
+    wishes: Wishes | None
+    problem: NexusError | None
+    request_id: str | None
+    passed_on: bytes
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing stands against requests with this head."""
+        return self.refusal is None and self.problem is None
 
 
-@dataclass(slots=True, kw_only=True)
-class Call:
+class Call(Struct):
     """State of one request while it is served. `committed`: a backend's bytes reached the client,
     so no other backend can take over. `told`: the backend's own error event did, so that no
-    second one is due. `progressed` tells the history that there is news."""
+    second one is due."""
 
-    inbound: Inbound
+    envelope: Envelope
+    body: bytes
     responder: Responder
     record: Record
     peek: RequestPeek
-    wishes: Wishes
-    hops: bytes
+    history: History
     base_headers: HeaderList
-    route_headers: HeaderList = field(default_factory=list)
-    progressed: Callable[[], None]
+    clock: float
+    route_headers: HeaderList = []
     committed: bool = False
     told: bool = False
-    clock: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     last_write: float = 0.0
 
-    def headers(self, *more: tuple[bytes, bytes]) -> HeaderList:
+    def headers(self, *more: Header) -> HeaderList:
         """Ours for this answer, and `more`."""
         return [*self.base_headers, *self.route_headers, *more]
 
@@ -68,18 +89,22 @@ class Call:
         """Promise the client this backend's stream."""
         self.committed = True
         if not self.responder.started:
-            kept = [h for h in upstream_headers if h[0] != b"content-type"]
-            await self.responder.start(200, self.headers(*SSE_HEADERS, *kept))
+            await self.responder.start(200, self.headers(*SSE_HEADERS, *upstream_headers))
 
-    async def write(self, data: bytes) -> None:
-        """Pass bytes on."""
-        self.last_write = asyncio.get_running_loop().time()
-        await self.responder.write(data)
+    def write(self, data: bytes) -> Wait | None:
+        """Pass bytes on; see `Responder.write`."""
+        self.last_write = time.monotonic()
+        return self.responder.write(data)
+
+    async def write_all(self, data: bytes) -> None:
+        """Pass bytes on, and wait until there is room for more."""
+        if (wait := self.write(data)) is not None:
+            await wait()
 
     async def pause(self, seconds: float) -> None:
         """Wait before another try; the client is kept informed."""
-        end = asyncio.get_running_loop().time() + seconds
-        while (left := end - asyncio.get_running_loop().time()) > 0:
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
             await asyncio.sleep(min(left, LOOK_EVERY))
             await self.sign_of_life()
 
@@ -87,11 +112,11 @@ class Call:
         """Send a comment to a streaming client that has heard nothing for long."""
         if not self.peek.stream:
             return
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if not self.responder.started:
             if now - self.clock < OPEN_AFTER:
                 return
             await self.responder.start(200, self.headers(*SSE_HEADERS))
         elif now - self.last_write < PING_EVERY:
             return
-        await self.write(PING)
+        await self.write_all(PING)

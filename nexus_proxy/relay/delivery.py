@@ -22,7 +22,7 @@ from nexus_proxy.relay.patience import Patience
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName, StreamTap
 from nexus_proxy.relay.upstream import Exchange
-from nexus_proxy.relay.wire import Head
+from nexus_proxy.relay.wire import Head, Wait
 from nexus_proxy.state import RequestPhase
 from nexus_proxy.telemetry.history import Attempt
 
@@ -33,10 +33,26 @@ MAX_EVENT = 64 * 1024 * 1024
 MAX_HELD = 1024 * 1024
 """Bytes that may come before the first token; more is passed on as it is."""
 DONE_EVENT = b"data: " + DONE + b"\n\n"
+JSON_TYPE = (b"content-type", b"application/json")
+_STREAMING = RequestPhase.STREAMING
 
 
 class Delivery:
     """Carries one answer of one backend to one client. Raises `UpstreamError` when it breaks."""
+
+    __slots__ = (
+        "_attempt",
+        "_call",
+        "_exchange",
+        "_head",
+        "_held",
+        "_held_size",
+        "_patience",
+        "_rename",
+        "_secret",
+        "_strip_usage",
+        "_tap",
+    )
 
     def __init__(
         self,
@@ -45,7 +61,7 @@ class Delivery:
         patience: Patience,
         attempt: Attempt,
         *,
-        secret: Secret,
+        secret: Secret | None,
         rename: ModelName | None,
         strip_usage: bool,
     ) -> None:
@@ -55,18 +71,21 @@ class Delivery:
         self._attempt = attempt
         self._secret = secret
         self._rename = rename
-        self._tap = StreamTap(choices=call.peek.choices, strip_usage=strip_usage, rename=rename)
+        self._strip_usage = strip_usage
 
     async def head(self) -> Head:
         """Wait for status and headers."""
         while (head := await self._exchange.head()) is None:
             await self._call.sign_of_life()
+        self._head = head
         return head
 
     async def read(self, limit: int) -> bytes:
         """The whole body, up to `limit` bytes; what is more is a fault."""
-        parts: list[bytes] = []
-        size = 0
+        data = await self._next()
+        if self._exchange.ended and len(data) <= limit:
+            return data
+        parts, size = [data], len(data)
         while data := await self._next():
             parts.append(data)
             size += len(data)
@@ -74,9 +93,10 @@ class Delivery:
                 raise self._garbage(f"sent more than {limit // 2**20} MiB")
         return b"".join(parts)
 
-    async def failure(self, head: Head) -> UpstreamError:
+    async def failure(self) -> UpstreamError:
         """What an answer with another status than 200 amounts to."""
-        body = self._secret.hide(await self.read(MAX_ERROR_BODY))
+        head = self._head
+        body = self._hide(await self.read(MAX_ERROR_BODY))
         said = error_sentence(body)
         sentence = f"answered {head.status}{f': {said}' if said else ''}"
         if head.status < 400:  # a redirect would take the key and the prompt elsewhere
@@ -85,61 +105,57 @@ class Delivery:
             f"{self._attempt.backend} {sentence}",
             backend=self._attempt.backend,
             upstream_status=head.status,
-            headers=self._secret.hide_in(head.headers),
+            headers=self._hide_in(head.headers),
             body=body,
             retry_after=retry_after_seconds(head.headers, now=time.time()),
         )
 
-    async def stream(self, head: Head) -> None:
+    async def stream(self) -> None:
         """Event stream in, the same events out, as they come."""
-        self._require(head, b"text/event-stream")
-        call, tap = self._call, self._tap
-        held: list[bytes] = []
-        held_size = 0
-        while data := await self._next():
-            events = self._observe(data)
-            if not call.committed:
-                held += events
-                held_size += len(data)
-                if not (tap.seen_token or tap.complete or held_size > MAX_HELD):
-                    continue
-                await call.commit(self._returned(head))
-                events = held
-            if events:
-                self._patience.client_is_slow = True
-                await call.write(b"".join(events))
-                self._patience.client_is_slow = False
+        self._require(b"text/event-stream")
+        call, exchange, patience = self._call, self._exchange, self._patience
+        tap = self._start_tap()
+        self._held: list[bytes] = []
+        self._held_size = 0
+        while not exchange.ended:
+            wait = await exchange.flow(self._pass_on)
+            if wait is None:
+                await call.sign_of_life()
+                continue
+            patience.client_is_slow = True
+            await wait()
+            patience.client_is_slow = False
         if tap.error is not None:
             call.told = True
             await call.responder.finish()
         self._check_whole()
         if not call.committed:
-            await call.commit(self._returned(head))
-            await call.write(b"".join(held))
+            await self._open()
         if not tap.done:
-            await call.write(DONE_EVENT)
+            await call.write_all(DONE_EVENT)
         await call.responder.finish()
         self._settle()
 
-    async def whole(self, head: Head) -> None:
+    async def whole(self) -> None:
         """JSON in, the same JSON out, once it is whole."""
-        self._require(head, b"application/json")
+        self._require(b"application/json")
         body = await self.read(MAX_WHOLE_ANSWER)
-        facts = read_answer(self._call.inbound.endpoint, body)
+        facts = read_answer(self._call.envelope.endpoint, body)
         if not facts.is_answer:
-            said = error_sentence(self._secret.hide(body))
+            said = error_sentence(self._hide(body))
             raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
-        await self._respond(head, as_base64(body) if self._call.peek.wants_base64 else body)
+        await self._respond(as_base64(body) if self._call.peek.wants_base64 else body)
 
-    async def aggregate(self, head: Head) -> None:
+    async def aggregate(self) -> None:
         """Event stream in, one JSON answer out."""
-        if (head.get(b"content-type") or b"").startswith(b"application/json"):
-            await self.whole(head)
+        if (self._head.get(b"content-type") or b"").startswith(b"application/json"):
+            await self.whole()
             return
-        self._require(head, b"text/event-stream")
-        aggregator = Aggregator(self._call.inbound.endpoint)
+        self._require(b"text/event-stream")
+        aggregator = Aggregator(self._call.envelope.endpoint)
+        self._start_tap()
         while data := await self._next():
             for event in self._observe(data):
                 try:
@@ -148,7 +164,7 @@ class Delivery:
                     raise self._garbage("sent an event that cannot be read") from None
         self._check_whole()
         self._settle()
-        await self._respond(head, aggregator.answer())
+        await self._respond(aggregator.answer())
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -157,29 +173,54 @@ class Delivery:
             await self._call.sign_of_life()
         return data
 
+    def _start_tap(self) -> StreamTap:
+        self._tap = StreamTap(
+            choices=self._call.peek.choices, strip_usage=self._strip_usage, rename=self._rename
+        )
+        return self._tap
+
+    def _pass_on(self, data: bytes) -> Wait | None:
+        """Give what came to the client; hold it back as long as another backend may take over."""
+        events = self._observe(data)
+        if self._call.committed:
+            if not events:
+                return None
+            return self._call.write(events[0] if len(events) == 1 else b"".join(events))
+        self._held += events
+        self._held_size += len(data)
+        promised = self._tap.seen_token or self._tap.complete or self._held_size > MAX_HELD
+        return self._open if promised else None
+
+    async def _open(self) -> None:
+        """Commit to this backend, and send what was held back."""
+        await self._call.commit(self._returned())
+        held, self._held = b"".join(self._held), []
+        await self._call.write_all(held)
+
     def _observe(self, data: bytes) -> list[bytes]:
         """Feed the tap; note the first token; turn an early error event into an error."""
         tap = self._tap
         tokens = tap.token_events
         events = tap.feed(data)
-        if tap.pending > MAX_EVENT:
-            raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.token_events > tokens or tap.complete:
-            self._patience.token()
             if self._attempt.first_token_ms is None:
                 self._first_token()
+            else:
+                self._patience.token()
+        elif tap.pending > MAX_EVENT:
+            raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.error is None:
             return events
         if not self._call.committed:
             raise self._error_event(tap.error)
-        return [self._secret.hide(event) for event in events]
+        return [self._hide(event) for event in events]
 
     def _first_token(self) -> None:
         self._patience.token()
-        self._attempt.first_token_ms = self._attempt.elapsed_ms()
-        record = self._call.record
-        record.first_token_ms, record.phase = record.elapsed_ms(), RequestPhase.STREAMING
-        self._call.progressed()
+        attempt, record, now = self._attempt, self._call.record, time.perf_counter()
+        attempt.first_token_ms = (now - attempt.clock) * 1000.0
+        record.first_token_ms, record.phase = (now - record.clock) * 1000.0, _STREAMING
+        self._call.history.progressed(record)
 
     def _check_whole(self) -> None:
         tap = self._tap
@@ -207,19 +248,28 @@ class Delivery:
             record.completion_tokens = usage.completion_tokens
             record.usage_source = "measured"
 
-    async def _respond(self, head: Head, body: bytes) -> None:
+    async def _respond(self, body: bytes) -> None:
         if self._rename is not None:
             body = self._rename.restore(body)
-        kept = [h for h in self._returned(head) if h[0] != b"content-type"]
-        kept.append((b"content-type", b"application/json"))
-        self._call.committed = True
-        await self._call.responder.respond(200, self._call.headers(*kept), body)
+        call = self._call
+        call.committed = True
+        headers = call.headers(JSON_TYPE, *self._returned())
+        await call.responder.respond(200, headers, body)
 
-    def _returned(self, head: Head) -> HeaderList:
-        return self._secret.hide_in(returned(head.headers))
+    def _returned(self) -> HeaderList:
+        return self._hide_in(returned(self._head.headers))
 
-    def _require(self, head: Head, content_type: bytes) -> None:
+    def _hide(self, data: bytes) -> bytes:
+        return data if self._secret is None else self._secret.hide(data)
+
+    def _hide_in(self, headers: HeaderList) -> HeaderList:
+        return headers if self._secret is None else self._secret.hide_in(headers)
+
+    def _require(self, content_type: bytes) -> None:
         """Refuse what is plainly something else. No content type at all is believed."""
+        head = self._head
+        if head.get(b"content-type") == content_type and not head.get(b"content-encoding"):
+            return
         encoding = head.get(b"content-encoding")
         if encoding not in (None, b"identity", b""):
             raise self._garbage(f"compressed its answer ({encoding!r}) although told not to")
@@ -236,7 +286,7 @@ class Delivery:
         )
 
     def _error_event(self, error: bytes) -> UpstreamStatusError:
-        body = msgspec.json.encode({"error": msgspec.Raw(self._secret.hide(error))})
+        body = msgspec.json.encode({"error": msgspec.Raw(self._hide(error))})
         inner = (as_object(body) or {}).get("error")
         code = inner.get("code") if isinstance(inner, dict) else None
         status = code if isinstance(code, int) and 400 <= code < 600 else 502

@@ -3,47 +3,35 @@
 from __future__ import annotations
 
 from nexus_proxy.dialects import openai
-from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import NexusError, UpstreamStatusError
 from nexus_proxy.relay import headers as wire_headers
-from nexus_proxy.relay.responder import Responder
-from nexus_proxy.telemetry.history import Record
+from nexus_proxy.relay.call import Call
 
 
-async def tell_failure(
-    error: NexusError,
-    responder: Responder,
-    record: Record,
-    *,
-    endpoint: Endpoint,
-    headers: wire_headers.HeaderList,
-    told: bool,
-) -> None:
-    """Answer with `error`, in the dialect's form. `told`: the backend's own event did already."""
+async def tell_failure(error: NexusError, call: Call) -> None:
+    """Answer with `error`, in the dialect's form, unless the backend's own event did already."""
     status = error.upstream_status if isinstance(error, UpstreamStatusError) else error.status
-    record.status = status
-    if responder.started:
-        if not told:
-            await _end_stream(error, responder, record, endpoint)
+    call.record.status = status
+    if call.responder.started:
+        if not call.told:
+            await _end_stream(error, call)
         return
     if isinstance(error, UpstreamStatusError):
-        body = openai.upstream_error_body(error)
-        kept = [h for h in wire_headers.returned(error.headers) if h[0] != b"content-type"]
+        body, kept = openai.upstream_error_body(error), wire_headers.returned(error.headers)
     else:
         body, kept = openai.error_body(error), wire_headers.refusal(error)
     json_type = (b"content-type", b"application/json")
-    await responder.respond(status, [*headers, *kept, json_type], body)
+    await call.responder.respond(status, call.headers(*kept, json_type), body)
 
 
-async def _end_stream(
-    error: NexusError, responder: Responder, record: Record, endpoint: Endpoint
-) -> None:
+async def _end_stream(error: NexusError, call: Call) -> None:
+    record = call.record
     event = openai.stream_error_event(
         error,
-        endpoint=endpoint,
+        endpoint=call.envelope.endpoint,
         chunk_id=f"chatcmpl-{record.id}",
         model=record.model_asked,
         created=int(record.started),
     )
-    await responder.write(event)
-    await responder.finish()
+    await call.write_all(event)
+    await call.responder.finish()

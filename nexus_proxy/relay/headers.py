@@ -40,7 +40,7 @@ _FORWARDED = (
     b"tracestate",
 )
 _RETURNED = re.compile(
-    rb"^(content-type|content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?"
+    rb"^(content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?"
     rb"|x-should-retry)$"
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
@@ -51,7 +51,8 @@ _UNSAFE = re.compile(r"[^\x20-\x7e]")
 _NO = (b"false", b"no", b"0", b"")
 
 Headers = Mapping[bytes, bytes]
-HeaderList = list[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
+HeaderList = list[Header]
 
 
 def joined(pairs: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -91,14 +92,23 @@ def read_wishes(headers: Headers) -> Wishes:
     )
 
 
-def request_id(headers: Headers) -> str:
-    """The caller's own id where it is harmless, else a new one."""
+def callers_id(headers: Headers) -> str | None:
+    """The caller's own request id, where it is harmless."""
     for name in (b"x-request-id", b"x-client-request-id"):
         value = headers.get(name)
         if value and _REQUEST_ID.fullmatch(value):
             return value.decode()
-    # Unique, not secret: no system call for it.
+    return None
+
+
+def new_id() -> str:
+    """A request id. Unique, not secret: no system call for it."""
     return f"req-{random.getrandbits(64):016x}"
+
+
+def request_id(headers: Headers) -> str:
+    """The caller's own id where it is harmless, else a new one."""
+    return callers_id(headers) or new_id()
 
 
 def check_hops(headers: Headers, node_id: str) -> bytes:
@@ -117,55 +127,42 @@ def check_hops(headers: Headers, node_id: str) -> bytes:
     return b", ".join((*hops, node_id.encode()))
 
 
-def request_head(
-    *,
-    path: str,
-    authority: str,
-    auth: Mapping[str, str],
-    headers: Headers,
-    hops: bytes,
-    length: int,
-    stream: bool,
-    rid: str,
-) -> bytes:
-    """The request line and headers of an upstream POST, ending with the blank line."""
-    fixed = _fixed_lines(path, authority, stream)
-    lines = [
-        b"%bcontent-length: %d\r\nx-request-id: %b" % (fixed, length, rid.encode()),
-        HOPS + b": " + hops,
-    ]
-    lines += [f"{name}: {value}".encode() for name, value in auth.items()]
+def passed_on(headers: Headers, hops: bytes) -> bytes:
+    """Lines of an upstream's head that come from the caller's, each with its line end."""
+    lines = [HOPS + b": " + hops + b"\r\n"]
     lines += [
-        name + b": " + headers[name]
+        name + b": " + headers[name] + b"\r\n"
         for name in _FORWARDED
         if name in headers and not _CONTROL.search(headers[name])
     ]
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    return b"".join(lines)
 
 
-@lru_cache(maxsize=256)
-def _fixed_lines(path: str, authority: str, stream: bool) -> bytes:
-    """What is the same in every request to one endpoint of one backend."""
-    accept = "text/event-stream" if stream else "application/json"
+@lru_cache(maxsize=1024)
+def fixed_lines(path: str, authority: str, accept: str) -> bytes:
+    """What is the same in every POST to one endpoint of one backend."""
     return (
         f"POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n"
         f"accept: {accept}\r\naccept-encoding: identity\r\nuser-agent: nexus/{__version__}\r\n"
     ).encode()
 
 
-def returned(headers: Iterable[tuple[bytes, bytes]]) -> HeaderList:
-    """Those of a backend's headers that the client gets."""
-    sound = [(name, value) for name, value in headers if not _CONTROL.search(value)]
-    kept = [(name, value) for name, value in sound if _is_returned(name)]
-    kept += [
-        (b"x-nexus-upstream-request-id", value) for name, value in sound if name == b"x-request-id"
-    ]
+def returned(headers: Iterable[Header]) -> HeaderList:
+    """Those of a backend's headers that the client gets, beside a content type of ours."""
+    kept = []
+    for name, value in headers:
+        ours = _returned_as(name)
+        if ours is not None and not _CONTROL.search(value):
+            kept.append((ours, value))
     return kept
 
 
 @lru_cache(maxsize=512)
-def _is_returned(name: bytes) -> bool:
-    return _RETURNED.match(name) is not None
+def _returned_as(name: bytes) -> bytes | None:
+    """The name under which the client gets a backend's header; None: not at all."""
+    if name == b"x-request-id":
+        return b"x-nexus-upstream-request-id"
+    return name if _RETURNED.match(name) else None
 
 
 def retry_after_seconds(headers: Iterable[tuple[bytes, bytes]], *, now: float) -> float | None:

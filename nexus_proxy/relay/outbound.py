@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from nexus_proxy.backends.base import Adapter, Target
 from nexus_proxy.dialects import openai
 from nexus_proxy.dialects.edit import edit
 from nexus_proxy.dialects.openai import Endpoint
-from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.call import Call
-from nexus_proxy.relay.upstream import Pool
-from nexus_proxy.state import Traits
+from nexus_proxy.relay.headers import fixed_lines
+from nexus_proxy.relay.line import Line
+
+_EMBEDDINGS = Endpoint.EMBEDDINGS
 
 
 class Outbound:
@@ -22,10 +22,20 @@ class Outbound:
         strip_usage: the usage chunk was our wish, not the client's.
     """
 
-    def __init__(self, call: Call, adapter: Adapter, traits: Traits, served_id: str) -> None:
-        peek = call.peek
-        self._call, self._adapter = call, adapter
-        generates = call.inbound.endpoint is not Endpoint.EMBEDDINGS
+    __slots__ = (
+        "_asks_usage",
+        "_call",
+        "_line",
+        "_served_id",
+        "aggregates",
+        "streams",
+        "strip_usage",
+    )
+
+    def __init__(self, call: Call, line: Line, served_id: str) -> None:
+        peek, traits = call.peek, line.traits
+        self._call, self._line = call, line
+        generates = call.envelope.endpoint is not _EMBEDDINGS
         self.streams = generates and (peek.stream or not traits.cancels_non_stream)
         self.aggregates = self.streams and not peek.stream
         wants_usage = self.streams and (traits.stream_usage or self.aggregates)
@@ -33,25 +43,26 @@ class Outbound:
         self.strip_usage = self._asks_usage and not self.aggregates
         self._served_id = served_id
 
-    def request(self, pool: Pool, target: Target) -> list[bytes]:
-        """Head and body, ready to be written."""
-        call = self._call
+    def request(self, key: str | None) -> list[bytes]:
+        """Head and body, ready to be written. `key` lets us in."""
+        call, line = self._call, self._line
         body = self._body()
-        head = wire_headers.request_head(
-            path=pool.prefix + self._adapter.path_of(call.inbound.endpoint),
-            authority=pool.authority,
-            auth=self._adapter.auth_headers(target),
-            headers=call.inbound.headers,
-            hops=call.hops,
-            length=len(body),
-            stream=self.streams,
-            rid=call.record.id,
+        accept = "text/event-stream" if self.streams else "application/json"
+        fixed = fixed_lines(line.path_of(call.envelope.endpoint), line.pool.authority, accept)
+        head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
+            fixed,
+            len(body),
+            call.record.id.encode(),
+            call.envelope.passed_on,
+            line.auth(key),
         )
         return [head, body]
 
     def _body(self) -> bytes:
         """The caller's bytes, with single top-level values replaced where that must be."""
-        body, peek = self._call.inbound.body, self._call.peek
+        body, peek = self._call.body, self._call.peek
+        if self._served_id == peek.model and not self.aggregates and not self._asks_usage:
+            return body
         changes: dict[str, object] = {}
         if self._served_id != peek.model:
             changes["model"] = self._served_id
@@ -59,4 +70,4 @@ class Outbound:
             changes["stream"] = True
         if self._asks_usage:
             changes["stream_options"] = openai.stream_options_with_usage(body)
-        return edit(body, changes) if changes else body
+        return edit(body, changes)

@@ -1,10 +1,10 @@
 """The clocks of one attempt, and the watch over a host that keeps us waiting.
 
-One timer per attempt, re-armed every `TICK` seconds, whatever the number of chunks: a token only
-moves the deadline. At each tick the waiting relay is woken, so that it can send its client a
-sign of life; and while no token has come, the host is asked on a second connection whether it is
-still there. A host that is silent there too (asleep, frozen, unplugged) is given up after two
-such questions, long before the first-token clock.
+One timer for all attempts, which looks at each of them every `GRAIN` seconds: a request that is
+answered in time costs no timer, and a token only moves a deadline. Every `TICK` seconds the waiting
+relay is woken, so that it can send its client a sign of life; and while no token has come, the host
+is asked on a second connection whether it is still there. A host that is silent there too (asleep,
+frozen, unplugged) is given up after two such questions, long before the first-token clock.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from nexus_proxy.errors import ClockError, HostSilentError
 from nexus_proxy.relay.upstream import Exchange
 from nexus_proxy.tasks import spawn
 
+GRAIN = 0.05
+"""How late a clock may fire, in seconds."""
 TICK = 2.0
 SILENT_QUESTIONS = 2
 
@@ -36,6 +38,34 @@ class Clocks(Struct, frozen=True, kw_only=True):
     load_seconds: float
 
 
+class Watch:
+    """All attempts whose clocks run, and the timer that looks at them while there are any."""
+
+    def __init__(self) -> None:
+        self._watched: set[Patience] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, patience: Patience) -> None:
+        """Look at it from now on."""
+        self._watched.add(patience)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(GRAIN, self._look)
+
+    def remove(self, patience: Patience) -> None:
+        """Look at it no more."""
+        self._watched.discard(patience)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._watched:
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for patience in tuple(self._watched):
+            patience.look(now)
+        self._timer = loop.call_later(GRAIN, self._look)
+
+
 class Patience:
     """Runs the clocks of one exchange. Use as `with`.
 
@@ -43,8 +73,27 @@ class Patience:
         client_is_slow: set while bytes wait for the client; the backend's clocks stand still then.
     """
 
+    __slots__ = (
+        "_ask_host",
+        "_backend",
+        "_clock",
+        "_clocks",
+        "_deadline",
+        "_exchange",
+        "_loop",
+        "_next_tick",
+        "_question",
+        "_seconds",
+        "_silent",
+        "_started",
+        "_waiting_for_first",
+        "_watch",
+        "client_is_slow",
+    )
+
     def __init__(
         self,
+        watch: Watch,
         exchange: Exchange,
         clocks: Clocks,
         *,
@@ -52,6 +101,7 @@ class Patience:
         loading: bool,
         ask_host: AskHost | None,
     ) -> None:
+        self._watch = watch
         self._loop = asyncio.get_running_loop()
         self._exchange = exchange
         self._clocks = clocks
@@ -65,10 +115,10 @@ class Patience:
         self._clock = "load" if loading else "first_token"
         self._seconds = clocks.load_seconds if loading else clocks.first_token_seconds
         self._deadline = self._started + self._seconds
-        self._timer: asyncio.TimerHandle | None = None
+        self._next_tick = self._started + TICK
 
     def __enter__(self) -> Patience:
-        self._arm()
+        self._watch.add(self)
         return self
 
     def __exit__(
@@ -77,38 +127,31 @@ class Patience:
         _error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._watch.remove(self)
         if self._question is not None:
             self._question.cancel()
 
     def token(self) -> None:
         """A token came: from now on the idle clock runs."""
-        self._waiting_for_first = False
-        self._clock, self._seconds = "idle", self._clocks.idle_seconds
-        self._deadline = self._loop.time() + self._seconds
+        seconds = self._clocks.idle_seconds
+        if self._waiting_for_first:
+            self._waiting_for_first = False
+            self._clock, self._seconds = "idle", seconds
+        self._deadline = self._loop.time() + seconds
 
-    def _arm(self) -> None:
-        now = self._loop.time()
-        nearest = min(self._deadline, self._total_deadline(), now + TICK)
-        self._timer = self._loop.call_at(max(nearest, now + 0.01), self._tick)
-
-    def _total_deadline(self) -> float:
+    def look(self, now: float) -> None:
+        """See whether a clock has run out, or whether it is time for a tick."""
         total = self._clocks.total_seconds
-        return float("inf") if total is None else self._started + total
-
-    def _tick(self) -> None:
-        now = self._loop.time()
         if self.client_is_slow:
             self._deadline = now + self._seconds
-        if now >= self._total_deadline() and self._clocks.total_seconds is not None:
-            self._expire("total", self._clocks.total_seconds)
+        if total is not None and now >= self._started + total:
+            self._expire("total", total)
         elif now >= self._deadline:
             self._expire(self._clock, self._seconds)
-        else:
+        elif now >= self._next_tick:
+            self._next_tick = now + TICK
             self._watch_host()
             self._exchange.wake()
-        self._arm()
 
     def _expire(self, clock: str, seconds: float) -> None:
         what = {

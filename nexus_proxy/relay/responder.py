@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from nexus_proxy.relay.wire import Wait
+
 HeaderList = Sequence[tuple[bytes, bytes]]
 
 
@@ -22,8 +24,9 @@ class Responder(Protocol):
     async def start(self, status: int, headers: HeaderList) -> None:
         """Send status and headers. Once."""
 
-    async def write(self, data: bytes) -> None:
-        """Send body bytes now. Waits while the client reads slower than we write."""
+    def write(self, data: bytes) -> Wait | None:
+        """Send body bytes. Returns what to call and await before the next write, if the client
+        reads slower than we write. Raises `ConnectionError` if it has left."""
 
     async def finish(self) -> None:
         """End the body cleanly."""

@@ -12,7 +12,7 @@ import re
 
 import msgspec
 
-from nexus_proxy.dialects.openai_stream import Usage, read_chunk
+from nexus_proxy.dialects.openai_stream import TOKEN, Usage, read_chunk
 from nexus_proxy.dialects.sse import EventSplitter, payload
 
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -72,11 +72,8 @@ class StreamTap:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Whole events to pass on, in order."""
-        return [
-            event if self._rename is None else self._rename.restore(event)
-            for event in self._splitter.feed(chunk)
-            if self._note(event)
-        ]
+        events = [event for event in self._splitter.feed(chunk) if self._note(event)]
+        return events if self._rename is None else list(map(self._rename.restore, events))
 
     @property
     def pending(self) -> int:
@@ -90,6 +87,10 @@ class StreamTap:
 
     def _note(self, event: bytes) -> bool:
         facts = read_chunk(event)
+        if facts is TOKEN:
+            self.seen_token = True
+            self.token_events += 1
+            return True
         if facts.has_token:
             self.seen_token = True
             self.token_events += 1

@@ -34,13 +34,30 @@ class Tries:
     """Candidates in the order of the schedule, each once; then, if attempts are left, those again
     whose failure allows it, after a pause.
 
-    Waiting for a model that is being loaded costs no attempt, within `load_seconds`.
+    Waiting for a model that is being loaded costs no attempt, until `loaded_by`, in monotonic
+    seconds.
+
+    Attributes:
+        others: how many attempts other backends have had than the one that is tried now.
 
     Args:
         most: how many attempts there are.
         allowed: whether a candidate may still be asked, when its turn comes.
         pause: waits for so many seconds.
     """
+
+    __slots__ = (
+        "_again",
+        "_allowed",
+        "_asked",
+        "_current",
+        "_loaded_by",
+        "_made",
+        "_most",
+        "_pause",
+        "_queue",
+        "others",
+    )
 
     def __init__(
         self,
@@ -49,32 +66,34 @@ class Tries:
         *,
         allowed: Callable[[Candidate], bool],
         pause: Callable[[float], Awaitable[None]],
-        load_seconds: float,
+        loaded_by: float,
     ) -> None:
         self._queue = list(candidates)
         self._most = most
         self._allowed = allowed
         self._pause = pause
-        self._loaded_by = time.monotonic() + load_seconds
-        self._made = 0
+        self._loaded_by = loaded_by
+        self._made = self.others = 0
         self._asked: list[str] = []
         self._current: Candidate | None = None
         self._again: list[tuple[float, Candidate]] = []
 
-    def __aiter__(self) -> Tries:
-        return self
-
-    async def __anext__(self) -> tuple[Candidate, int]:
-        """The next candidate, and how many attempts others have had."""
-        while self._made < self._most and (candidate := await self._next()) is not None:
-            if not self._allowed(candidate):
+    async def next(self) -> Candidate | None:
+        """The next candidate, maybe after a pause; None: there is none, or no attempt is left."""
+        while self._made < self._most:
+            candidate = self._queue.pop(0) if self._queue else await self._one_again()
+            if candidate is None:
+                return None
+            # The first one was decided on just now.
+            if self._made and not self._allowed(candidate):
                 continue
             self._made += 1
             self._current, name = candidate, candidate.backend.name
-            others = sum(asked != name for asked in self._asked)
+            if self._asked:
+                self.others = sum(asked != name for asked in self._asked)
             self._asked.append(name)
-            return candidate, others
-        raise StopAsyncIteration
+            return candidate
+        return None
 
     def note(self, failure: Failure) -> None:
         """Learn how the current try failed."""
@@ -95,9 +114,7 @@ class Tries:
         if wait <= LONGEST_WAIT:
             self._again.append((wait, self._current))
 
-    async def _next(self) -> Candidate | None:
-        if self._queue:
-            return self._queue.pop(0)
+    async def _one_again(self) -> Candidate | None:
         if not self._again:
             return None
         self._again.sort(key=lambda pair: pair[0])

@@ -20,7 +20,7 @@ from nexus_proxy.errors import (
     UpstreamError,
     UpstreamGarbageError,
 )
-from nexus_proxy.relay.wire import Head, Wire, WireClosed, WireGarbled
+from nexus_proxy.relay.wire import Head, Sink, Wait, Wire, WireClosed, WireGarbled
 
 MAX_IDLE = 512
 """Idle connections kept per backend; they are closed after a few seconds anyway."""
@@ -135,6 +135,8 @@ class Exchange:
     read to its end and `may_reuse` is still true, and closes it otherwise.
     """
 
+    __slots__ = ("_connect_seconds", "_pool", "_request", "_wire", "may_reuse")
+
     def __init__(self, pool: Pool, request: Sequence[bytes], *, connect_seconds: float) -> None:
         self._pool = pool
         self._request = request
@@ -201,6 +203,22 @@ class Exchange:
         if data:
             return data
         return b"" if wire.complete else None
+
+    async def flow(self, sink: Sink) -> Wait | None:
+        """Push body bytes to `sink`; see `Wire.flow`. Raises `UpstreamError`, and whatever `sink`
+        raised or `fail` was given."""
+        try:
+            return await self._current().flow(sink)
+        except WireClosed:
+            raise self._cut("in the middle of its answer") from None
+        except WireGarbled as error:
+            raise self._garbled(error) from None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is whole and all of its body was handed out."""
+        wire = self._wire
+        return wire is not None and wire.ended
 
     def wake(self) -> None:
         """Let a waiting `head` or `body` return None."""

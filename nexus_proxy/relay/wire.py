@@ -2,14 +2,14 @@
 
 Why not httpx here: its pool costs 2 to 5 ms a request, and it hides what the relay must know
 (whether a byte came back, whether the connection was reused). Bytes of the body are handed on as
-they arrive, only de-chunked.
+they arrive, only de-chunked. A stream is pushed on within the callback that read it: to wake a task
+for each chunk costs more than all that the task would do with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 import httptools
@@ -17,17 +17,21 @@ import httptools
 HIGH_WATER = 256 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 JOINED_BYTES = 64 * 1024
+_FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class Head(NamedTuple):
     """Status and headers (names in lower case) of an answer."""
 
     status: int
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: list[tuple[bytes, bytes]]
 
     def get(self, name: bytes) -> bytes | None:
         """First value of a header."""
-        return next((value for key, value in self.headers if key == name), None)
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
 
 
 class WireClosed(Exception):
@@ -38,8 +42,13 @@ class WireGarbled(Exception):
     """What came is not HTTP."""
 
 
+Wait = Callable[[], Awaitable[None]]
+Sink = Callable[[bytes], Wait | None]
+"""Takes body bytes. Returns what to call and await before it can take more, if anything."""
+
+
 class Wire(asyncio.Protocol):
-    """Carries one exchange at a time. Reading is pulled: `wait` returns when there is news.
+    """Carries one exchange at a time. Reading is pulled (`wait`, `take`) or pushed (`flow`).
 
     Attributes:
         head: of the current answer, once it is there.
@@ -49,29 +58,52 @@ class Wire(asyncio.Protocol):
         idle_since: loop time at which it went back to the pool.
     """
 
+    __slots__ = (
+        "_active",
+        "_blocked",
+        "_buffered",
+        "_chunks",
+        "_failure",
+        "_framed",
+        "_header_bytes",
+        "_headers",
+        "_keeps_alive",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_sink",
+        "_transport",
+        "_waiter",
+        "closed",
+        "complete",
+        "got_bytes",
+        "head",
+        "idle_since",
+        "used",
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
+        # One for all answers of a connection, as llhttp is made for.
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[None] | None = None
         self.used = 0
         self.idle_since = 0.0
-        self.closed = False
+        self.closed = self._paused = False
+        self._chunks: list[bytes] = []
         self._reset()
 
     def _reset(self) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self.head: Head | None = None
-        self.complete = False
-        self.got_bytes = False
+        self.complete = self.got_bytes = False
         self._headers: list[tuple[bytes, bytes]] = []
-        self._header_bytes = 0
-        self._chunks: deque[bytes] = deque()
-        self._buffered = 0
-        self._paused = False
+        self._header_bytes = self._buffered = 0
+        self._chunks.clear()
         self._failure: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._framed = False
-        self._keeps_alive = False
-        self._active = False
+        self._sink: Sink | None = None
+        self._blocked: Wait | None = None
+        self._framed = self._keeps_alive = self._active = False
 
     # -- for the exchange ----------------------------------------------------------------------
 
@@ -82,7 +114,7 @@ class Wire(asyncio.Protocol):
         self._active = True
         self.used += 1
         # One write for what is small: a second one is a second system call.
-        if sum(map(len, parts)) <= JOINED_BYTES:
+        if len(parts[-1]) <= JOINED_BYTES:
             self._transport.write(b"".join(parts))
         else:
             self._transport.writelines(parts)
@@ -93,24 +125,46 @@ class Wire(asyncio.Protocol):
         Raises what `fail` was given, `WireClosed` or `WireGarbled`; body bytes that came before
         are handed out first.
         """
-        if self._chunks or self.complete:
-            return
-        if self._failure is not None:
+        if not self._chunks and not self.complete:
+            await self._news()
+            if self._failure is not None and not self._chunks:
+                raise self._failure
+
+    async def flow(self, sink: Sink) -> Wait | None:
+        """Give body bytes to `sink` as they come, until it must be waited for (returned), the
+        answer ends, or somebody calls `wake`.
+
+        Raises as `wait` does, and what `sink` raised; the connection is closed then.
+        """
+        if self._chunks and (blocked := sink(self.take())) is not None:
+            return blocked
+        if self.complete:
+            return None
+        self._sink = sink
+        try:
+            await self._news()
+        finally:
+            self._sink = None
+        blocked, self._blocked = self._blocked, None
+        if blocked is None and self._failure is not None and not self._chunks:
             raise self._failure
+        return blocked
+
+    async def _news(self) -> None:
+        if self._failure is not None:
+            return
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
-        if self._failure is not None and not self._chunks:
-            raise self._failure
 
     def take(self) -> bytes:
         """All body bytes that have come since the last call; may be empty."""
         chunks = self._chunks
         if not chunks:
             return b""
-        data = chunks.popleft() if len(chunks) == 1 else b"".join(chunks)
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
         self._buffered = 0
         if self._paused and self._transport is not None:
@@ -137,6 +191,11 @@ class Wire(asyncio.Protocol):
             self._transport.abort()
 
     @property
+    def ended(self) -> bool:
+        """Whether the answer is whole and all of its body was taken."""
+        return self.complete and not self._chunks
+
+    @property
     def reusable(self) -> bool:
         """Whether another exchange may follow on this connection."""
         return self.complete and not self.closed and self._framed and self._keeps_alive
@@ -160,6 +219,16 @@ class Wire(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.fail(WireGarbled(str(error)))
             return
+        sink = self._sink
+        if sink is not None and self._blocked is None and self._chunks:
+            try:
+                self._blocked = sink(self.take())
+            except Exception as error:  # noqa: BLE001 - raised by `flow`
+                self._failure = error
+                self.abort()
+            else:
+                if self._blocked is None and not self.complete:
+                    return
         if self._buffered > HIGH_WATER and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -182,26 +251,31 @@ class Wire(asyncio.Protocol):
         self._header_bytes += len(name) + len(value)
         if self._header_bytes > MAX_HEADER_BYTES:
             raise WireGarbled("its headers are larger than 64 KiB")
-        self._headers.append((name.lower(), value))
+        name = name.lower()
+        self._headers.append((name, value))
+        if name in _FRAMING:
+            self._framed = True
 
     def on_headers_complete(self) -> None:
         """httptools: all headers are there."""
+        if self.complete:
+            self.closed = True  # a second answer, which nobody asked for
+            return
         status = self._parser.get_status_code()
         if status < 200:
-            self._headers = []
+            self._headers, self._framed = [], False
             return
-        self._framed = status in (204, 304) or any(
-            name in (b"content-length", b"transfer-encoding") for name, _ in self._headers
-        )
+        self._framed = self._framed or status in (204, 304)
         self.head = Head(status, self._headers)
 
     def on_body(self, body: bytes) -> None:
         """httptools: de-chunked body bytes."""
-        self._chunks.append(body)
-        self._buffered += len(body)
+        if not self.complete:
+            self._chunks.append(body)
+            self._buffered += len(body)
 
     def on_message_complete(self) -> None:
         """httptools: the answer is whole."""
-        if self.head is not None:
+        if self.head is not None and not self.complete:
             self.complete = True
             self._keeps_alive = self._parser.should_keep_alive()

@@ -16,12 +16,12 @@ GENEROUS_BYTES_PER_TOKEN = 7
 def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> list[Candidate]:
     """Remove those that say they cannot do it."""
     facts = selection.facts
-    least_tokens = facts.prompt_bytes // GENEROUS_BYTES_PER_TOKEN
+    needs, least_tokens = facts.needs, facts.prompt_bytes // GENEROUS_BYTES_PER_TOKEN
     kept = []
     for candidate in candidates:
         model = candidate.model
-        if not model.cannot.isdisjoint(facts.needs):
-            lacking = ", ".join(sorted(n.value for n in model.cannot & facts.needs))
+        if model.cannot and not model.cannot.isdisjoint(needs):
+            lacking = ", ".join(sorted(n.value for n in model.cannot & needs))
             reject(
                 candidate, f"{model.id} cannot do {lacking} there", f"choose a model with {lacking}"
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from nexus_proxy.config.model import Zone
 from nexus_proxy.errors import UnknownModelError
@@ -23,11 +24,10 @@ from nexus_proxy.routing.types import (
 from nexus_proxy.state import CandidateView, DecisionView, ModelInfo, RejectionView
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """The whole record for one model: who may serve it, in which order, and why not the others.
 
-    `stages` holds, for each stage that ran, its name and how many candidates were left.
+    `left` holds how many candidates each stage left, in the order of STAGES.
     """
 
     facts: RequestFacts
@@ -36,7 +36,7 @@ class Decision:
     strategy: str
     candidates: tuple[Candidate, ...]
     rejections: tuple[Rejection, ...]
-    stages: tuple[tuple[str, int], ...]
+    left: tuple[int, ...]
     is_fallback: bool
     pinned: str | None
 
@@ -48,12 +48,16 @@ class Decision:
             return "failover"
         if chosen.backend.name == self.pinned:
             return "pinned"
-        if any(rejection.stage == "privacy" for rejection in self.rejections):
-            return "privacy-requirement"
-        if any(r.stage == "schedule" for r in self.rejections) or any(
-            c.backend.priority < chosen.backend.priority and is_full(c) for c in self.candidates
-        ):
-            return "capacity-overflow"
+        if self.rejections:
+            stages = {rejection.stage for rejection in self.rejections}
+            if "privacy" in stages:
+                return "privacy-requirement"
+            if "schedule" in stages:
+                return "capacity-overflow"
+        priority = chosen.backend.priority
+        for candidate in self.candidates:
+            if candidate.backend.priority < priority and is_full(candidate):
+                return "capacity-overflow"
         return "capability-match"
 
     def still_allows(self, candidate: Candidate) -> bool:
@@ -71,7 +75,6 @@ class Decision:
 
     def view(self, route_reason: str | None = None) -> DecisionView:
         """The record as a frozen value, for people and programs."""
-        questions = {stage.name: stage.question for stage in STAGES}
         return DecisionView(
             model_asked=self.facts.model_asked,
             model=self.resolution.model,
@@ -83,7 +86,8 @@ class Decision:
             strategy=self.strategy,
             route_reason=route_reason,
             stages=tuple(
-                (name, f"{questions[name]}: {_count(left)} left") for name, left in self.stages
+                (stage.name, f"{stage.question}: {_count(left)} left")
+                for stage, left in zip(STAGES, self.left, strict=True)
             ),
             candidates=tuple(
                 CandidateView(
@@ -144,17 +148,19 @@ def decide(
     """Run all stages over the backends that list one model."""
     pinned = _pinned(resolution, catalogue)
     selection = Selection(facts, demand, resolution.model, pinned, rules.strategy, rules.weights)
+    name, forced = resolution.model, resolution.forced
     candidates = [
-        candidate_of(backend, resolution.model)
-        for backend in catalogue.serving(resolution.model)
-        if resolution.forced in (None, backend.name)
+        Candidate(backend, model, name, Zone.OPEN if model.remote else backend.zone)
+        for backend, model in catalogue.offers(name)
+        if forced is None or forced == backend.name
     ]
     rejections = _Rejections()
-    stages: list[tuple[str, int]] = []
+    reject = rejections.add
+    left: list[int] = []
     for stage in STAGES:
         rejections.stage = stage.name
-        candidates = stage.apply(selection, candidates, rejections.add)
-        stages.append((stage.name, len(candidates)))
+        candidates = stage.apply(selection, candidates, reject)
+        left.append(len(candidates))
     return Decision(
         facts=facts,
         resolution=resolution,
@@ -162,7 +168,7 @@ def decide(
         strategy=rules.strategy_name,
         candidates=tuple(candidates),
         rejections=tuple(rejections.all),
-        stages=tuple(stages),
+        left=tuple(left),
         is_fallback=is_fallback,
         pinned=pinned,
     )
@@ -180,15 +186,6 @@ class _Rejections:
     def add(self, candidate: Candidate, reason: str, fix: str | None) -> None:
         backend, model = candidate.backend.name, candidate.served_id
         self.all.append(Rejection(backend, model, self.stage, reason, fix))
-
-
-def candidate_of(backend: Routable, model_name: str) -> Candidate:
-    """Pair a backend with its model."""
-    model = backend.models.get(model_name) or next(
-        m for m in backend.models.values() if model_name in m.aliases
-    )
-    zone = zone_of(backend, model)
-    return Candidate(backend=backend, model=model, served_id=model_name, zone=zone)
 
 
 def zone_of(backend: Routable, model: ModelInfo) -> Zone:

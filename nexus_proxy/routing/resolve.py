@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from nexus_proxy.errors import UnknownModelError
 from nexus_proxy.routing.rules import Rules
@@ -13,7 +14,7 @@ LATEST = ":latest"
 NEAREST = 3
 
 
-class Resolution(NamedTuple):
+class Resolution(Struct, frozen=True):
     """`path` starts with the name asked for and ends with `model`. `forced` is the backend of a
     `backend/id` name."""
 

@@ -30,28 +30,36 @@ UNKNOWN_MALUS = 2.0
 PARTS = ("priority", "load", "latency", "malus")
 """Names of the parts of a score, in the order of `Candidate.parts`."""
 
+_LOADING = BackendState.LOADING
+
 Order = Callable[[Selection, "list[Candidate]"], "list[Candidate]"]
 
 
 def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> list[Candidate]:
     """Remove those at their configured limit; order the rest."""
     able = []
+    now, pinned = selection.facts.now, selection.pinned
+    all_alike = pinned is None
     for candidate in candidates:
         if at_limit(candidate):
             limit = candidate.backend.max_concurrent
             reject(candidate, f"all of its {limit} slots are taken", None)
         else:
             able.append(candidate)
+            if candidate.backend.busy_until > now or is_full(candidate):
+                all_alike = False
     ordered = _ORDERS[selection.strategy](selection, able)
-    now, pinned = selection.facts.now, selection.pinned
-    ordered.sort(key=lambda c: (c.backend.name != pinned, c.backend.busy_until > now, is_full(c)))
+    if not all_alike:
+        ordered.sort(
+            key=lambda c: (c.backend.name != pinned, c.backend.busy_until > now, is_full(c))
+        )
     return ordered
 
 
 def at_limit(candidate: Candidate) -> bool:
     """Whether it has as many of our requests as the configuration allows."""
-    limit = candidate.backend.max_concurrent
-    return limit is not None and candidate.backend.in_flight >= limit
+    backend = candidate.backend
+    return backend.max_concurrent is not None and backend.in_flight >= backend.max_concurrent
 
 
 def is_full(candidate: Candidate) -> bool:
@@ -62,16 +70,16 @@ def is_full(candidate: Candidate) -> bool:
 
 
 def _smart(selection: Selection, candidates: list[Candidate]) -> list[Candidate]:
-    by_priority, by_load, by_latency = (
-        selection.weights[name] for name in ("priority", "load", "latency")
-    )
+    weights = selection.weights
+    by_priority, by_load, by_latency = weights["priority"], weights["load"], weights["latency"]
     total = (by_priority + by_load + by_latency) or 1
     for candidate in candidates:
         backend = candidate.backend
         busy = backend.in_flight + backend.busy_elsewhere
         seen = backend.first_token_ms.get(candidate.model.id)
-        priority = max(0.0, 100.0 - backend.priority)
-        load = max(0.0, 100.0 - 100.0 * busy / (backend.slots or ASSUMED_SLOTS))
+        priority = 100.0 - backend.priority if backend.priority < 100 else 0.0
+        slots = backend.slots or ASSUMED_SLOTS
+        load = 100.0 - 100.0 * busy / slots if busy < slots else 0.0
         latency = UNKNOWN_LATENCY if seen is None else 100.0 / (1.0 + seen / 1000.0)
         malus = _malus(selection, candidate)
         candidate.parts = (priority, load, latency, 0.0 - malus)
@@ -79,13 +87,15 @@ def _smart(selection: Selection, candidates: list[Candidate]) -> list[Candidate]
             priority * by_priority + load * by_load + latency * by_latency
         ) / total - malus
     luck = selection.facts.luck
+    if len(candidates) < 2:
+        return candidates
     return sorted(candidates, key=lambda c: (-c.score, c.backend.in_flight, luck()))
 
 
 def _malus(selection: Selection, candidate: Candidate) -> float:
     model, needs = candidate.model, selection.facts.needs
     malus = 0.0 if needs <= model.can else UNKNOWN_MALUS * len(needs - model.can)
-    if candidate.backend.health is BackendState.LOADING:
+    if candidate.backend.health is _LOADING:
         malus += LOADING_MALUS
     if model.loaded is False:
         malus += COLD_MALUS

@@ -2,7 +2,9 @@
 
 One protocol per client connection. It looks at each request's head; if the request is hot and
 leaves nothing to interpret (`request_head`), the lane collects its body and runs the relay with
-itself as the responder. Anything else makes it hand the connection, with every byte not consumed
+itself as the responder. Clients send the same head again and again, but for the length of the body,
+so what one said is remembered; such a request that comes whole is served without any parsing.
+Anything else makes it hand the connection, with every byte not consumed
 yet, to Hypercorn, which keeps it from then on.
 
 What the lane guarantees by itself:
@@ -18,14 +20,19 @@ What the lane guarantees by itself:
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any, Protocol
 
+import msgspec
+
 from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.relay.call import Envelope
 from nexus_proxy.relay.responder import HeaderList
-from nexus_proxy.server.request_head import RequestHead, read_head
+from nexus_proxy.relay.wire import Wait
+from nexus_proxy.server.request_head import read_head
 from nexus_proxy.tasks import spawn
 
 HOT_PREFIX = b"POST /"
@@ -41,30 +48,37 @@ STALL_SECONDS = 60.0
 READER_SECONDS = 300.0
 """Without room for one more write: the client has stopped reading, and holds a slot for nothing."""
 
+MAX_KNOWN = 512
+MAX_KNOWN_HEAD = 8 * 1024
+"""How many heads are remembered, and how long they may be: 4 MiB at most."""
+
+_END = b"\r\n\r\n"
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?(\d{1,12})\r\n")
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class HotApp(Protocol):
     """What the lane serves. `max_body` is in bytes."""
 
-    @property
-    def max_body(self) -> int:
-        """Longest body that is taken here; longer ones are handed over to be refused."""
+    max_body: int
+    """Longest body in bytes that is taken here; longer ones are handed over to be refused."""
+    known: dict[bytes, Envelope]
+    """What sound heads said, without the digits of their length. The lane adds, the app clears."""
 
     def endpoint_of(self, target: bytes) -> Endpoint | None:
         """The hot endpoint at a request target, or None."""
 
+    def envelope(
+        self, endpoint: Endpoint, headers: dict[bytes, bytes], *, keep_alive: bool
+    ) -> Envelope:
+        """What a head says, judged."""
+
     async def serve_hot(
-        self,
-        endpoint: Endpoint,
-        headers: dict[bytes, bytes],
-        body: bytes,
-        client: str,
-        responder: LaneConnection,
+        self, envelope: Envelope, body: bytes, client: str, responder: LaneConnection
     ) -> None:
         """Answer one request. Raises nothing but cancellation."""
 
-    async def refuse_late(self, headers: dict[bytes, bytes], responder: LaneConnection) -> None:
+    async def refuse_late(self, envelope: Envelope, responder: LaneConnection) -> None:
         """Answer a client that has stopped sending in the middle of its body."""
 
 
@@ -136,6 +150,15 @@ class Lanes:
         self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
 
 
+def _key(data: bytes, length: re.Match[bytes], end: int) -> bytes:
+    """A head without the digits of its length, by which it is known again.
+
+    Only a head that `read_head` took is ever known, so what is equal but for these digits is
+    another that it would take.
+    """
+    return data[: length.start(1)] + data[length.end(1) : end]
+
+
 class LaneConnection(asyncio.Protocol):
     """One client connection; also the `Responder` of the request that it answers."""
 
@@ -143,9 +166,10 @@ class LaneConnection(asyncio.Protocol):
         "_buffer",
         "_client",
         "_drained",
+        "_envelope",
         "_finished",
-        "_head",
         "_lanes",
+        "_length",
         "_loop",
         "_needed",
         "_pending",
@@ -160,8 +184,8 @@ class LaneConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._client = "?"
         self._buffer = bytearray()
-        self._head: RequestHead | None = None
-        self._needed = 0
+        self._envelope: Envelope | None = None
+        self._length = self._needed = 0
         self._serving: asyncio.Task[None] | None = None
         self._since = loop.time()
         self._drained: asyncio.Future[None] | None = None
@@ -181,6 +205,8 @@ class LaneConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came."""
         if not self._buffer:
+            if self._serving is None and self._serve_known(data):
+                return
             self._since = self._loop.time()
         self._buffer += data
         if self._serving is None:
@@ -214,40 +240,68 @@ class LaneConnection(asyncio.Protocol):
 
     # -- requests ------------------------------------------------------------------------------
 
+    def _serve_known(self, data: bytes) -> bool:
+        """Serve `data` if it is just one whole request with a head that is known."""
+        end = data.find(_END) + 4
+        length = _LENGTH.search(data, 0, end) if end >= 4 else None
+        if length is None:
+            return False
+        app = self._lanes.app
+        envelope = app.known.get(_key(data, length, end))
+        size = int(length[1])
+        if envelope is None or len(data) != end + size or size > app.max_body:
+            return False
+        self._envelope = envelope
+        self._serve(app.serve_hot(envelope, data[end:], self._client, self))
+        return True
+
+    def _serve_next(self) -> None:
+        """Go on with what came while a request was answered, most often the whole next one."""
+        if self._serve_known(bytes(self._buffer)):
+            self._buffer.clear()
+            return
+        self._advance()
+        self._hold_back()
+
     def _advance(self) -> None:
         """Do what the buffered bytes allow: read a head, wait for a body, serve, or hand over."""
-        if self._head is None and not self._read_head():
-            return
-        head = self._head
-        if head is None:
+        if self._envelope is None:
+            self._read_head()
+        envelope = self._envelope
+        if envelope is None:
             return
         if len(self._buffer) < self._needed:
             self._since = self._loop.time()
             return
-        body = bytes(memoryview(self._buffer)[self._needed - head.length : self._needed])
+        body = bytes(memoryview(self._buffer)[self._needed - self._length : self._needed])
         del self._buffer[: self._needed]
-        app = self._lanes.app
-        endpoint = app.endpoint_of(head.target)
-        assert endpoint is not None
-        self._serve(app.serve_hot(endpoint, head.headers, body, self._client, self))
+        self._serve(self._lanes.app.serve_hot(envelope, body, self._client, self))
 
-    def _read_head(self) -> bool:
-        """Whether the head of a request for the lane stands at the front of the buffer."""
+    def _read_head(self) -> None:
+        """Take the head of a request for the lane off the front of the buffer, or hand over what
+        is none."""
         buffer, app = self._buffer, self._lanes.app
-        end = buffer.find(b"\r\n\r\n") + 4
+        end = buffer.find(_END) + 4
         if end < 4:
             is_hot = HOT_PREFIX.startswith(bytes(buffer[: len(HOT_PREFIX)]))
             # To Hypercorn a lone LF ends a line too, so that its head may be whole already.
             has_lone_lf = buffer.count(b"\n") > buffer.count(b"\r\n")
             if len(buffer) > MAX_HEAD or has_lone_lf or not is_hot:
                 self._leave_to_hypercorn()
-            return False
-        head = read_head(bytes(buffer[:end])) if end <= MAX_HEAD else None
-        if head is None or head.length > app.max_body or app.endpoint_of(head.target) is None:
+            return
+        raw = bytes(buffer[:end])
+        head = read_head(raw) if end <= MAX_HEAD else None
+        endpoint = None if head is None else app.endpoint_of(head.target)
+        if head is None or endpoint is None or head.length > app.max_body:
             self._leave_to_hypercorn()
-            return False
-        self._head, self._needed = head, end + head.length
-        return True
+            return
+        envelope = app.envelope(endpoint, head.headers, keep_alive=head.keep_alive)
+        length = _LENGTH.search(raw)
+        if length is not None and envelope.is_sound and end <= MAX_KNOWN_HEAD:
+            if len(app.known) >= MAX_KNOWN:
+                app.known.clear()
+            app.known[_key(raw, length, end)] = envelope
+        self._envelope, self._length, self._needed = envelope, head.length, end + head.length
 
     def _leave_to_hypercorn(self) -> None:
         transport, self._transport = self._transport_now(), None
@@ -260,16 +314,16 @@ class LaneConnection(asyncio.Protocol):
             self._transport_now().pause_reading()
 
     def _serve(self, answering: Coroutine[Any, Any, None]) -> None:
-        self._serving = spawn(answering, name="request")
-        self._serving.add_done_callback(self._answered)
+        self._serving = spawn(answering, name="request", on_end=self._answered)
 
     def _stays_open(self) -> bool:
-        return self._head is not None and self._head.keep_alive and not self._lanes.draining
+        envelope = self._envelope
+        return envelope is not None and envelope.keep_alive and not self._lanes.draining
 
-    def _answered(self, _serving: asyncio.Task[None]) -> None:
+    def _answered(self) -> None:
         """Get ready for the next request of this connection, or close it."""
         stays_open = self._finished and self._stays_open()
-        self._head = self._serving = None
+        self._envelope = self._serving = None
         self.started = self._finished = False
         self._since = self._loop.time()
         transport = self._transport
@@ -281,8 +335,7 @@ class LaneConnection(asyncio.Protocol):
         else:
             transport.resume_reading()
             if self._buffer:
-                self._advance()
-            self._hold_back()
+                self._serve_next()
 
     # -- Responder -----------------------------------------------------------------------------
 
@@ -291,16 +344,16 @@ class LaneConnection(asyncio.Protocol):
         self.started = True
         self._pending = self._head_bytes(status, headers, (b"transfer-encoding", b"chunked"))
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> Wait | None:
         """See `Responder`."""
         transport = self._transport
         if transport is None:
             raise ConnectionResetError("the client left")
         if not data:  # an empty chunk would end the body
-            return
+            return None
         head, self._pending = self._pending, b""
         transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data))
-        await self._room()
+        return None if self._drained is None else self._room
 
     async def finish(self) -> None:
         """See `Responder`."""
@@ -325,12 +378,16 @@ class LaneConnection(asyncio.Protocol):
             await self._drained
 
     def _head_bytes(self, status: int, headers: HeaderList, framing: tuple[bytes, bytes]) -> bytes:
-        lines = [b"HTTP/1.1 %d %b" % (status, _REASONS.get(status, b""))]
-        lines += [b"%b: %b" % header for header in headers]
+        lines = [b"%b: %b" % header for header in headers]
         if not self._stays_open():
             lines.append(b"connection: close")
-        lines += (b"%b: %b" % framing, b"date: " + self._lanes.date(), b"\r\n")
-        return b"\r\n".join(lines)
+        return b"HTTP/1.1 %d %b\r\n%b\r\n%b: %b\r\ndate: %b\r\n\r\n" % (
+            status,
+            _REASONS.get(status, b""),
+            b"\r\n".join(lines),
+            *framing,
+            self._lanes.date(),
+        )
 
     # -- closing -------------------------------------------------------------------------------
 
@@ -345,10 +402,10 @@ class LaneConnection(asyncio.Protocol):
         if self._serving is not None:
             if self._drained is not None and waited > READER_SECONDS:
                 self.abort()
-        elif self._head is not None:
+        elif self._envelope is not None:
             if waited > STALL_SECONDS:
-                self._head = self._head._replace(keep_alive=False)
-                self._serve(self._lanes.app.refuse_late(self._head.headers, self))
+                self._envelope = msgspec.structs.replace(self._envelope, keep_alive=False)
+                self._serve(self._lanes.app.refuse_late(self._envelope, self))
         elif waited > (HEAD_SECONDS if self._buffer else IDLE_SECONDS):
             self.abort()
 

@@ -1,63 +1,52 @@
 """One line for each finished request; never a prompt, an answer or a key.
 
-Lines are collected and written four times a second: a write for each, and the machinery of the
-`logging` module, cost more CPU than routing the request did.
+Lines are written for many requests at once: a write for each, and the machinery of the `logging`
+module, cost more CPU than routing the request did.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
+from collections.abc import Sequence
 
-from nexus_proxy.errors import NotFoundError
-from nexus_proxy.events import Event, RequestFinished
 from nexus_proxy.state import LogLine, RequestPhase
-from nexus_proxy.telemetry.history import History, Record
+from nexus_proxy.telemetry.history import Record
 from nexus_proxy.telemetry.logs import Logs
 
-FLUSH_SECONDS = 0.25
 COMPONENT = "request"
 log = logging.getLogger(f"nexus_proxy.{COMPONENT}")
 
+_INFO, _WARNING = logging.INFO, logging.WARNING
+_FAILED = RequestPhase.FAILED
+
 
 class RequestLog:
-    """Subscriber to `RequestFinished`. Call `flush` at the end of the run."""
+    """A reader of `History`."""
 
-    def __init__(self, history: History, logs: Logs) -> None:
-        self._history, self._logs = history, logs
-        self._pending: list[Record] = []
-        self._timer: asyncio.TimerHandle | None = None
+    def __init__(self, logs: Logs) -> None:
+        self._logs = logs
 
-    def __call__(self, event: Event) -> None:
-        """Note a request that finished."""
-        if not isinstance(event, RequestFinished):
-            return
-        try:
-            record = self._history.record(event.id)
-        except NotFoundError:
-            return
-        if not log.isEnabledFor(_level(record)):
-            return
-        self._pending.append(record)
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+    def __call__(self, ended: Sequence[Record]) -> None:
+        """Write a line for each request that ended."""
+        least = log.getEffectiveLevel()
+        wanted = [record for record in ended if _level(record) >= least]
+        if wanted:
+            fields = _fields if self._logs.wants_fields else _no_fields
+            self._logs.write([(_line(record), fields(record)) for record in wanted])
 
-    def flush(self) -> None:
-        """Write what is pending."""
-        if self._timer is not None:
-            self._timer.cancel()
-        pending, self._pending, self._timer = self._pending, [], None
-        self._logs.write([(_line(record), _fields(record)) for record in pending])
+
+def _no_fields(_record: Record) -> dict[str, object]:
+    return {}
 
 
 def _level(record: Record) -> int:
-    return logging.WARNING if record.phase is RequestPhase.FAILED else logging.INFO
+    return _WARNING if record.phase is _FAILED else _INFO
 
 
 def _line(record: Record) -> LogLine:
     return LogLine(
         at=record.started + (record.total_ms or 0.0) / 1000.0,
-        level=logging.getLevelName(_level(record)).lower(),
+        level="warning" if record.phase is _FAILED else "info",
         component=COMPONENT,
         message=_sentence(record),
     )

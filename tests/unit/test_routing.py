@@ -238,7 +238,7 @@ def test_priority_load_and_latency_each_change_the_winner(registry: Registry) ->
     two.in_flight = 2
     assert order(decide(registry, "m")) == ["one", "two"]
     two.in_flight = 0
-    registry.note_first_token(one, "m", 4000.0)
+    registry.learn(one, "m", first_token_ms=4000.0, generating_ms=0.0, tokens=0)
     assert order(decide(registry, "m")) == ["two", "one"]
 
 

@@ -64,7 +64,7 @@ async def test_a_body_that_stops_coming(gateway: RunningGateway, backend: Script
     async with connected(gateway) as client:
         await client.send(post()[:-10])
         connection = await the_lane_connection(gateway)
-        await eventually(lambda: connection._head is not None)
+        await eventually(lambda: connection._envelope is not None)
         told = await is_ended_after(client, gateway, lane.STALL_SECONDS)
     assert told.startswith(b"HTTP/1.1 408 ")
     assert b"\r\nconnection: close\r\n" in told
