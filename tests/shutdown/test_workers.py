@@ -13,6 +13,7 @@ import pytest
 
 from tests.contract.workers.running import chat, started, two_workers, until, worker_of
 from tests.support.scripted import Answer, ScriptedBackend, faults
+from tests.support.terminal import in_terminal
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
@@ -178,3 +179,11 @@ async def test_a_port_in_use_is_the_same_sentence(config: str, backend: Scripted
         assert f"127.0.0.1:{port} is in use by" in workers.text
         assert "nexus --port" in workers.text
         assert "Traceback" not in workers.text
+
+
+async def test_with_a_screen_they_are_refused_with_what_to_do(config: str) -> None:
+    arguments = ["-m", "nexus_tui.main", "--workers", "2", "-c", config]
+    async with in_terminal(arguments) as terminal:
+        assert await terminal.exit_code() == 2
+        assert b"nexus serve --workers 2" in b" ".join(terminal.output.split())
+        assert b"nexus attach" in b" ".join(terminal.output.split())
