@@ -17,10 +17,18 @@ from nexus_proxy import __version__, commands
 from nexus_proxy.commands import Result
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
-from nexus_proxy.config.model import BackendConfig, BackendType, Config, Loaded, Zone
+from nexus_proxy.config.model import (
+    BackendConfig,
+    BackendType,
+    Config,
+    DiscoveryConfig,
+    Loaded,
+    Zone,
+)
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
-from nexus_proxy.discovery.service import Discovery
+from nexus_proxy.discovery.base import DiscoverySource
+from nexus_proxy.discovery.service import Discovery, sources_for
 from nexus_proxy.discovery.static import implied_zone
 from nexus_proxy.errors import ConfigError
 from nexus_proxy.events import (
@@ -38,6 +46,9 @@ from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.headers import HOPS
 from nexus_proxy.routing.pipeline import plan
 from nexus_proxy.routing.types import RequestFacts
+from nexus_proxy.siblings.family import Siblings
+from nexus_proxy.siblings.mirror import list_found, recall
+from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
@@ -58,7 +69,8 @@ class Runtime:
     """One running gateway. `start` before the first request, `stop` after the last.
 
     `explicit` and `flags` are what the command line said, kept so that a reload reads the same
-    sources again. `endpoint` is the address that clients use.
+    sources again. `endpoint` is the address that clients use. `seat` is this process's place where
+    several serve as one.
     """
 
     def __init__(
@@ -70,11 +82,13 @@ class Runtime:
         endpoint: str,
         explicit: str | None = None,
         flags: Mapping[str, object] | None = None,
+        seat: Seat | None = None,
     ) -> None:
         self.loaded = loaded
         self.logs = logs
         self.endpoint = endpoint
-        self.node_id = secrets.token_hex(8)
+        self.seat = seat or Seat(node_id=secrets.token_hex(8))
+        self.node_id = self.seat.node_id
         self.started_at = time.time()
         self.draining = False
         self.started = asyncio.Event()
@@ -101,7 +115,10 @@ class Runtime:
             get_config=lambda: self.config,
             make_client=lambda: make_client(self.node_id),
             environ=environ,
+            sources=sources_for if self.seat.is_lead else _no_sources,
+            share=self.seat.share,
         )
+        self.siblings = Siblings(self.seat, self)
         self.relay = Relay(
             registry=self.registry,
             history=self.history,
@@ -133,11 +150,18 @@ class Runtime:
         # A third of a second of import that the loop need not stand still for.
         await asyncio.to_thread(importlib.import_module, "httpx")
         await self.health.start()
+        taught = await self.siblings.lesson()
+        if taught is not None:
+            list_found(self.registry, taught)
         await self.discovery.start()
         self.quality.start()
-        self._watching = spawn(
-            watch(self.config_file.path, self._file_changed), name="config watch"
-        )
+        if taught is not None:
+            recall(self.registry, taught)
+        if self.seat.is_lead:
+            self._watching = spawn(
+                watch(self.config_file.path, self._file_changed), name="config watch"
+            )
+        await self.siblings.start()
         self.started.set()
 
     async def drain(self, seconds: float) -> bool:
@@ -166,6 +190,7 @@ class Runtime:
         """End discovery, checks and pooled connections."""
         if self._watching is not None:
             self._watching.cancel()
+        await self.siblings.stop()
         await self.discovery.stop()
         await self.health.stop()
         self.quality.stop()
@@ -175,7 +200,7 @@ class Runtime:
     # -- reading -------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """The gateway at this moment."""
+        """This process at this moment; `siblings.snapshot` speaks for all of them."""
         backends = self.registry.views()
         lines = self.logs.ring.lines
         return Snapshot(
@@ -249,6 +274,14 @@ class Runtime:
         """See `commands.Operations`."""
         return await self.health.check(name)
 
+    def drop_backend(self, name: str) -> None:
+        """See `siblings.family.Own`."""
+        self.discovery.drop(name)
+
+    def suspect(self, name: str) -> None:
+        """See `siblings.family.Own`."""
+        self.health.suspect(name)
+
     async def reload_config(self) -> tuple[str, ...]:
         """See `commands.Operations`. Raises `ConfigError`; the running configuration stays."""
         try:
@@ -313,6 +346,11 @@ def _with_delay(line: str) -> str:
     """A line of the diff; says so if it takes a restart."""
     late = line.startswith(("server.host:", "server.port:", "server.allow_unauthenticated:"))
     return f"{line} (from the next start on)" if late else line
+
+
+def _no_sources(_config: DiscoveryConfig, _environ: Mapping[str, str]) -> list[DiscoverySource]:
+    """For a worker that mirrors what the lead finds."""
+    return []
 
 
 def make_client(node_id: str | None = None) -> httpx.AsyncClient:

@@ -302,15 +302,18 @@ class RequestView(Struct, frozen=True, kw_only=True):
     finish_reason: str | None
     decision: DecisionView | None
     attempts: tuple[AttemptView, ...]
+    worker: int | None = None
+    """The process that served it, where several do."""
 
 
 class LogLine(Struct, frozen=True, kw_only=True):
-    """One log record, redacted."""
+    """One log record, redacted. `worker` is the process that wrote it, where several do."""
 
     at: float
     level: str
     component: str
     message: str
+    worker: int | None = None
 
 
 class Totals(Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ def main() -> None:
 
 def run_with_screen(options: RunOptions) -> int:
     """Serve, with the terminal UI. Returns the exit code. Raises `NexusError` before it serves."""
-    from nexus_proxy.cli.assemble import open_socket, read_config
+    from nexus_proxy.cli.bound import open_socket, read_config
     from nexus_proxy.cli.run import on_loop
 
     loaded = read_config(options)

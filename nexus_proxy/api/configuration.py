@@ -46,7 +46,8 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
     @app.post(f"{ROOT}/reload")
     async def reloaded() -> Response:
         await json_object()
-        return json_answer({"diff": await runtime.reload_config()})
+        result = await runtime.siblings.run_command("config.reload", {})
+        return json_answer({"diff": result.data["diff"]})
 
 
 def _problems(body: dict[str, Any], runtime: Runtime) -> list[ConfigError]:

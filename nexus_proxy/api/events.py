@@ -3,7 +3,8 @@
 `data: {"type": "hello"}` comes first, then one JSON object per event: `type` is the name of the
 event's class in `nexus_proxy.events`, beside its fields. A listener that does not keep up loses
 events and is told so by `{"type": "lagged"}`: it should read the state again. The stream ends when
-the gateway drains.
+the gateway drains. Where several workers serve, the events of all come, each with its `worker`;
+what each of them sees for itself, like a backend that is down, comes once from each.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from quart import Quart, Response, request
 
 from nexus_proxy.events import Bus, Event, GatewayDraining
 from nexus_proxy.runtime import Runtime
+from nexus_proxy.siblings.family import told_event
 
 QUEUE_SIZE = 256
 PING_SECONDS = 10.0
+Told = dict[str, Any]
 PING = b": ping\n\n"
 
 
@@ -43,21 +46,23 @@ async def stream(
 
     It listens before it greets, so that whoever reads the state after the greeting misses nothing.
     """
+    worker = runtime.seat.tag
     with Listener(runtime.bus) as listener:
-        yield _framed({"type": "hello"})
-        if runtime.draining:
-            yield _framed(_named(GatewayDraining()))
-            return
-        while True:
-            try:
-                async with asyncio.timeout(ping_seconds):
-                    event = await listener.next()
-            except TimeoutError:
-                yield PING
-                continue
-            yield _framed({"type": "lagged"} if event is None else _named(event))
-            if isinstance(event, GatewayDraining):
+        async with runtime.siblings.overhearing(listener.heard):
+            yield _framed({"type": "hello"})
+            if runtime.draining:
+                yield _framed(told_event(GatewayDraining(), worker))
                 return
+            while True:
+                try:
+                    async with asyncio.timeout(ping_seconds):
+                        event = await listener.next()
+                except TimeoutError:
+                    yield PING
+                    continue
+                yield _framed(_told(event, worker))
+                if isinstance(event, GatewayDraining):
+                    return
 
 
 class Listener:
@@ -65,21 +70,22 @@ class Listener:
     held is of no more use to a reader that has to start anew."""
 
     def __init__(self, bus: Bus, *, size: int = QUEUE_SIZE) -> None:
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(size)
+        self._queue: asyncio.Queue[Event | Told | None] = asyncio.Queue(size)
         self._bus = bus
 
     def __enter__(self) -> Listener:
-        self._unsubscribe = self._bus.subscribe(self._heard)
+        self._unsubscribe = self._bus.subscribe(self.heard)
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self._unsubscribe()
 
-    async def next(self) -> Event | None:
+    async def next(self) -> Event | Told | None:
         """The next event; None: some were lost."""
         return await self._queue.get()
 
-    def _heard(self, event: Event) -> None:
+    def heard(self, event: Event | Told | None) -> None:
+        """Queue an event of this process or, as it is told, of another; None: some were lost."""
         if self._queue.full():
             while not self._queue.empty():
                 self._queue.get_nowait()
@@ -87,8 +93,10 @@ class Listener:
         self._queue.put_nowait(event)
 
 
-def _named(event: Event) -> dict[str, Any]:
-    return {"type": type(event).__name__, **msgspec.to_builtins(event)}
+def _told(event: Event | Told | None, worker: int | None) -> Told:
+    if event is None:
+        return {"type": "lagged"}
+    return told_event(event, worker) if isinstance(event, Event) else event
 
 
 def _framed(value: dict[str, Any]) -> bytes:

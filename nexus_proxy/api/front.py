@@ -105,7 +105,7 @@ class Front:
             return True
         if answer := health.ANSWERS.get(path):
             _require(method, path, "GET", "HEAD")
-            status, value = answer(self._runtime)
+            status, value = await answer(self._runtime)
             more = [(b"content-type", b"application/json"), *self._gate.cors(headers)]
             own = own_headers(headers, self._runtime.node_id)
             await responder.respond(status, [*own, *more], msgspec.json.encode(value))

@@ -7,7 +7,7 @@ to import.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from nexus_proxy import __version__
 from nexus_proxy.api.catalogue import Offered
@@ -17,7 +17,7 @@ from nexus_proxy.state import BackendState
 Answer = tuple[int, dict[str, object]]
 
 
-def root(runtime: Runtime) -> Answer:
+async def root(runtime: Runtime) -> Answer:
     """Name, version, address."""
     return 200, {
         "name": "nexus",
@@ -28,12 +28,18 @@ def root(runtime: Runtime) -> Answer:
     }
 
 
-def health(runtime: Runtime) -> Answer:
+async def health(runtime: Runtime) -> Answer:
     """Always 200. Backends that are disabled or not accepted do not count; one that drains is
-    healthy."""
+    healthy. Where several workers serve, one is healthy that no worker finds to be down."""
     offered = Offered(runtime.registry)
     backends = list(offered)
-    healthy = sum(backend.health is BackendState.UP for backend in backends)
+    down = {
+        name
+        for healths in await runtime.siblings.healths()
+        for name, state in healths.items()
+        if state in (BackendState.DOWN, BackendState.LOADING)
+    }
+    healthy = sum(b.health is BackendState.UP and b.name not in down for b in backends)
     return 200, {
         "status": _status(healthy, len(backends)),
         "version": __version__,
@@ -47,19 +53,20 @@ def health(runtime: Runtime) -> Answer:
     }
 
 
-def live(_runtime: Runtime) -> Answer:
-    """200 while the loop runs."""
-    return 200, {"status": "alive"}
+async def live(runtime: Runtime) -> Answer:
+    """200 while the loop runs; says which worker's, where there are several."""
+    alive: dict[str, object] = {"status": "alive"}
+    return 200, alive if runtime.seat.tag is None else {**alive, "worker": runtime.seat.tag}
 
 
-def ready(runtime: Runtime) -> Answer:
-    """200 while somebody can serve; else 503 with the reason."""
+async def ready(runtime: Runtime) -> Answer:
+    """200 while somebody can serve what comes to this process; else 503 with the reason."""
     if reason := _why_not_ready(runtime):
         return 503, {"status": "not ready", "reason": reason}
     return 200, {"status": "ready"}
 
 
-ANSWERS: dict[str, Callable[[Runtime], Answer]] = {
+ANSWERS: dict[str, Callable[[Runtime], Awaitable[Answer]]] = {
     "/": root,
     "/health": health,
     "/health/live": live,

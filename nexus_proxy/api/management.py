@@ -31,19 +31,19 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
 def _add_reading(app: Quart, runtime: Runtime) -> None:
     @app.get(f"{ROOT}/state")
     async def state() -> Response:
-        return json_answer(runtime.snapshot())
+        return json_answer(await runtime.siblings.snapshot())
 
     @app.get(f"{ROOT}/requests")
     async def requests() -> Response:
         limit = _limit(request.args.get("limit"))
         wanted = _phases(request.args.get("state"))
-        views = runtime.history.newest(MOST_REQUESTS)
+        views = await runtime.siblings.requests(MOST_REQUESTS)
         chosen = [view for view in views if view.phase in wanted]
         return json_answer({"requests": chosen[:limit]})
 
     @app.get(f"{ROOT}/why/<path:request_id>")
     async def why(request_id: str) -> Response:
-        return json_answer(runtime.history.get(request_id))
+        return json_answer(await runtime.siblings.request(request_id))
 
     @app.get(f"{ROOT}/quality")
     async def quality() -> Response:
@@ -62,7 +62,7 @@ def _add_verbs(app: Quart, runtime: Runtime) -> None:
 
     @app.post(f"{ROOT}/commands/<name>")
     async def run(name: str) -> Response:
-        result = await runtime.run_command(name, await json_object())
+        result = await runtime.siblings.run_command(name, await json_object())
         return json_answer(result)
 
     @app.post(f"{ROOT}/commands/<name>/consequence")

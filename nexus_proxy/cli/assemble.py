@@ -1,4 +1,4 @@
-"""From options to a gateway that is ready to start: configuration, socket, logs, runtime, app."""
+"""From options, configuration and socket to a gateway that is ready to start."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from nexus_proxy.config.load import load
 from nexus_proxy.config.model import Config, Loaded
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.server.gateway import Gateway
-from nexus_proxy.server.listen import PortInUseError, bind, endpoint, is_loopback
+from nexus_proxy.server.listen import endpoint, is_loopback
 from nexus_proxy.telemetry.logs import Logs
 
 if TYPE_CHECKING:
     import socket
 
     from nexus_proxy.cli.options import RunOptions
+    from nexus_proxy.siblings.seat import Seat
 
 CLOUD_KEYS = (
     "OPENAI_API_KEY",
@@ -40,12 +40,22 @@ def secrets_of(config: Config) -> list[str]:
 
 @asynccontextmanager
 async def gateway(
-    options: RunOptions, loaded: Loaded, sock: socket.socket, *, to_stderr: bool
+    options: RunOptions,
+    loaded: Loaded,
+    sock: socket.socket,
+    *,
+    to_stderr: bool,
+    seat: Seat | None = None,
 ) -> AsyncIterator[Gateway]:
     """A gateway with its logs installed, to be started; stopped at the end, its logs put back."""
     from nexus_proxy.api.front import Front
 
-    logs = Logs(loaded.config.logging, secrets=secrets_of(loaded.config), to_stderr=to_stderr)
+    logs = Logs(
+        loaded.config.logging,
+        secrets=secrets_of(loaded.config),
+        to_stderr=to_stderr,
+        worker=seat.tag if seat else None,
+    )
     logs.install()
     try:
         runtime = Runtime(
@@ -55,6 +65,7 @@ async def gateway(
             endpoint=endpoint(sock),
             explicit=options.config,
             flags=options.flags(),
+            seat=seat,
         )
         runtime.discovery.own_addresses |= own_addresses(sock)
         running = Gateway(runtime, Front(runtime, loopback=is_loopback(sock)), sock)
@@ -64,21 +75,6 @@ async def gateway(
             await running.stop()
     finally:
         logs.remove()
-
-
-def read_config(options: RunOptions) -> Loaded:
-    """The configuration in force. Raises `ConfigError`."""
-    return load(options.config, environ=os.environ, flags=options.flags())
-
-
-def open_socket(loaded: Loaded) -> socket.socket:
-    """The bound socket. Raises `NexusError`."""
-    try:
-        return bind(loaded.config.server.host, loaded.config.server.port)
-    except PortInUseError as error:
-        from nexus_proxy.cli.neighbour import port_in_use
-
-        raise port_in_use(error) from None
 
 
 def own_addresses(sock: socket.socket) -> set[str]:

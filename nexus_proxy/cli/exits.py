@@ -39,7 +39,7 @@ def guarded(context: click.Context, command: Callable[[], Any]) -> Any:
         raise
     except NexusError as error:
         _explain(context, error.message)
-        raise click.exceptions.Exit(_code(error)) from error
+        raise click.exceptions.Exit(code_of(error)) from error
     except Exception as error:  # a bug, told in one line like any other failure
         _explain(context, f"internal error: {error!r}. `nexus --log-level debug …` shows where.")
         raise click.exceptions.Exit(FAILURE) from error
@@ -56,7 +56,8 @@ def _debugging(options: RunOptions | None) -> bool:
     return (given or os.environ.get("NEXUS_LOG_LEVEL", "")).lower() == "debug"
 
 
-def _code(error: NexusError) -> int:
+def code_of(error: NexusError) -> int:
+    """The exit code of a program that ends with this error."""
     if isinstance(error, ConfigError):
         return USAGE
     return UNREACHABLE if isinstance(error, GatewayUnreachableError) else FAILURE

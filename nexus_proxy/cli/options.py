@@ -17,6 +17,7 @@ class RunOptions:
     discovery: bool | None = None
     health_check: bool | None = None
     demo: bool = False
+    workers: int = 1
 
     def flags(self) -> dict[str, object]:
         """Dotted keys and values of what was given, as `config.load.load` takes them."""

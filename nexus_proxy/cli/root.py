@@ -36,6 +36,8 @@ COMMANDS = {
 }
 """Name -> module below this package, and the command in it."""
 
+MOST_WORKERS = 64
+
 Decorated = Callable[..., Any]
 
 
@@ -84,6 +86,14 @@ def run_options(function: Decorated) -> Decorated:
             click.option("--no-ui", is_flag=True, help="No terminal UI; log to standard error."),
             click.option(
                 "--demo", is_flag=True, help="Bring a real llama.cpp with a small model along."
+            ),
+            click.option(
+                "--workers",
+                type=click.IntRange(1, MOST_WORKERS),
+                metavar="N",
+                help="Gateway processes on the one port, without UI. They act as one, but each "
+                "keeps to its part of max_concurrent, and checks and learns about backends "
+                "for itself.",
             ),
         )
     ):
@@ -169,21 +179,31 @@ def _options(given: dict[str, Any]) -> RunOptions:
         discovery=False if given["no_discovery"] else None,
         health_check=False if given["no_health_check"] else None,
         demo=given["demo"],
+        workers=given["workers"] or 1,
     )
 
 
 def _run(options: RunOptions, run_ui: RunUi | None, *, no_ui: bool) -> int:
     if run_ui is not None and not no_ui:
         if _has_terminal():
+            if options.workers > 1:
+                raise click.UsageError(
+                    "--workers is for a gateway without a screen in it: run `nexus serve "
+                    f"--workers {options.workers}`, and `nexus attach` in another terminal"
+                )
             return run_ui(options)
         click.echo("no terminal here: running without the UI, as with --no-ui", err=True)
+    if options.workers > 1:
+        from nexus_proxy.cli.workers import run_workers
+
+        return run_workers(options)
     from nexus_proxy.cli.run import run_headless
 
     return run_headless(options)
 
 
 def _refuse_run_options(given: dict[str, Any]) -> None:
-    for name in ("no_discovery", "no_health_check", "no_ui", "demo"):
+    for name in ("no_discovery", "no_health_check", "no_ui", "demo", "workers"):
         if given[name]:
             raise click.UsageError(
                 f"--{name.replace('_', '-')} is for running the gateway, not for a command"

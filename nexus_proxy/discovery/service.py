@@ -49,11 +49,16 @@ def sources_for(config: DiscoveryConfig, environ: Mapping[str, str]) -> list[Dis
     return sources
 
 
+def _whole(limit: int | None) -> int | None:
+    return limit
+
+
 class Discovery:
     """Runs the sources, and is the `Sink` that they report to.
 
     `own_addresses` are canonical `host:port` of this gateway's own listeners, never listed. What
-    an operator removed is not listed again by itself until the next start.
+    an operator removed is not listed again by itself until the next start. `share` is this
+    process's part of a configured `max_concurrent`.
     """
 
     def __init__(
@@ -66,13 +71,14 @@ class Discovery:
         environ: Mapping[str, str],
         make_client: Callable[[], httpx.AsyncClient],
         sources: SourceFactory = sources_for,
+        share: Callable[[int | None], int | None] = _whole,
     ) -> None:
         self.own_addresses: set[str] = set()
         self._registry, self._bus, self._node_id = registry, bus, node_id
         self._get_config, self._environ = get_config, environ
         self._make_client, self._make_sources = make_client, sources
         self._client: httpx.AsyncClient | None = None
-        self._configured = Configured(registry, drop=self._drop, note=self.note)
+        self._configured = Configured(registry, drop=self.drop, note=self.note, share=share)
         self._settings: DiscoveryConfig | None = None
         self._sources: Sequence[DiscoverySource] = ()
         self._running: set[asyncio.Task[None]] = set()
@@ -287,10 +293,11 @@ class Discovery:
             if not set(heir.urls).isdisjoint(found.urls):
                 self._listed_for[heir.key] = name
                 return
-        self._drop(name)
+        self.drop(name)
         self.note(f"{name} is gone: it is no longer announced")
 
-    def _drop(self, name: str) -> None:
+    def drop(self, name: str) -> None:
+        """Take a backend off the list, but not because an operator wanted it gone."""
         self._dropping = True
         try:
             self._registry.remove(name)

@@ -16,15 +16,22 @@ from nexus_proxy.state import Source
 class Configured:
     """Keeps the list in step with the `[[backends]]` of the file.
 
-    `drop` takes a backend off the list without the removal counting as an operator's wish.
+    `drop` takes a backend off the list without the removal counting as an operator's wish. `share`
+    is this process's part of a `max_concurrent`.
     """
 
     def __init__(
-        self, registry: Registry, *, drop: Callable[[str], None], note: Callable[[str], None]
+        self,
+        registry: Registry,
+        *,
+        drop: Callable[[str], None],
+        note: Callable[[str], None],
+        share: Callable[[int | None], int | None],
     ) -> None:
         self._registry = registry
         self._drop = drop
         self._note = note
+        self._share = share
         self._entries: dict[str, BackendConfig] = {}
 
     def __contains__(self, name: object) -> bool:
@@ -47,6 +54,7 @@ class Configured:
 
     def _take(self, entry: BackendConfig) -> None:
         backend = from_entry(entry)
+        backend.max_concurrent = self._share(entry.max_concurrent)
         there = self._registry.get(entry.name) if entry.name in self._registry else None
         if there is not None and there.url == backend.url:
             self._reconfigure(there, entry)
@@ -63,7 +71,8 @@ class Configured:
             self._registry.accept(backend.name)
         if entry.type is not None and entry.type is not backend.type:
             self._registry.retype(backend.name, entry.type, adapter_for(entry.type).traits)
-        self._registry.configure(backend.name, **_settings(entry))
+        settings = {**_settings(entry), "max_concurrent": self._share(entry.max_concurrent)}
+        self._registry.configure(backend.name, **settings)
 
 
 def from_entry(entry: BackendConfig) -> Backend:

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nexus_proxy.runtime import Runtime
+from nexus_proxy.server.accept import Acceptor
+from nexus_proxy.server.board import Board
 from nexus_proxy.server.lane import HotApp, Lanes
 from nexus_proxy.server.listen import BACKLOG
 from nexus_proxy.tasks import spawn
@@ -47,19 +49,22 @@ class Gateway:
         self.runtime = runtime
         self._app = app
         self._sock = sock
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | Acceptor | None = None
         self._lanes: Lanes | None = None
         self._others: asyncio.Task[HypercornSide] | None = None
+        self._waiting = 0
+        """Connections that wait for Hypercorn to be imported."""
 
     async def start(self) -> None:
         """Serve. Connections are accepted from now on (the kernel queued them before)."""
         self._lanes = Lanes(self._app.hot, self._hand_over)
-        loop = asyncio.get_running_loop()
-        # Without it asyncio shortens the queue of a socket that listens already.
-        self._server = await loop.create_server(
-            self._lanes.connect, sock=self._sock, backlog=BACKLOG
-        )
-        await self.runtime.start()
+        if self.runtime.seat.others:
+            # The others serve meanwhile, and what they know is known here by then.
+            await self.runtime.start()
+            self._server = await self._accept(self._lanes)
+        else:
+            self._server = await self._accept(self._lanes)
+            await self.runtime.start()
         spawn(self._app.load_early(), name="load management routes early")
 
     async def drain(
@@ -90,6 +95,22 @@ class Gateway:
         self._sock.close()
         await self.runtime.stop()
 
+    async def _accept(self, lanes: Lanes) -> asyncio.Server | Acceptor:
+        seat = self.runtime.seat
+        if seat.others:
+            board = Board(seat.board, seat.count)
+            return Acceptor(self._sock, lanes.connect, self._open_now, board, seat.number)
+        # Without a backlog asyncio shortens the queue of a socket that listens already.
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lanes.connect, sock=self._sock, backlog=BACKLOG)
+
+    def _open_now(self) -> int:
+        """Connections that are open, whoever serves them."""
+        lanes = len(self._lanes.connections) if self._lanes is not None else 0
+        if self._others is None or not self._others.done():
+            return lanes + self._waiting
+        return lanes + self._others.result().open_now
+
     def _hand_over(self, transport: asyncio.Transport, received: bytes) -> None:
         """Let Hypercorn have a connection; the first one has to wait for it to be imported."""
         if self._others is None:
@@ -98,6 +119,7 @@ class Gateway:
             self._others.result().adopt(transport, received)
             return
         transport.pause_reading()
+        self._waiting += 1
         self._others.add_done_callback(_adopter(transport, received))
 
     async def _load_others(self) -> HypercornSide:

@@ -52,6 +52,11 @@ class HypercornSide:
         self._config.keep_alive_timeout = KEEP_ALIVE_SECONDS
         self._config.h11_max_incomplete_size = MAX_HEAD
 
+    @property
+    def open_now(self) -> int:
+        """How many there are."""
+        return len(self._connections)
+
     def adopt(self, transport: asyncio.Transport, received: bytes) -> None:
         """Serve a connection of which `received` was read already."""
         loop = asyncio.get_running_loop()

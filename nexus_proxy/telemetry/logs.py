@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TextIO
 
@@ -22,6 +22,8 @@ from nexus_proxy.config.model import LogFormat, LoggingConfig
 from nexus_proxy.state import LogLine
 
 KEPT_LINES = 1000
+PIPE_TAKES = 4096
+"""Bytes that one write to a pipe puts there without a break, on Linux; POSIX asks for 512."""
 MASK = "[key]"
 _KEY_SHAPES = re.compile(
     r"(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{4,})"
@@ -69,12 +71,17 @@ class RingHandler(logging.Handler):
 
 
 class StreamFormatter(logging.Formatter):
-    """`pretty` for people, `json` for aggregators. One record, one line (tracebacks excepted)."""
+    """`pretty` for people, `json` for aggregators. One record, one line (tracebacks excepted).
 
-    def __init__(self, redact: Redactor, style: LogFormat) -> None:
+    `worker` is the number that is written beside each line, where several processes write.
+    """
+
+    def __init__(self, redact: Redactor, style: LogFormat, worker: int | None = None) -> None:
         super().__init__()
         self._redact = redact
         self._json = style is LogFormat.JSON
+        self.tag = "" if worker is None else f"w{worker} "
+        self._more = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """logging: one record as text."""
@@ -94,10 +101,11 @@ class StreamFormatter(logging.Formatter):
                 "level": line.level,
                 "component": line.component,
                 "message": line.message,
+                **self._more,
                 **fields,
             }
             return self._redact(json.dumps(entry, ensure_ascii=False, default=str))
-        return self._redact(pretty(line))
+        return self._redact(pretty(line, self.tag))
 
 
 @lru_cache(maxsize=8)
@@ -105,16 +113,24 @@ def _clock(second: int) -> str:
     return time.strftime("%H:%M:%S", time.localtime(second))
 
 
-def pretty(line: LogLine) -> str:
-    """A line as people read it."""
-    return f"{_clock(int(line.at))} {line.level:<7} {line.component:<10} {line.message}"
+def pretty(line: LogLine, tag: str = "") -> str:
+    """A line as people read it. `tag` tells the process, where several write."""
+    return f"{_clock(int(line.at))} {tag}{line.level:<7} {line.component:<10} {line.message}"
 
 
 class Logs:
     """The handlers of one run. Use `install` before anything logs and `remove` at the end."""
 
-    def __init__(self, config: LoggingConfig, *, secrets: Iterable[str], to_stderr: bool) -> None:
+    def __init__(
+        self,
+        config: LoggingConfig,
+        *,
+        secrets: Iterable[str],
+        to_stderr: bool,
+        worker: int | None = None,
+    ) -> None:
         self._redact = Redactor(secrets)
+        self._worker = worker
         self._format = config.format
         self.ring = RingHandler(self._redact)
         self._handlers: list[logging.Handler] = [self.ring]
@@ -134,7 +150,7 @@ class Logs:
     def to_stderr(self) -> None:
         """Write to standard error from now on; only while no screen is on it."""
         stream = self._stream = logging.StreamHandler(sys.stderr)
-        stream.setFormatter(StreamFormatter(self._redact, self._format))
+        stream.setFormatter(StreamFormatter(self._redact, self._format, self._worker))
         self._handlers.append(stream)
         root = logging.getLogger()
         if self.ring in root.handlers:
@@ -156,10 +172,11 @@ class Logs:
             if self.wants_fields:
                 texts = [formatter.line(line, fields) for line, fields in told]
             else:
-                texts = [pretty(line) for line, _ in told]
+                texts = [pretty(line, formatter.tag) for line, _ in told]
             text = "\n".join((*texts, ""))
-            self._stream.stream.write(text)
-            self._stream.flush()
+            for piece in (text,) if self._worker is None else _atomic(text):
+                self._stream.stream.write(piece)
+                self._stream.flush()
 
     def _redacted(self, line: LogLine) -> LogLine:
         message = self._redact(line.message)
@@ -181,6 +198,19 @@ class Logs:
         """Put back what was there."""
         logging.getLogger().handlers[:] = self._before
         logging.captureWarnings(False)
+
+
+def _atomic(text: str) -> Iterator[str]:
+    """Whole lines in pieces that a pipe takes in one, so that those of other processes do not come
+    between."""
+    piece, size = "", 0
+    for line in text.splitlines(keepends=True):
+        length = len(line.encode())
+        if piece and size + length > PIPE_TAKES:
+            yield piece
+            piece, size = "", 0
+        piece, size = piece + line, size + length
+    yield piece
 
 
 def _component(name: str) -> str:

@@ -1,7 +1,7 @@
 """Measures Nexus beside other gateways.
 
-    python -m tests.bench.gateways [--quick] [--with-ui] [--rounds N] [--json FILE]
-                                   [--tools FOLDER] … [--only NAME] …
+    python -m tests.bench.gateways [--quick] [--with-ui] [--with-workers] [--rounds N]
+                                   [--json FILE] [--tools FOLDER] … [--only NAME] …
 
 Every gateway that is installed runs before one mock upstream, and all of them are measured in
 turns, in random order. With two cores or more, the gateways have the last one, and the mock and
@@ -45,7 +45,7 @@ def main() -> None:
             "this machine.\nWARNING: times will be wrong; CPU per request is less so. Repeat this "
             "when it is quiet."
         )
-    listed = lineup(options.tools, ui=options.with_ui)
+    listed = lineup(options.tools, ui=options.with_ui, workers=options.with_workers)
     wanted = [one for one in listed if not options.only or one.name in options.only]
     kinds = [one for one in wanted if isinstance(one, Kind)]
     processes.allow_many_connections()
@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gateways")
     parser.add_argument("--quick", action="store_true", help="one round, in about a minute")
     parser.add_argument("--with-ui", action="store_true", help="Nexus with its screen as well")
+    parser.add_argument(
+        "--with-workers", action="store_true", help="Nexus with two workers, on all cores, as well"
+    )
     parser.add_argument("--rounds", type=int, help="rounds of every measure")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     parser.add_argument(

@@ -21,6 +21,7 @@ START_SECONDS = 90.0
 DIRECT = "direct"
 NEXUS = "nexus"
 NEXUS_UI = "nexus, UI on"
+NEXUS_WORKERS = "nexus, 2 workers"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Kind:
 
     Attributes:
         exact: whether answers come through byte by byte; otherwise only their text is looked for.
+        all_cores: it needs more than one core, and is not kept on that of the gateways.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Kind:
     command: Callable[[Place], Sequence[str]]
     terminal: bool = False
     exact: bool = True
+    all_cores: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Gateway:
     start_seconds: float = 0.0
 
 
-def lineup(tools: Sequence[Path], *, ui: bool) -> list[Kind | Missing]:
+def lineup(tools: Sequence[Path], *, ui: bool, workers: bool = False) -> list[Kind | Missing]:
     """All gateways there are, and those there could be. Programs are looked for in `tools`, then
     on `PATH`."""
     path = os.pathsep.join([*map(str, tools), os.environ.get("PATH", os.defpath)])
@@ -80,6 +83,7 @@ def lineup(tools: Sequence[Path], *, ui: bool) -> list[Kind | Missing]:
         _nginx(path),
         Kind(NEXUS, _nexus_version(), _nexus),
         *([Kind(NEXUS_UI, _nexus_version(), _nexus_ui, terminal=True)] if ui else []),
+        *([_two_workers()] if workers else []),
         _python_tool("vllm-router", "vllm-router", path, _vllm_router),
         _python_tool("sglang-router", "sglang-router", path, _sglang_router),
         _python_tool("litellm", "litellm", path, _litellm, exact=False),
@@ -94,6 +98,7 @@ def started(kind: Kind, upstream: int, core: int | None, folder: Path) -> Iterat
     place = Place(free_port(), upstream, folder)
     command = kind.command(place)
     began = time.monotonic()
+    core = None if kind.all_cores else core
     with running(command, core=core, folder=folder, terminal=kind.terminal) as process:
         while not _answers(place.port):
             if process.poll() is not None or time.monotonic() > began + START_SECONDS:
@@ -171,6 +176,13 @@ http {{
 
 def _nexus(place: Place) -> Sequence[str]:
     return [*_nexus_ui(place), "--no-ui"]
+
+
+def _two_workers() -> Kind:
+    def command(place: Place) -> Sequence[str]:
+        return [*_nexus(place), "--workers", "2"]
+
+    return Kind(NEXUS_WORKERS, _nexus_version(), command, all_cores=True)
 
 
 def _nexus_ui(place: Place) -> Sequence[str]:

@@ -1,0 +1,1 @@
+"""Several gateway processes on one port that look like one: who sits where, and what they tell."""

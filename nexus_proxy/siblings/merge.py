@@ -1,0 +1,156 @@
+"""What several workers saw, as one. Pure.
+
+A `Told` is a worker's number and what it told; the first is the worker that was asked, whose word
+counts where all should say the same.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from nexus_proxy.state import (
+    BackendState,
+    BackendView,
+    RequestPhase,
+    RequestView,
+    Snapshot,
+    Totals,
+)
+
+SHOWN_REQUESTS = 1000
+SHOWN_LINES = 500
+RECENT_ERRORS = 8
+_WORST_FIRST = (
+    BackendState.DOWN,
+    BackendState.DISABLED,
+    BackendState.DRAINING,
+    BackendState.LOADING,
+    BackendState.UP,
+    BackendState.UNKNOWN,  # of a worker that has just started: the others know better
+)
+_RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A worker's number, and its snapshot."""
+
+    worker: int
+    snapshot: Snapshot
+
+
+def merge(
+    told: Sequence[Told],
+    *,
+    kept_requests: int = SHOWN_REQUESTS,
+    kept_lines: int = SHOWN_LINES,
+) -> Snapshot:
+    """One snapshot of all workers. `told` holds at least one.
+
+    Totals add up; requests interleave, newest first; lines interleave, oldest first; a problem is
+    told once.
+    """
+    views = [one.snapshot for one in told]
+    lines = heapq.merge(
+        *(
+            [msgspec.structs.replace(line, worker=one.worker) for line in one.snapshot.logs]
+            for one in told
+        ),
+        key=lambda line: line.at,
+    )
+    return msgspec.structs.replace(
+        views[0],
+        started_at=min(view.started_at for view in views),
+        draining=any(view.draining for view in views),
+        totals=_totals([view.totals for view in views]),
+        backends=_backends([view.backends for view in views]),
+        requests=newest({one.worker: one.snapshot.requests for one in told}, kept_requests),
+        logs=tuple(lines)[-kept_lines:],
+        problems=_once(problem for view in views for problem in view.problems),
+        searching=_once(place for view in views for place in view.searching),
+    )
+
+
+def tagged(view: RequestView, worker: int | None) -> RequestView:
+    """The view, with the number of the worker that served it."""
+    return view if view.worker == worker else msgspec.structs.replace(view, worker=worker)
+
+
+def newest(told: Mapping[int, Sequence[RequestView]], limit: int) -> tuple[RequestView, ...]:
+    """Requests by worker as one list: all that run, by start, then those that ended last, at most
+    `limit`, each with its worker's number."""
+    views = [tagged(view, worker) for worker, views in told.items() for view in views]
+    running = sorted((v for v in views if v.phase in _RUNNING), key=lambda v: -v.started)
+    ended = sorted((v for v in views if v.phase not in _RUNNING), key=_ended_at, reverse=True)
+    return (*running, *ended[:limit])
+
+
+def _ended_at(view: RequestView) -> float:
+    return view.started + (view.total_ms or 0.0) / 1000.0
+
+
+def _totals(totals: Sequence[Totals]) -> Totals:
+    return Totals(
+        requests=sum(t.requests for t in totals),
+        failures=sum(t.failures for t in totals),
+        cancelled=sum(t.cancelled for t in totals),
+        in_flight=sum(t.in_flight for t in totals),
+        requests_per_second=sum(t.requests_per_second for t in totals),
+        tokens_per_second=sum(t.tokens_per_second for t in totals),
+    )
+
+
+def _backends(lists: Sequence[Sequence[BackendView]]) -> tuple[BackendView, ...]:
+    """By name, in the order of the schedule."""
+    by_name: dict[str, list[BackendView]] = {}
+    for views in lists:
+        for view in views:
+            by_name.setdefault(view.name, []).append(view)
+    merged = [_backend(views) for views in by_name.values()]
+    return tuple(sorted(merged, key=lambda view: (view.priority, view.name)))
+
+
+def _backend(views: Sequence[BackendView]) -> BackendView:
+    """One backend as all see it: the worst state with its reason, counts added up, averages
+    weighted by requests. A limit that is divided between workers is whole again."""
+    worst = min(views, key=lambda view: _WORST_FIRST.index(view.state))
+    seen = [view.last_seen for view in views if view.last_seen is not None]
+    slots = [view.slots for view in views if view.slots is not None]
+    divided = all(view.slots_source == "config" for view in views)
+    errors = sorted({error for view in views for error in view.recent_errors})
+    return msgspec.structs.replace(
+        views[0],
+        state=worst.state,
+        reason=worst.reason,
+        state_since=worst.state_since,
+        version=_first(view.version for view in views),
+        models=next((view.models for view in views if view.models), ()),
+        slots=(sum(slots) if divided else max(slots)) if slots else None,
+        slots_source=_first(view.slots_source for view in views),
+        in_flight=sum(view.in_flight for view in views),
+        requests=sum(view.requests for view in views),
+        failures=sum(view.failures for view in views),
+        first_token_ms=_mean([(view.first_token_ms, view.requests) for view in views]),
+        tokens_per_second=_mean([(view.tokens_per_second, view.requests) for view in views]),
+        last_seen=max(seen, default=None),
+        recent_errors=tuple(errors[-RECENT_ERRORS:]),
+    )
+
+
+def _mean(weighted: Sequence[tuple[float | None, int]]) -> float | None:
+    known = [(value, max(1, weight)) for value, weight in weighted if value is not None]
+    if not known:
+        return None
+    return sum(value * weight for value, weight in known) / sum(weight for _, weight in known)
+
+
+def _first(values: Iterable[str | None]) -> str | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _once(sentences: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sentences))
