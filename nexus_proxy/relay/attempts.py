@@ -78,7 +78,7 @@ class Relay:
         self._get_config = get_config
         self._suspect = suspect
         self._turn = 0
-        self.pools = Pools()
+        self.pools = Pools(environ)
         self.apply(get_config())
 
     def apply(self, config: Config) -> None:
@@ -233,7 +233,12 @@ class Relay:
     ) -> None:
         adapter, traits = adapter_for(backend.type), backend.traits
         outbound = Outbound(call, adapter, traits, candidate.served_id)
-        pool = self.pools.of(backend.name, backend.url, idle_seconds=traits.idle_reuse_seconds)
+        pool = self.pools.of(
+            backend.name,
+            backend.url,
+            idle_seconds=traits.idle_reuse_seconds,
+            is_cloud=traits.is_cloud,
+        )
         clocks = _clocks(self._timeouts, is_cloud=traits.is_cloud)
         target = self._target(backend)
         request = outbound.request(pool, target)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nexus_proxy.runtime import Runtime
+from nexus_proxy.server.descriptors import raise_limit
 from nexus_proxy.server.lane import HotApp, Lanes
 from nexus_proxy.server.listen import BACKLOG
 from nexus_proxy.tasks import spawn
@@ -54,6 +55,7 @@ class Gateway:
     async def start(self) -> None:
         """Serve. Connections are accepted from now on (the kernel queued them before)."""
         self._lanes = Lanes(self._app.hot, self._hand_over)
+        raise_limit()
         loop = asyncio.get_running_loop()
         # Without it asyncio shortens the queue of a socket that listens already.
         self._server = await loop.create_server(
