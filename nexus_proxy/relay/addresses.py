@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 from aiohappyeyeballs import AddrInfoType
 
@@ -23,7 +24,7 @@ RFC 8767)."""
 
 
 class Addresses:
-    """Where a host is."""
+    """Where a host is. `on_this_machine`: it is an address of the loopback, not a name."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
@@ -31,6 +32,7 @@ class Addresses:
         self._fresh_until = 0.0
         self._lookup: asyncio.Task[Sequence[AddrInfoType] | OSError] | None = None
         self._literal = _literal(host, port)
+        self.on_this_machine = bool(self._literal) and ip_address(host).is_loopback
 
     async def find(self) -> Sequence[AddrInfoType]:
         """All addresses, in the resolver's order. Raises `OSError` when there is none."""

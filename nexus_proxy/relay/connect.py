@@ -33,6 +33,8 @@ HAPPY_DELAY = 0.25
 """Seconds, RFC 8305's recommended Connection Attempt Delay."""
 MAX_OPEN = 4096
 """Connections to one backend at a time; half the file descriptors where those are fewer."""
+COUNT_EVERY = 64
+"""Connections that may be opened before those that are closed meanwhile are let go."""
 KEEPALIVE: Final = {"TCP_KEEPIDLE": 45, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Seconds, seconds, probes. A model may think for minutes without a byte. The first probe comes
 before the shortest idle time that routers are known to forget a connection after (60 s); a host
@@ -67,7 +69,8 @@ class Connector:
         self._addresses: Addresses | None = None
         self._via = ""
         self._opening = 0
-        self._sockets: list[socket.socket] = []
+        self._count_at = COUNT_EVERY
+        self._open_ones: list[socket.socket | asyncio.Transport] = []
 
     async def connect(
         self, protocol_factory: Callable[[], P], seconds: float
@@ -107,8 +110,17 @@ class Connector:
         context = await self._tls.context() if self.secure else None
         if proxy:
             return await self._open_through(proxy, protocol_factory, context)
-        sock = await self._dial(self.host, self.port)
         loop = asyncio.get_running_loop()
+        addresses = self._addresses_of(self.host, self.port)
+        if context is None and addresses.on_this_machine:
+            # Half the CPU of a socket of ours (uvloop: 70 against 150 µs), for those backends that
+            # take one stream a connection. Nothing to race for, and no network to keep it alive in.
+            transport, protocol = await loop.create_connection(
+                protocol_factory, self.host, self.port
+            )
+            self._open_ones.append(transport)
+            return transport, protocol
+        sock = await self._dial(addresses)
         try:
             return await loop.create_connection(
                 protocol_factory,
@@ -127,7 +139,7 @@ class Connector:
         loop = asyncio.get_running_loop()
         try:
             outer = await self._tls.context() if proxy.secure else None
-            sock = await self._dial(proxy.host, proxy.port)
+            sock = await self._dial(self._addresses_of(proxy.host, proxy.port))
             transport, tunnel = await loop.create_connection(
                 lambda: Tunnel(proxy, self.host, self.port),
                 sock=sock,
@@ -169,11 +181,14 @@ class Connector:
         assert secured is not None
         return secured
 
-    async def _dial(self, host: str, port: int) -> socket.socket:
-        """A connected socket, by whichever address answers first. Raises `OSError`."""
+    def _addresses_of(self, host: str, port: int) -> Addresses:
         addresses = self._addresses
         if addresses is None or (addresses.host, addresses.port) != (host, port):
             self._addresses = addresses = Addresses(host, port)
+        return addresses
+
+    async def _dial(self, addresses: Addresses) -> socket.socket:
+        """A connected socket, by whichever address answers first. Raises `OSError`."""
         try:
             sock = await start_connection(
                 await addresses.find(),
@@ -186,16 +201,17 @@ class Connector:
         except BaseException:
             addresses.doubt()
             raise
-        self._sockets.append(sock)
+        self._open_ones.append(sock)
         return sock
 
     def _check_bound(self) -> None:
-        """Sockets tell by themselves whether they are closed, whoever closed them."""
+        """Connections tell by themselves whether they are closed, whoever closed them."""
         bound = min(MAX_OPEN, _descriptors() // 2)
-        if len(self._sockets) + self._opening < bound:
+        if len(self._open_ones) + self._opening < min(bound, self._count_at):
             return
-        self._sockets = [sock for sock in self._sockets if sock.fileno() >= 0]
-        if len(self._sockets) + self._opening >= bound:
+        self._open_ones = [one for one in self._open_ones if _is_open(one)]
+        self._count_at = 2 * len(self._open_ones) + COUNT_EVERY
+        if len(self._open_ones) + self._opening >= bound:
             raise OutOfConnectionsError(
                 f"{self.backend} has {bound} connections open already, which is as many as it "
                 "may have; set max_concurrent for it, or raise the limit of open files (ulimit -n)",
@@ -227,6 +243,10 @@ def _make_socket(address: AddrInfoType) -> socket.socket:
         if (option := getattr(socket, name, None)) is not None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
     return sock
+
+
+def _is_open(one: socket.socket | asyncio.Transport) -> bool:
+    return one.fileno() >= 0 if isinstance(one, socket.socket) else not one.is_closing()
 
 
 def _is_ours(error: OSError) -> bool:

@@ -15,7 +15,7 @@ class ConnectProxy:
 
     Attributes:
         asked: targets of CONNECT, in order.
-        authorizations: the `Proxy-Authorization` of each, or None.
+        authorizations: the Basic credentials of each, or None.
         answer: raw bytes to refuse with, instead of tunnelling; empty: hang up without a word.
         silent: take the connection and say nothing.
     """
@@ -51,12 +51,8 @@ class ConnectProxy:
             method, target, _ = head.split(" ", 2)
             assert method == "CONNECT"
             self.asked.append(target)
-            headers = dict(
-                line.lower().split(": ", 1) if ": " in line else (line, "")
-                for line in head.split("\r\n")[1:]
-            )
-            value = headers.get("proxy-authorization")
-            self.authorizations.append(value and head.split("Basic ")[-1].split("\r\n")[0])
+            _, found, rest = head.partition("proxy-authorization: Basic ")
+            self.authorizations.append(rest.split("\r\n")[0] if found else None)
             if self.silent:
                 await reader.read()
             elif self.answer is not None:

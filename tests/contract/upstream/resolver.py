@@ -57,7 +57,7 @@ class Scripted:
         return await super().getaddrinfo(host, port, **options)  # type: ignore[misc]
 
 
-class UvloopLoop(Scripted, uvloop.Loop):
+class UvloopLoop(Scripted, uvloop.Loop):  # type: ignore[misc]
     pass
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
@@ -62,10 +64,20 @@ def black_hole() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-async def test_both_socket_options_are_set(port: int) -> None:
-    asking = await opened(to("127.0.0.1", port))
+@pytest.mark.parametrize("host", ["127.0.0.1", "one.test"])
+async def test_what_is_small_is_sent_at_once(host: str, port: int, resolver: Resolver) -> None:
+    resolver.answers["one.test"] = [[("127.0.0.1", port)]]
+    asking = await opened(to(host, port))
+    assert socket_of(asking).getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    await left(asking)
+
+
+async def test_a_silent_connection_through_a_network_is_kept_alive(
+    port: int, resolver: Resolver
+) -> None:
+    resolver.answers["one.test"] = [[("127.0.0.1", port)]]
+    asking = await opened(to("one.test", port))
     sock = socket_of(asking)
-    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
     if hasattr(socket, "TCP_KEEPIDLE"):
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 45
@@ -155,11 +167,13 @@ async def test_one_who_gives_up_a_lookup_does_not_take_it_from_others(
     assert resolver.asked == ["slow.test"]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "one.test"])
 async def test_there_are_only_so_many_connections(
-    port: int, monkeypatch: pytest.MonkeyPatch
+    host: str, port: int, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    resolver.answers["one.test"] = [[("127.0.0.1", port)]]
     monkeypatch.setattr(connect, "MAX_OPEN", 3)
-    connector = to("127.0.0.1", port)
+    connector = to(host, port)
     first, *others = await asyncio.gather(*(opened(connector) for _ in range(3)))
     with pytest.raises(OutOfConnectionsError, match=r"box has 3 connections open .*max_concurrent"):
         await opened(connector)
@@ -167,6 +181,20 @@ async def test_there_are_only_so_many_connections(
     others.append(await opened(connector))
     for asking in others:
         await left(asking)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "one.test"])
+async def test_what_is_closed_is_not_remembered(host: str, port: int, resolver: Resolver) -> None:
+    resolver.answers["one.test"] = [[("127.0.0.1", port)]]
+    connector = to(host, port)
+    seen: list[weakref.ref[Asking]] = []
+    for _ in range(3 * connect.COUNT_EVERY):
+        asking = await opened(connector)
+        seen.append(weakref.ref(asking))
+        await left(asking)
+    del asking
+    gc.collect()
+    assert sum(one() is not None for one in seen) <= connect.COUNT_EVERY
 
 
 async def test_those_that_are_being_opened_count(
