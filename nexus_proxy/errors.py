@@ -21,6 +21,7 @@ NexusError
 ├── GatewayStoppingError        503: this gateway is shutting down
 └── UpstreamError               a backend failed; the relay may try another one
     ├── ConnectFailedError              502
+    ├── OutOfConnectionsError           503: this gateway cannot open one more connection to it
     ├── UpstreamCutError                502: closed before the answer was whole
     ├── UpstreamGarbageError            502: answered, but not with what was asked for
     ├── UpstreamStatusError             the backend's own status
@@ -250,6 +251,14 @@ class ConnectFailedError(UpstreamError):
     """The connection was refused, reset or could not be secured before a byte came back."""
 
     code = "upstream_unreachable"
+
+
+class OutOfConnectionsError(UpstreamError):
+    """This gateway can open no further connection to the backend, which did nothing wrong."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "out_of_connections"
 
 
 class UpstreamCutError(UpstreamError):

@@ -86,7 +86,7 @@ class Relay:
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
         self._turn = 0
-        self.pools = Pools()
+        self.pools = Pools(environ)
         self.apply(get_config())
 
     def apply(self, config: Config) -> None:

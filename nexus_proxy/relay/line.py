@@ -64,7 +64,10 @@ class Lines:
         line = self._lines.get(backend.name)
         if line is None or line.backend is not backend or line.traits is not backend.traits:
             pool = self._pools.of(
-                backend.name, backend.url, idle_seconds=backend.traits.idle_reuse_seconds
+                backend.name,
+                backend.url,
+                idle_seconds=backend.traits.idle_reuse_seconds,
+                is_cloud=backend.traits.is_cloud,
             )
             line = self._lines[backend.name] = Line(backend, pool, self._timeouts)
         return line

@@ -8,111 +8,65 @@ counted as a fault.
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from urllib.parse import urlsplit
 
 from nexus_proxy.errors import (
-    ClockError,
-    ConnectFailedError,
     UpstreamCutError,
     UpstreamError,
     UpstreamGarbageError,
 )
+from nexus_proxy.relay.connect import Connector, Dialer
+from nexus_proxy.relay.idle import Idle
 from nexus_proxy.relay.wire import Head, Sink, Wait, Wire, WireClosed, WireGarbled
-
-MAX_IDLE = 512
-"""Idle connections kept per backend; they are closed after a few seconds anyway."""
 
 
 class Pool:
     """Connections to one backend."""
 
-    def __init__(self, backend: str, base_url: str, *, idle_seconds: float) -> None:
+    def __init__(
+        self, backend: str, base_url: str, connector: Connector, *, idle_seconds: float
+    ) -> None:
         parts = urlsplit(base_url)
         self.backend = backend
-        self.base_url = base_url
-        self.tls = parts.scheme == "https"
-        self.host = parts.hostname or ""
-        self.port = parts.port or (443 if self.tls else 80)
         self.prefix = parts.path.rstrip("/")
         self.authority = parts.netloc
-        self._idle_seconds = idle_seconds
-        self._idle: list[Wire] = []
-        self._ssl: ssl.SSLContext | None = None
+        self._connector = connector
+        self._idle: Idle[Wire] = Idle(idle_seconds)
 
     async def connect(self, seconds: float) -> Wire:
-        """A new connection. Raises `ConnectFailedError`, or `ClockError` for the connect clock."""
+        """A new connection. Raises what `Connector.connect` raises."""
         loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(seconds):
-                _, wire = await loop.create_connection(
-                    lambda: Wire(loop),
-                    self.host,
-                    self.port,
-                    ssl=self._ssl_context(),
-                )
-        except TimeoutError:
-            raise ClockError(
-                f"{self.backend} did not take a connection within {seconds:g} s (connect clock)",
-                backend=self.backend,
-                clock="connect",
-                seconds=seconds,
-            ) from None
-        except ssl.SSLError as error:
-            raise ConnectFailedError(
-                f"{self.backend} could not be reached securely: {error.reason or error}",
-                backend=self.backend,
-            ) from error
-        except OSError as error:
-            raise ConnectFailedError(
-                f"{self.backend} at {self.base_url} refused the connection: "
-                f"{error.strerror or error}",
-                backend=self.backend,
-            ) from error
+        _, wire = await self._connector.connect(lambda: Wire(loop), seconds)
         return wire
 
     def take_idle(self) -> Wire | None:
         """A pooled connection that is young enough to be trusted."""
-        oldest = asyncio.get_running_loop().time() - self._idle_seconds
-        while self._idle:
-            wire = self._idle.pop()
-            if not wire.closed and wire.idle_since >= oldest:
-                return wire
-            wire.abort()
-        return None
+        return self._idle.take()
 
     def put_back(self, wire: Wire) -> None:
         """Keep a connection for the next exchange."""
-        wire.idle_since = asyncio.get_running_loop().time()
-        if len(self._idle) < MAX_IDLE:
-            self._idle.append(wire)
-        else:
-            wire.abort()
+        self._idle.put(wire)
 
     def close(self) -> None:
         """Close what is idle."""
-        while self._idle:
-            self._idle.pop().abort()
-
-    def _ssl_context(self) -> ssl.SSLContext | None:
-        if self.tls and self._ssl is None:
-            self._ssl = ssl.create_default_context()
-        return self._ssl
+        self._idle.close()
 
 
 class Pools:
     """The pools of all backends, by base URL."""
 
-    def __init__(self) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._dialer = Dialer(environ)
         self._pools: dict[tuple[str, str], Pool] = {}
 
-    def of(self, backend: str, base_url: str, *, idle_seconds: float) -> Pool:
+    def of(self, backend: str, base_url: str, *, idle_seconds: float, is_cloud: bool) -> Pool:
         """The pool of a backend, made on first use."""
         pool = self._pools.get((backend, base_url))
         if pool is None:
-            pool = Pool(backend, base_url, idle_seconds=idle_seconds)
+            connector = self._dialer.connector(backend, base_url, is_cloud=is_cloud)
+            pool = Pool(backend, base_url, connector, idle_seconds=idle_seconds)
             self._pools[backend, base_url] = pool
         return pool
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.server.accept import Acceptor
 from nexus_proxy.server.board import Board
+from nexus_proxy.server.descriptors import raise_limit
 from nexus_proxy.server.lane import HotApp, Lanes
 from nexus_proxy.server.listen import BACKLOG
 from nexus_proxy.tasks import spawn
@@ -58,6 +59,7 @@ class Gateway:
     async def start(self) -> None:
         """Serve. Connections are accepted from now on (the kernel queued them before)."""
         self._lanes = Lanes(self._app.hot, self._hand_over)
+        raise_limit()
         if self.runtime.seat.others:
             # The others serve meanwhile, and what they know is known here by then.
             await self.runtime.start()
