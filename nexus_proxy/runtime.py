@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -43,7 +44,6 @@ from nexus_proxy.health.checker import HealthChecker
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay.attempts import Relay
-from nexus_proxy.relay.headers import HOPS
 from nexus_proxy.routing.pipeline import plan
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
@@ -104,7 +104,7 @@ class Runtime:
             registry=self.registry,
             bus=self.bus,
             get_config=lambda: self.config,
-            make_client=lambda: make_client(self.node_id),
+            make_client=self._make_client,
             node_id=self.node_id,
             environ=environ,
         )
@@ -113,7 +113,7 @@ class Runtime:
             bus=self.bus,
             node_id=self.node_id,
             get_config=lambda: self.config,
-            make_client=lambda: make_client(self.node_id),
+            make_client=self._make_client,
             environ=environ,
             sources=sources_for if self.seat.is_lead else _no_sources,
             share=self.seat.share,
@@ -337,6 +337,14 @@ class Runtime:
         except ConfigError:
             return  # published and shown; the running configuration stays in force
 
+    def _make_client(self) -> httpx.AsyncClient:
+        from nexus_proxy.control import make_client
+
+        return make_client(self.node_id, environ=self._environ, is_cloud=self._is_cloud_host)
+
+    def _is_cloud_host(self, host: str) -> bool:
+        return any(b.traits.is_cloud and urlsplit(b.url).hostname == host for b in self.registry)
+
     def _close_pools(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):
             self.relay.lines.forget(event.name)
@@ -351,15 +359,3 @@ def _with_delay(line: str) -> str:
 def _no_sources(_config: DiscoveryConfig, _environ: Mapping[str, str]) -> list[DiscoverySource]:
     """For a worker that mirrors what the lead finds."""
     return []
-
-
-def make_client(node_id: str | None = None) -> httpx.AsyncClient:
-    """A client for the control plane: probes and health checks. Follows no redirect, since keys
-    must not travel, and reads no proxy settings, since most targets are on this machine.
-
-    `node_id` tells another Nexus that it is one who asks.
-    """
-    import httpx
-
-    headers = {HOPS.decode(): node_id} if node_id else {}
-    return httpx.AsyncClient(headers=headers, trust_env=False, follow_redirects=False, timeout=5.0)

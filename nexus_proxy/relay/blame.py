@@ -8,7 +8,13 @@ from collections.abc import Callable
 from nexus_proxy.backends import adapter_for
 from nexus_proxy.backends.base import Fault
 from nexus_proxy.dialects import openai
-from nexus_proxy.errors import ClockError, ConnectFailedError, UpstreamError, UpstreamStatusError
+from nexus_proxy.errors import (
+    ClockError,
+    ConnectFailedError,
+    OutOfConnectionsError,
+    UpstreamError,
+    UpstreamStatusError,
+)
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay.tries import Failure
 from nexus_proxy.state import BackendState
@@ -49,6 +55,8 @@ class Blame:
 
 
 def _fault(error: UpstreamError, backend: Backend) -> Fault:
+    if isinstance(error, OutOfConnectionsError):
+        return Fault.BUSY
     if not isinstance(error, UpstreamStatusError):
         return Fault.BACKEND
     text = error.body[:4096].decode("utf-8", "replace")
