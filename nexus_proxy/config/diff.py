@@ -11,6 +11,9 @@ import msgspec
 from nexus_proxy.config.keys import KeyPath, dotted, literal
 from nexus_proxy.config.model import Config
 
+_BY_POSITION: tuple[KeyPath, ...] = (("routing", "policies"), ("prices",))
+"""Lists of tables that have no names and whose order counts."""
+
 
 def diff(old: Config, new: Config) -> tuple[str, ...]:
     """Lines such as `routing.strategy: smart -> random` or `backends.gpu: added`.
@@ -34,7 +37,7 @@ def _changes(path: KeyPath, old: Any, new: Any) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
             yield from _changes((*path, key), old.get(key), new.get(key))
-    elif path == ("routing", "policies"):
+    elif path in _BY_POSITION:
         for position, (before, after) in enumerate(zip_longest(old, new)):
             yield from _changes((*path, position), before, after)
     elif isinstance(new, dict):

@@ -100,6 +100,8 @@ class LogFormat(str, Enum):
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
 Tier = Annotated[int, Meta(ge=1, le=5)]
+Usd = Annotated[float, Meta(ge=0, le=10_000)]
+"""USD per million tokens. The dearest public price is 600 (o1-pro); more than 10,000 is a slip."""
 
 
 class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -337,6 +339,38 @@ class BackendConfig(_Section, frozen=True):
     )
 
 
+class PriceConfig(_Section, frozen=True):
+    model: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Glob; matched against the id that the backend serves. First match wins.",
+            examples=["gpt-4o*"],
+        ),
+    ]
+    backend: Annotated[
+        str | None,
+        Meta(description="Only on the backend of this name. Default: on any.", examples=["openai"]),
+    ] = None
+    input_usd_per_million: Annotated[
+        Usd | None, Meta(description="USD per million prompt tokens.", examples=[2.5])
+    ] = None
+    output_usd_per_million: Annotated[
+        Usd | None, Meta(description="USD per million generated tokens.", examples=[10.0])
+    ] = None
+    cached_input_usd_per_million: Annotated[
+        Usd | None,
+        Meta(
+            description="USD per million prompt tokens that the provider had cached.",
+            examples=[1.25],
+        ),
+    ] = None
+    cache_write_usd_per_million: Annotated[
+        Usd | None,
+        Meta(description="USD per million prompt tokens that it puts there.", examples=[2.5]),
+    ] = None
+
+
 class Config(_Section, frozen=True):
     """The whole file."""
 
@@ -350,6 +384,13 @@ class Config(_Section, frozen=True):
     backends: Annotated[
         list[BackendConfig],
         Meta(description="Backends that are not found by themselves, or that need settings."),
+    ] = field(default_factory=list)
+    prices: Annotated[
+        list[PriceConfig],
+        Meta(
+            description="What models cost, where the public prices of OpenAI, Anthropic and Google "
+            "are not yours. What is left out is as public, and unknown where nothing is public."
+        ),
     ] = field(default_factory=list)
 
 

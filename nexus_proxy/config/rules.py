@@ -13,6 +13,7 @@ from nexus_proxy.config.values import Fault
 from nexus_proxy.errors import ConfigError
 
 MAX_ALIAS_HOPS = 3
+_PRICE_SUFFIX = "_usd_per_million"
 
 Format = Callable[[str], Fault | None]
 FORMATS: dict[KeyPath, Format] = {
@@ -29,6 +30,8 @@ FORMATS: dict[KeyPath, Format] = {
     ("backends", "*", "api_key_env"): values.variable,
     ("backends", "*", "zone"): values.zone,
     ("backends", "*", "models", "*"): values.glob,
+    ("prices", "*", "model"): values.glob,
+    ("prices", "*", "backend"): values.name,
 }
 KEY_FORMATS: dict[KeyPath, Format] = {
     ("routing", "aliases"): values.glob,
@@ -43,7 +46,8 @@ def broken(document: Document) -> Iterator[ConfigError]:
     yield from _twins(document)
     yield from _alias_loops(document)
     yield from _fallbacks_to_self(document)
-    yield from _pins_to_nobody(document)
+    yield from _named_but_nobody(document)
+    yield from _prices_of_nothing(document)
 
 
 def _select(tree: Any, pattern: KeyPath, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
@@ -134,16 +138,26 @@ def _fallbacks_to_self(document: Document) -> Iterator[ConfigError]:
             yield document.error(path, f"{model!r} cannot be its own fallback")
 
 
-def _pins_to_nobody(document: Document) -> Iterator[ConfigError]:
-    """A pin may name a backend that discovery will find; without discovery, only the file's."""
+def _named_but_nobody(document: Document) -> Iterator[ConfigError]:
+    """Pins and prices may name a backend that discovery will find; without it, only the file's."""
     if (("discovery", "enabled"), False) not in _select(document.data, ("discovery", "enabled")):
         return
     names = set(_texts(document, "backends", "*", "name").values())
-    for path, name in _texts(document, "routing", "pins", "*").items():
+    pins, prices = ("routing", "pins", "*"), ("prices", "*", "backend")
+    for path, name in (_texts(document, *pins) | _texts(document, *prices)).items():
         if name not in names:
             close = nearest(name, names)
             yield document.error(
                 path,
                 f"no backend is called {name!r}, and discovery is off, so none will be found",
                 f'did you mean "{close}"?' if close else None,
+            )
+
+
+def _prices_of_nothing(document: Document) -> Iterator[ConfigError]:
+    """An entry that sets no price would take the place of a later one that does."""
+    for path, entry in _select(document.data, ("prices", "*")):
+        if isinstance(entry, dict) and not any(str(key).endswith(_PRICE_SUFFIX) for key in entry):
+            yield document.error(
+                path, "sets no price", "write input_usd_per_million and output_usd_per_million"
             )

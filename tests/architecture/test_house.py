@@ -101,7 +101,7 @@ def test_every_dependency_is_imported_somewhere() -> None:
         for name in _imported_by(node)
     }
     for requirement in project["dependencies"]:
-        name = requirement.split(">")[0].split("=")[0].strip()
+        name = requirement.split(">")[0].split("=")[0].strip().replace("-", "_")
         assert name in imported, f"{name} is a dependency that nothing imports"
 
 

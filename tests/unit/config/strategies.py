@@ -21,6 +21,7 @@ from nexus_proxy.config.model import (
     LoggingConfig,
     LogLevel,
     PolicyConfig,
+    PriceConfig,
     Privacy,
     QualityConfig,
     RoutingConfig,
@@ -39,6 +40,7 @@ NAMES = st.one_of(
 VARIABLES = st.from_regex(r"[A-Z_][A-Z0-9_]{0,9}", fullmatch=True)
 SECONDS = st.floats(0.001, 1e6)
 TIERS = st.integers(1, 5)
+USD = st.floats(0, 10_000)
 
 
 def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -59,6 +61,14 @@ BACKENDS = st.builds(
     enabled=st.booleans(),
     drained=st.booleans(),
     models=st.lists(NAMES | st.just("qwen*"), max_size=2),
+)
+
+PRICES = st.builds(
+    PriceConfig,
+    model=NAMES | st.just("gpt-*"),
+    backend=optional(NAMES),
+    input_usd_per_million=USD,
+    output_usd_per_million=optional(USD),
 )
 
 
@@ -115,6 +125,7 @@ CONFIGS = st.builds(
         component_levels=st.dictionaries(NAMES, st.sampled_from(LogLevel), max_size=2),
     ),
     backends=st.lists(BACKENDS, max_size=3, unique_by=lambda backend: backend.name),
+    prices=st.lists(PRICES, max_size=2),
 )
 
 

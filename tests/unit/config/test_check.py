@@ -9,6 +9,7 @@ from nexus_proxy.errors import ConfigError
 from tests.unit.config.conftest import Checker
 
 BACKEND = '[[backends]]\nname = "gpu"\nurl = "http://gpu:8000"\n'
+PRICE = "[[prices]]\nmodel = 'm'\ninput_usd_per_million = {}"
 
 # (text, line, key, a part of the problem, a part of the hint)
 Mistake = tuple[str, int | None, str | None, str, str | None]
@@ -114,6 +115,29 @@ MISTAKES: list[Mistake] = [
         f"discovery.enabled = false\nrouting.pins.m = 'gup'\n{BACKEND}",
         2,
         "routing.pins.m",
+        "no backend is called 'gup', and discovery is off",
+        'did you mean "gpu"?',
+    ),
+    # prices
+    (PRICE.format("-0.01"), 3, "prices[0].input_usd_per_million", "0 to 10000, but is -0.01", None),
+    (PRICE.format("nan"), 3, "prices[0].input_usd_per_million", "but is nan", None),
+    (PRICE.format("inf"), 3, "prices[0].input_usd_per_million", "but is inf", None),
+    (PRICE.format("10000.01"), 3, "prices[0].input_usd_per_million", "but is 10000.01", None),
+    (PRICE.format('"2.5"'), 3, "prices[0].input_usd_per_million", "but is text", "without quotes"),
+    (
+        PRICE.format("1\noutputs_usd_per_million = 1"),
+        4,
+        "prices[0].outputs_usd_per_million",
+        "unknown key",
+        "did you mean output_usd_per_million?",
+    ),
+    ("[[prices]]\nmodel = 'm'", 1, "prices[0]", "sets no price", "input_usd_per_million"),
+    ("[[prices]]\nmodel = 'm['\noutput_usd_per_million = 1", 2, "prices[0].model", "bad", None),
+    ("[[prices]]\noutput_usd_per_million = 1", 1, "prices[0].model", "is missing", None),
+    (
+        f"discovery.enabled = false\n{PRICE.format(1)}\nbackend = 'gup'\n{BACKEND}",
+        5,
+        "prices[0].backend",
         "no backend is called 'gup', and discovery is off",
         'did you mean "gpu"?',
     ),

@@ -7,6 +7,7 @@ from nexus_proxy.config.model import (
     BackendConfig,
     Config,
     PolicyConfig,
+    PriceConfig,
     RoutingConfig,
     ServerConfig,
     Strategy,
@@ -52,6 +53,12 @@ def test_a_line_per_key() -> None:
         "backends.mac: added",
     )
     assert "routing.policies[1]: removed" in diff(new, old)
+
+
+def test_prices_change_by_their_place_in_the_file() -> None:
+    old = Config(prices=[PriceConfig(model="a", input_usd_per_million=1.0)])
+    new = Config(prices=[PriceConfig(model="a", input_usd_per_million=2.0), PriceConfig(model="b")])
+    assert diff(old, new) == ("prices[0].input_usd_per_million: 1.0 -> 2.0", "prices[1]: added")
 
 
 def test_text_that_could_be_misread_is_quoted() -> None:

@@ -41,7 +41,7 @@ def test_as_it_is_it_says_the_defaults(tmp_path: Path) -> None:
 
 def test_every_key_of_the_model_can_be_taken_into_use(tmp_path: Path) -> None:
     config = used(tmp_path / "n.toml", IN_USE)
-    assert len(config.backends) == len(config.routing.policies) == 1
+    assert len(config.backends) == len(config.routing.policies) == len(config.prices) == 1
     tree = tomllib.loads(IN_USE)
     for name, _annotation in fields(Config):
         value: Any = tree

@@ -1,0 +1,1 @@
+"""What requests cost: prices, token counts, the ledger and the budget."""
