@@ -23,7 +23,7 @@ from nexus_proxy.state import LogLine
 KEPT_LINES = 1000
 MASK = "[key]"
 _KEY_SHAPES = re.compile(
-    r"(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{4,})"
+    r"(?:(?:sk|nxs)-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{4,})"
 )
 _QUIET = ("hypercorn.access", "hypercorn.error", "asyncio", "httpx", "httpcore", "zeroconf")
 ROOTS = ("nexus_proxy", "nexus_tui")

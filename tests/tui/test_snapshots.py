@@ -44,7 +44,7 @@ def matches(
     return compare(app, terminal_size=size, run_before=settle)
 
 
-@pytest.mark.parametrize("tab", ["1", "2", "3", "4"])
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5"])
 @pytest.mark.parametrize(
     ("size", "theme"),
     [(SMALL, "nexus-light"), (LARGE, "nexus-dark")],

@@ -17,10 +17,12 @@ from nexus_proxy.config.model import (
     Config,
     DiscoveryConfig,
     HealthCheckConfig,
+    KeyConfig,
     LogFormat,
     LoggingConfig,
     LogLevel,
     PolicyConfig,
+    Priority,
     Privacy,
     RoutingConfig,
     ServerConfig,
@@ -58,6 +60,19 @@ BACKENDS = st.builds(
     enabled=st.booleans(),
     drained=st.booleans(),
     models=st.lists(NAMES | st.just("qwen*"), max_size=2),
+)
+
+
+API_KEYS = st.builds(
+    KeyConfig,
+    name=NAMES,
+    hash=st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True),
+    zone=optional(st.sampled_from([zone.label for zone in Zone])),
+    monthly_limit_usd=optional(st.floats(0, 1e6)),
+    requests_per_minute=optional(st.integers(1, 10_000)),
+    tokens_per_minute=optional(st.integers(1, 10_000_000)),
+    models=st.lists(NAMES | st.just("qwen*"), max_size=2),
+    priority=st.sampled_from(Priority),
 )
 
 
@@ -108,6 +123,7 @@ CONFIGS = st.builds(
         component_levels=st.dictionaries(NAMES, st.sampled_from(LogLevel), max_size=2),
     ),
     backends=st.lists(BACKENDS, max_size=3, unique_by=lambda backend: backend.name),
+    keys=st.lists(API_KEYS, max_size=2, unique_by=(lambda key: key.name, lambda key: key.hash)),
 )
 
 
