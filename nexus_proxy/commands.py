@@ -46,6 +46,10 @@ class Operations(Protocol):
         """The `[[backends]]` entry that would bring this backend back after a restart."""
         ...
 
+    def revoke_key(self, name: str) -> None:
+        """Let an API key in no more, from now on and after a restart."""
+        ...
+
 
 class Danger(Enum):
     """Whether a person is asked first."""
@@ -58,7 +62,8 @@ class Danger(Enum):
 
 
 class Argument(Struct, frozen=True, kw_only=True):
-    """One argument. `kind` is `backend`, `model`, `zone`, `url`, `int`, `words` or `text`."""
+    """One argument. `kind` is `backend`, `model`, `key`, `zone`, `type`, `url`, `int`, `words` or
+    `text`."""
 
     name: str
     kind: str
@@ -192,6 +197,16 @@ async def _check(operations: Operations, arguments: Arguments) -> Result:
 async def _reload(operations: Operations, _arguments: Arguments) -> Result:
     diff = await operations.reload_config()
     return Result(message="; ".join(diff) or "nothing changed", data={"diff": list(diff)})
+
+
+async def _revoke(operations: Operations, arguments: Arguments) -> Result:
+    name = arguments["key"]
+    operations.revoke_key(name)
+    return Result(message=f"{name} revoked; requests that run with it finish")
+
+
+def _revoking(_operations: Operations, arguments: Arguments) -> str | None:
+    return f"Revoke {arguments['key']}? Whoever uses it is refused from now on, for good"
 
 
 def _others_serving(operations: Operations, name: str) -> str:
@@ -328,6 +343,15 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(_BACKEND,),
         handler=_check,
         key="r",
+    ),
+    Command(
+        name="key.revoke",
+        title="Key: revoke",
+        help="Let an API key in no more; running requests finish.",
+        arguments=(Argument(name="key", kind="key", help="Name of the API key."),),
+        handler=_revoke,
+        danger=Danger.CONFIRM,
+        consequence=_revoking,
     ),
     Command(
         name="config.reload",

@@ -10,12 +10,14 @@ NexusError
 │   ├── InvalidRequestError             400
 │   ├── UnauthorizedError               401
 │   ├── ForbiddenError                  403
+│   │   └── ModelNotAllowedError        … because the key is not for this model
 │   ├── UnknownRouteError               404
 │   ├── UnknownModelError               404
 │   ├── MethodNotAllowedError           405
 │   ├── SlowBodyError                   408
 │   ├── BodyTooLargeError               413
 │   ├── UnsupportedMediaTypeError       415
+│   ├── RateLimitedError                429: the key's requests or tokens per minute are used up
 │   └── LoopDetectedError               508
 ├── RoutingRefusedError         503: nobody may or can serve this now, with a reason per backend
 ├── GatewayStoppingError        503: this gateway is shutting down
@@ -149,6 +151,15 @@ class ForbiddenError(RequestError):
     code = "forbidden"
 
 
+class ModelNotAllowedError(ForbiddenError):
+    """The caller's key has a list of models, and this one is not on it."""
+
+    code = "model_not_allowed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="model")
+
+
 class UnknownRouteError(RequestError):
     """No such path."""
 
@@ -197,6 +208,26 @@ class UnsupportedMediaTypeError(RequestError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class RateLimitedError(RequestError):
+    """The key's requests or tokens per minute are used up.
+
+    Attributes:
+        retry_after: whole seconds after which such a request will pass, if no other comes first.
+        headers: `retry-after-ms` and OpenAI's `x-ratelimit-*`, to be sent beside `Retry-After`.
+    """
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+    def __init__(
+        self, message: str, *, retry_after: int, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.headers = tuple(headers)
 
 
 class LoopDetectedError(RequestError):

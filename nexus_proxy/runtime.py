@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from nexus_proxy import __version__, commands
+from nexus_proxy.admission.keys import Keyring
+from nexus_proxy.admission.limits import Limits
 from nexus_proxy.commands import Result
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
@@ -23,15 +25,17 @@ from nexus_proxy.config.model import (
     BackendType,
     Config,
     DiscoveryConfig,
+    KeyConfig,
     Loaded,
     Zone,
 )
+from nexus_proxy.config.values import is_loopback
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.base import DiscoverySource
 from nexus_proxy.discovery.service import Discovery, sources_for
 from nexus_proxy.discovery.static import implied_zone
-from nexus_proxy.errors import ConfigError
+from nexus_proxy.errors import CommandError, ConfigError, NotFoundError
 from nexus_proxy.events import (
     BackendRemoved,
     Bus,
@@ -99,6 +103,8 @@ class Runtime:
         self.registry = Registry(self.bus)
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
+        self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
+        self.limits = Limits(self.keyring)
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = HealthChecker(
             registry=self.registry,
@@ -218,6 +224,7 @@ class Runtime:
             aliases=dict(self.registry.aliases),
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
+            keys=self.limits.views(self.keyring),
             searching=self.discovery.searching(),
             quality=self.quality.views(),
         )
@@ -285,7 +292,7 @@ class Runtime:
     async def reload_config(self) -> tuple[str, ...]:
         """See `commands.Operations`. Raises `ConfigError`; the running configuration stays."""
         try:
-            loaded = load(self._explicit, environ=self._environ, flags=self._flags)
+            loaded = load(self._explicit, environ=self._environ, flags=self._flags, starting=False)
         except ConfigError as error:
             self._config_problem = error.message
             self.bus.publish(ConfigReloaded(error=error.message))
@@ -298,6 +305,25 @@ class Runtime:
             self.discovery.apply(loaded.config)
             self.bus.publish(ConfigReloaded(diff=changes))
         return changes
+
+    def add_key(self, entry: KeyConfig) -> None:
+        """Keep a new API key in the file and let it in. Raises `CommandError`: nothing was done."""
+        if any(entry.name == key.name for key in self.config.keys):
+            raise CommandError(
+                f"a key called {entry.name!r} exists already; revoke it or take another name"
+            )
+        # First the file: who gets an error has no secret, so that the key would be of no use.
+        ConfigFile(self.config_file.path, is_live=False).add_key(entry)
+        self._change_keys([*self.config.keys, entry])
+
+    def revoke_key(self, name: str) -> None:
+        """See `commands.Operations`. Raises `NotFoundError`."""
+        left = [key for key in self.config.keys if key.name != name]
+        if len(left) == len(self.config.keys):
+            known = ", ".join(key.name for key in self.config.keys) or "none"
+            raise NotFoundError(f"no key is called {name!r} (there are: {known})")
+        self._change_keys(left)
+        self.config_file.remove_key(name)
 
     def entry_for(self, name: str) -> BackendConfig:
         """See `commands.Operations`. What the file says already is kept as it stands there."""
@@ -329,7 +355,19 @@ class Runtime:
         self.registry.pins = dict(config.routing.pins)
         self.relay.apply(config)
         self.quality.apply(config.quality)
+        self._take_keys(config)
         self.logs.apply(config.logging)
+
+    def _take_keys(self, config: Config) -> None:
+        self.keyring.apply(config.keys)
+        self.limits.apply(self.keyring)
+
+    def _change_keys(self, keys: list[KeyConfig]) -> None:
+        config = msgspec.structs.replace(self.config, keys=keys)
+        changes = diff(self.config, config)
+        self.loaded = msgspec.structs.replace(self.loaded, config=config)
+        self._take_keys(config)
+        self.bus.publish(ConfigReloaded(diff=changes))
 
     async def _file_changed(self) -> None:
         try:
@@ -348,6 +386,11 @@ class Runtime:
     def _close_pools(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):
             self.relay.lines.forget(event.name)
+
+
+def _is_exposed(config: Config) -> bool:
+    """Whether other machines can connect, and nobody said that all of them may."""
+    return not (is_loopback(config.server.host) or config.server.allow_unauthenticated)
 
 
 def _with_delay(line: str) -> str:

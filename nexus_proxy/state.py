@@ -306,6 +306,30 @@ class RequestView(Struct, frozen=True, kw_only=True):
     """The process that served it, where several do."""
 
 
+class KeyView(Struct, frozen=True, kw_only=True):
+    """One API key at one moment; never its secret, nor the hash of it.
+
+    `requests_left` and `tokens_left` are what it may use at once, None where it has no such limit.
+    `requests`, `refused` (for a limit) and `tokens` count since the start of the gateway.
+    `spent_usd` is of this month; None: unknown.
+    """
+
+    name: str
+    zone: Zone
+    priority: str
+    models: tuple[str, ...]
+    requests_per_minute: int | None
+    requests_left: int | None
+    tokens_per_minute: int | None
+    tokens_left: int | None
+    monthly_limit_usd: float | None
+    spent_usd: float | None
+    requests: int
+    refused: int
+    tokens: int
+    last_used: float | None
+
+
 class LogLine(Struct, frozen=True, kw_only=True):
     """One log record, redacted. `worker` is the process that wrote it, where several do."""
 
@@ -345,6 +369,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     aliases: dict[str, str]
     pins: dict[str, str]
     problems: tuple[str, ...]
+    keys: tuple[KeyView, ...]
+    """API keys by name; none: nobody needs one."""
     searching: tuple[str, ...]
     """Where discovery looks, in words: `127.0.0.1:11434 (Ollama)`, `mDNS _ollama._tcp`."""
     quality: tuple[QualityView, ...] = ()

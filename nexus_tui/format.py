@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from nexus_proxy.config.model import Zone
 from nexus_proxy.state import (
     BackendState,
     BackendView,
     Capability,
+    KeyView,
     ModelInfo,
     QualityState,
     RequestPhase,
@@ -25,6 +27,8 @@ STAR = "★"
 
 _LABEL_WIDTH = 12
 _BARS = "▁▂▃▄▅▆▇█"
+_LOW = 0.1
+"""Part of a limit below which it is about to run out."""
 
 Tone = Literal["", "strong", "muted", "accent", "good", "warn", "bad", "info"]
 
@@ -169,6 +173,29 @@ def loaded(model: ModelInfo) -> Cell:
 def busy(view: BackendView) -> str:
     """Requests in flight, and the slots where they are known: `2/4`."""
     return str(view.in_flight) if view.slots is None else f"{view.in_flight}/{view.slots}"
+
+
+def left(rest: int | None, limit: int | None) -> Cell:
+    """What is left of a limit: `12 of 60`."""
+    if rest is None or limit is None:
+        return Cell("no limit", "muted")
+    tone: Tone = "bad" if rest == 0 else "warn" if rest < limit * _LOW else ""
+    return Cell(f"{'✕ ' if rest == 0 else ''}{rest:,} of {limit:,}", tone)
+
+
+def spent(view: KeyView) -> Cell:
+    """What it has spent this month, and its limit: `4.21 of 20.00`."""
+    sum_ = NONE if view.spent_usd is None else f"{view.spent_usd:.2f}"
+    limit = view.monthly_limit_usd
+    if limit is None:
+        return Cell(sum_, "muted" if view.spent_usd is None else "")
+    used_up = view.spent_usd is not None and view.spent_usd >= limit
+    return Cell(f"{'✕ ' if used_up else ''}{sum_} of {limit:.2f}", "bad" if used_up else "")
+
+
+def key_zone(view: KeyView) -> str:
+    """The zone that its requests stay in."""
+    return "any" if view.zone is Zone.OPEN else view.zone.label
 
 
 def clock(at: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -35,6 +35,7 @@ class Offer(NamedTuple):
     help: str
     verb: str
     selection: Selection
+    given: Mapping[str, str] = {}
 
 
 def offers(snapshot: Snapshot) -> Iterator[Offer]:
@@ -45,6 +46,8 @@ def offers(snapshot: Snapshot) -> Iterator[Offer]:
             yield from _on_backends(command, snapshot)
         elif "model" in kinds:
             yield from _on_pins(command, snapshot)
+        elif "key" in kinds:
+            yield from _on_keys(command, snapshot)
         else:
             yield Offer(command.title, command.help, command.name, Selection())
 
@@ -61,6 +64,12 @@ def _on_pins(command: Command, snapshot: Snapshot) -> Iterator[Offer]:
     for model in snapshot.pins:
         text = f"{label(command)} {clean(model)}"
         yield Offer(text, command.help, command.name, Selection(model=model))
+
+
+def _on_keys(command: Command, snapshot: Snapshot) -> Iterator[Offer]:
+    for view in snapshot.keys:
+        text = f"{label(command)} the key {clean(view.name)}"
+        yield Offer(text, command.help, command.name, Selection(), {"key": view.name})
 
 
 def makes_sense(name: str, view: BackendView) -> bool:
@@ -95,7 +104,7 @@ class NexusCommands(Provider):
         selected = self._nexus.selection().backend
         for offer in self._offers():
             if offer.selection.backend in {None, selected}:
-                run = partial(self._nexus.perform, offer.verb, offer.selection)
+                run = partial(self._nexus.perform, offer.verb, offer.selection, **offer.given)
                 yield DiscoveryHit(Content(offer.text), run, text=offer.text, help=offer.help)
         for command in self._nexus.get_system_commands(self.screen):
             yield DiscoveryHit(command.title, command.callback, help=command.help)
@@ -109,7 +118,7 @@ class NexusCommands(Provider):
         for offer in self._offers():
             score = matcher.match(offer.text)
             if score > 0:
-                run = partial(self._nexus.perform, offer.verb, offer.selection)
+                run = partial(self._nexus.perform, offer.verb, offer.selection, **offer.given)
                 yield Hit(score, Content(offer.text), run, text=offer.text, help=offer.help)
         for command in self._nexus.get_system_commands(self.screen):
             score = matcher.match(command.title)

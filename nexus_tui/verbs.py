@@ -95,6 +95,8 @@ async def _value(
             return selection.backend or await _choose_backend(app, command, snapshot)
         case "model":
             return selection.model or await _choose_model(app, command, snapshot, view)
+        case "key":
+            return await _choose_key(app, command, snapshot)
         case "zone":
             zones = [Choice(zone.label, f"{zone.label:<13} {_ZONES[zone]}") for zone in Zone]
             current = view.zone.label if view else None
@@ -120,6 +122,13 @@ async def _choose_backend(app: NexusApp, command: Command, snapshot: Snapshot) -
     if not choices:
         raise CommandError("There is no backend yet. Press a to add one by its URL.")
     return await app.push_screen_wait(Choose(f"{label(command)}: which backend?", choices))
+
+
+async def _choose_key(app: NexusApp, command: Command, snapshot: Snapshot) -> str | None:
+    choices = [Choice(view.name, view.name) for view in snapshot.keys]
+    if not choices:
+        raise CommandError("There is no API key. `nexus keys create NAME` makes one.")
+    return await app.push_screen_wait(Choose(f"{label(command)}: which key?", choices))
 
 
 async def _choose_model(

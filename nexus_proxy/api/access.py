@@ -1,16 +1,21 @@
-"""Who may use the management API: programs of this machine, or the holder of the management key."""
+"""Who may use what Quart serves. The management API: programs of this machine, or the holder of
+the management key. What clients use: the holders of API keys, where there are any.
+"""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
 
-from quart import Quart, request
+from quart import Quart, g, request
 
+from nexus_proxy.admission.keys import Key
 from nexus_proxy.errors import UnauthorizedError
+from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.runtime import Runtime
 
 PREFIX = "/nexus/"
+DATA = ("/v1/", "/api/")
 _PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """With one of these, the neighbour on loopback is a reverse proxy and speaks for somebody else."""
 
@@ -20,8 +25,19 @@ def guard(app: Quart, runtime: Runtime, *, loopback: bool) -> None:
 
     @app.before_request
     async def check() -> None:
-        if request.path.startswith(PREFIX) and not (loopback and _is_near()):
-            _check_key(runtime)
+        if request.path.startswith(PREFIX):
+            if not (loopback and _is_near()):
+                _check_key(runtime)
+        elif request.path.startswith(DATA):
+            g.key = caller(runtime)
+
+
+def caller(runtime: Runtime) -> Key | None:
+    """The API key of this request; None where none is needed. Raises `UnauthorizedError`."""
+    keyring = runtime.keyring
+    if not keyring.required:
+        return None
+    return keyring.check(wire_headers.joined(request.scope["headers"]))
 
 
 def _is_near() -> bool:

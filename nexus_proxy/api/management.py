@@ -13,6 +13,7 @@ from quart import Quart, Response, request
 from nexus_proxy.api.answers import json_answer, json_object
 from nexus_proxy.api.dry_run import facts_from
 from nexus_proxy.commands import COMMANDS, Command
+from nexus_proxy.config.entries import key_entry
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.state import RequestPhase
@@ -26,6 +27,7 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
     """Add the routes of this module."""
     _add_reading(app, runtime)
     _add_verbs(app, runtime)
+    _add_keys(app, runtime)
 
 
 def _add_reading(app: Quart, runtime: Runtime) -> None:
@@ -68,6 +70,21 @@ def _add_verbs(app: Quart, runtime: Runtime) -> None:
     @app.post(f"{ROOT}/commands/<name>/consequence")
     async def consequence(name: str) -> Response:
         return json_answer({"question": runtime.consequence(name, await json_object())})
+
+
+def _add_keys(app: Quart, runtime: Runtime) -> None:
+    """`file` says which configuration the keys are kept in, for a CLI that may see another one."""
+
+    @app.get(f"{ROOT}/keys")
+    async def keys() -> Response:
+        views = runtime.limits.views(runtime.keyring)
+        return json_answer({"keys": views, "file": str(runtime.config_file.path)})
+
+    @app.post(f"{ROOT}/keys")
+    async def add() -> Response:
+        entry = key_entry(await json_object())
+        runtime.add_key(entry)
+        return json_answer({"key": entry.name, "file": str(runtime.config_file.path)})
 
 
 def _described(command: Command) -> dict[str, Any]:

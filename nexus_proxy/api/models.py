@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from quart import Quart, Response, request
+from quart import Quart, Response, g, request
 
+from nexus_proxy.admission.keys import Key
 from nexus_proxy.api.answers import json_answer
 from nexus_proxy.api.catalogue import Offered
 from nexus_proxy.config.values import is_glob
-from nexus_proxy.errors import UnknownModelError
+from nexus_proxy.errors import ModelNotAllowedError, UnknownModelError
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.routing.resolve import resolve
 from nexus_proxy.runtime import Runtime
@@ -33,28 +34,41 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
     @app.get("/v1/models")
     async def models() -> Response:
         offered = Offered(runtime.registry, to_gateway=HOPS in request.headers)
-        return json_answer({"object": "list", "data": listing(offered, runtime)})
+        return json_answer({"object": "list", "data": listing(offered, runtime, g.key)})
 
     @app.get("/v1/models/<path:model>")
     async def one_model(model: str) -> Response:
-        return json_answer(entry(model, Offered(runtime.registry), runtime))
+        return json_answer(entry(model, Offered(runtime.registry), runtime, g.key))
+
+    @app.get("/nexus/v1/models")
+    async def all_models() -> Response:
+        """For operators, who need no API key."""
+        data = listing(Offered(runtime.registry), runtime, None)
+        return json_answer({"object": "list", "data": data})
 
 
-def listing(offered: Offered, runtime: Runtime) -> list[dict[str, Any]]:
-    """Every id once, and every exact alias that leads to one, by name."""
+def listing(offered: Offered, runtime: Runtime, key: Key | None) -> list[dict[str, Any]]:
+    """Every id that the key may use once, and every exact alias that leads to one, by name."""
     aliases = {alias for alias in offered.aliases if not is_glob(alias)}
     entries = []
     for name in sorted({*offered.model_ids(), *aliases}):
         try:
-            entries.append(entry(name, offered, runtime))
+            entries.append(entry(name, offered, runtime, key))
+        except ModelNotAllowedError:
+            continue
         except UnknownModelError:  # an alias of something that nobody lists now
             continue
     return entries
 
 
-def entry(name: str, offered: Offered, runtime: Runtime) -> dict[str, Any]:
-    """What is known of the model that `name` stands for. Raises `UnknownModelError`."""
+def entry(name: str, offered: Offered, runtime: Runtime, key: Key | None) -> dict[str, Any]:
+    """What is known of the model that `name` stands for.
+
+    Raises `UnknownModelError` and `ModelNotAllowedError`.
+    """
     found = resolve(name, offered, runtime.relay.rules)
+    if key is not None:
+        key.require(name, found.names)
     offers = [o for o in offered.offers(found.model) if found.forced in (None, o[0].name)]
     backends, infos = [backend for backend, _ in offers], [info for _, info in offers]
     contexts = [info.context_length for info in infos if info.context_length is not None]

@@ -48,7 +48,7 @@ def gateway_url(url: str | None, options: RunOptions) -> str:
             raise click.BadParameter(str(error), param_hint="--url") from None
     from nexus_proxy.config.load import load
 
-    server = load(options.config, environ=os.environ).config.server
+    server = load(options.config, environ=os.environ, starting=False).config.server
     host = options.host or server.host
     port = server.port if options.port is None else options.port
     if port == 0:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from nexus_proxy.cli.client import Client, connected
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
 from nexus_proxy.cli.text import count, tokens, uptime
+from nexus_proxy.errors import CommandError
 
 
 class Model(Struct, frozen=True):
@@ -50,6 +51,14 @@ class Health(Struct, frozen=True):
     models: Total
 
 
+def _offered(client: Client) -> Models:
+    """What an operator sees, or, where the management API is closed to us, what clients see."""
+    try:
+        return client.get("/nexus/v1/models", Models)
+    except CommandError:
+        return client.get("/v1/models", Models)
+
+
 @click.command()
 @click.option("--backend", metavar="NAME", help="Only what this backend serves.")
 @json_option
@@ -60,9 +69,7 @@ def models(client: Client, backend: str | None, as_json: bool) -> None:
     CONTEXT is in tokens, the largest that a backend gives a request now.
     """
     found = [
-        model
-        for model in client.get("/v1/models", Models).data
-        if backend is None or backend in model.backends
+        model for model in _offered(client).data if backend is None or backend in model.backends
     ]
     if as_json:
         show_json(found)

@@ -28,6 +28,7 @@ COMMANDS = {
     "config": "config:config",
     "doctor": "doctor:doctor",
     "health": "models:health",
+    "keys": "keys:keys",
     "models": "models:models",
     "quality": "quality:quality",
     "requests": "requests:requests",

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from nexus_proxy.config.keys import KeyPath, dotted, literal
+from nexus_proxy.config.keys import NAMED, KeyPath, dotted, literal
 from nexus_proxy.config.model import Config
 
 _BY_POSITION: tuple[KeyPath, ...] = (("routing", "policies"), ("prices",))
@@ -18,15 +18,16 @@ _BY_POSITION: tuple[KeyPath, ...] = (("routing", "policies"), ("prices",))
 def diff(old: Config, new: Config) -> tuple[str, ...]:
     """Lines such as `routing.strategy: smart -> random` or `backends.gpu: added`.
 
-    Backends are told apart by name; their order does not count. The configuration holds names of
-    variables, never keys, so that every value can be shown.
+    Backends and API keys are told apart by name; their order does not count. The configuration
+    holds names of variables and hashes, never keys, so that every value can be shown.
     """
     return tuple(_changes((), _by_name(old), _by_name(new)))
 
 
 def _by_name(config: Config) -> dict[str, Any]:
     tree: dict[str, Any] = msgspec.to_builtins(config)
-    tree["backends"] = {backend["name"]: backend for backend in tree["backends"]}
+    for section in NAMED:
+        tree[section] = {entry["name"]: entry for entry in tree[section]}
     return tree
 
 

@@ -10,6 +10,9 @@ from typing import Any
 KeyPath = tuple[str | int, ...]
 """Way to a value: table keys as text, list positions as numbers."""
 
+NAMED = ("backends", "keys")
+"""Lists of tables that are told apart by their `name`."""
+
 _NOT_ASCII = re.compile(r"[^ -~]")
 _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
@@ -26,20 +29,21 @@ def dotted(path: KeyPath) -> str:
 
 
 def named(path: KeyPath, tree: Mapping[str, Any]) -> KeyPath:
-    """The same way with a backend's name for its position, where it has one of its own.
+    """The same way with the name of a backend or API key for its position, where it has one of
+    its own.
 
     `tree` is the document that `path` leads through; it may be wrong in any way.
     """
-    if len(path) < 2 or path[0] != "backends" or not isinstance(path[1], int):
+    if len(path) < 2 or path[0] not in NAMED or not isinstance(path[1], int):
         return path
-    entries = tree.get("backends")
+    entries = tree.get(str(path[0]))
     names = [
         entry.get("name") if isinstance(entry, dict) else None
         for entry in (entries if isinstance(entries, list) else ())
     ]
     name = names[path[1]] if path[1] < len(names) else None
     if isinstance(name, str) and name and names.count(name) == 1:
-        return ("backends", name, *path[2:])
+        return (path[0], name, *path[2:])
     return path
 
 
@@ -59,7 +63,7 @@ def leaves(tree: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted key -> value for every leaf; backends by name."""
+    """Dotted key -> value for every leaf; backends and API keys by name."""
     return {dotted(named(path, tree)): value for path, value in leaves(tree)}
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from nexus_proxy.config import values
 from nexus_proxy.config.document import Document, read
-from nexus_proxy.config.keys import KeyPath, dotted, leaves, named
+from nexus_proxy.config.keys import NAMED, KeyPath, dotted, leaves, named
 from nexus_proxy.config.model import Config, Loaded, Zone
 from nexus_proxy.config.overrides import Given, given
 from nexus_proxy.config.paths import FILE_NAME, config_file
@@ -66,9 +66,13 @@ def problems(document: Document) -> list[ConfigError]:
 
 
 def assemble(
-    path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]
+    path: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, object],
+    *,
+    starting: bool = True,
 ) -> tuple[Loaded | None, list[ConfigError]]:
-    """The configuration, or None and everything that is wrong with it."""
+    """The configuration, or None and everything that is wrong with it. See `load`."""
     document = Document()
     try:
         document = read(path) if path else document
@@ -76,7 +80,7 @@ def assemble(
     except ConfigError as error:
         wrong = [error]
     overrides, unusable = given(environ, flags)
-    wrong += [*unusable, *_exposed(document, overrides)]
+    wrong += [*unusable, *(_exposed(document, overrides) if starting else ())]
     if wrong:
         return None, sorted(wrong, key=lambda error: error.line or sys.maxsize)
     config = msgspec.convert(_merged(document.data, overrides), Config)
@@ -89,13 +93,16 @@ def load(
     *,
     environ: Mapping[str, str],
     flags: Mapping[str, object] = _NO_FLAGS,
+    starting: bool = True,
 ) -> Loaded:
     """Find, read, merge and validate.
 
+    `starting`: a gateway is to be started with it, which it is not off loopback without any key.
+    One that runs already, and whose last key is taken away, lets nobody in.
     `flags` maps dotted keys to typed values, e.g. `{"server.port": 9000}`; None: not given.
     Raises `ConfigError` for the first problem, with the number of further ones.
     """
-    loaded, wrong = assemble(find(explicit, environ), environ, flags)
+    loaded, wrong = assemble(find(explicit, environ), environ, flags, starting=starting)
     if loaded is None:
         first = wrong[0]
         raise ConfigError(
@@ -131,9 +138,10 @@ def _merged(data: dict[str, Any], overrides: list[Given]) -> dict[str, Any]:
     merged = deepcopy(data)
     for (section, key), value, _origin in overrides:
         merged.setdefault(section, {})[key] = value
-    for backend in merged.get("backends", ()):
-        if "zone" in backend:
-            backend["zone"] = Zone.parse(backend["zone"]).label
+    for section in NAMED:
+        for entry in merged.get(section, ()):
+            if "zone" in entry:
+                entry["zone"] = Zone.parse(entry["zone"]).label
     return merged
 
 
@@ -157,10 +165,13 @@ def _exposed(document: Document, overrides: list[Given]) -> list[ConfigError]:
     host, origin = outside.get(("server", "host"), (table.get("host"), None))
     if not isinstance(host, str) or values.host(host) or values.is_loopback(host):
         return []
-    if table.get("allow_unauthenticated") is True:
+    if document.data.get("keys") or table.get("allow_unauthenticated") is True:
         return []
     problem = f"{host} can be reached from other machines, and Nexus has no API keys yet"
-    hint = "set server.allow_unauthenticated = true if that is meant, or listen on 127.0.0.1"
+    hint = (
+        "`nexus keys create NAME` makes one; or listen on 127.0.0.1, or set "
+        "server.allow_unauthenticated = true if anybody may use it"
+    )
     if origin:
         return [ConfigError(problem, file=origin, key="server.host", hint=hint)]
     return [document.error(("server", "host"), problem, hint)]

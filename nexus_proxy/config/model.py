@@ -81,6 +81,13 @@ class Privacy(str, Enum):
     RESTRICTED = "restricted"
 
 
+class Priority(str, Enum):
+    """Which class of the queue a request waits in."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+
+
 class LogLevel(str, Enum):
     """Verbosity of the log."""
 
@@ -371,6 +378,50 @@ class PriceConfig(_Section, frozen=True):
     ] = None
 
 
+class KeyConfig(_Section, frozen=True):
+    name: Annotated[
+        str, Meta(min_length=1, description="Unique name, shown everywhere.", examples=["laptop"])
+    ]
+    hash: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Hash of the secret, as `nexus keys create` writes it.",
+            examples=["sha256:" + "0" * 64],
+        ),
+    ]
+    zone: Annotated[
+        str | None,
+        Meta(
+            description="Its requests stay in this zone or a closer one: open, internal, "
+            "confidential or restricted.",
+            examples=["internal"],
+        ),
+    ] = None
+    monthly_limit_usd: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(description="Most it may spend in a month. Default: no limit.", examples=[20.0]),
+    ] = None
+    requests_per_minute: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="More are refused with 429. Default: no limit.", examples=[60]),
+    ] = None
+    tokens_per_minute: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Prompt and answer together; more are refused with 429. Default: no limit.",
+            examples=[100_000],
+        ),
+    ] = None
+    models: Annotated[
+        list[str],
+        Meta(description="Globs of models or aliases it may ask for. Default: all."),
+    ] = field(default_factory=list)
+    priority: Annotated[Priority, Meta(description="Class in the queue: high or normal.")] = (
+        Priority.NORMAL
+    )
+
+
 class Config(_Section, frozen=True):
     """The whole file."""
 
@@ -390,6 +441,13 @@ class Config(_Section, frozen=True):
         Meta(
             description="What models cost, where the public prices of OpenAI, Anthropic and Google "
             "are not yours. What is left out is as public, and unknown where nothing is public."
+        ),
+    ] = field(default_factory=list)
+    keys: Annotated[
+        list[KeyConfig],
+        Meta(
+            description="API keys of clients. With one or more, every request needs one, on "
+            "this machine too."
         ),
     ] = field(default_factory=list)
 

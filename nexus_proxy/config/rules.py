@@ -32,7 +32,16 @@ FORMATS: dict[KeyPath, Format] = {
     ("backends", "*", "models", "*"): values.glob,
     ("prices", "*", "model"): values.glob,
     ("prices", "*", "backend"): values.name,
+    ("keys", "*", "name"): values.name,
+    ("keys", "*", "hash"): values.key_hash,
+    ("keys", "*", "zone"): values.zone,
+    ("keys", "*", "models", "*"): values.glob,
 }
+_UNIQUE = (
+    ("backends", "name", "another backend is called {!r} already"),
+    ("keys", "name", "another key is called {!r} already"),
+    ("keys", "hash", "another key has this hash already"),
+)
 KEY_FORMATS: dict[KeyPath, Format] = {
     ("routing", "aliases"): values.glob,
     ("routing", "fallbacks"): values.exact_name,
@@ -80,14 +89,16 @@ def _bad_formats(document: Document) -> Iterator[ConfigError]:
 
 
 def _twins(document: Document) -> Iterator[ConfigError]:
-    first: dict[str, int | None] = {}
-    for path, name in _texts(document, "backends", "*", "name").items():
-        if name in first:
-            line = first[name]
-            hint = f"the first one stands in line {line}" if line else None
-            yield document.error(path, f"another backend is called {name!r} already", hint)
-        else:
-            first[name] = document.line(path)
+    """Entries that nothing would tell apart: same names, same keys."""
+    for section, column, problem in _UNIQUE:
+        first: dict[str, int | None] = {}
+        for path, value in _texts(document, section, "*", column).items():
+            if value in first:
+                line = first[value]
+                hint = f"the first one stands in line {line}" if line else None
+                yield document.error(path, problem.format(value), hint)
+            else:
+                first[value] = document.line(path)
 
 
 def _alias_loops(document: Document) -> Iterator[ConfigError]:

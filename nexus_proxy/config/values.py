@@ -22,6 +22,7 @@ _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?\
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _KEY_LIKE = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*\d)\w{20,}\Z")
 """Long, and of small and capital letters and digits: an API key such as Hugging Face's `hf_…`."""
+_KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _SERVICE_TYPE = re.compile(r"_[A-Za-z0-9](?:[A-Za-z0-9-]{0,14})\._(?:tcp|udp)\.local\.?\Z")
 _GLOB_CLASS = re.compile(r"\[!?\]?[^\]]*\]")
 
@@ -75,6 +76,16 @@ def variable(text: str) -> Fault | None:
         return None
     return Fault(
         "is not the name of an environment variable", "write the variable's name, not the key"
+    )
+
+
+def key_hash(text: str) -> Fault | None:
+    """What is kept of an API key. Its text is not repeated: it may be the key itself."""
+    if _KEY_HASH.match(text):
+        return None
+    return Fault(
+        "is not a hash: sha256: and 64 hexadecimal digits",
+        "`nexus keys create NAME` makes a key and writes its hash",
     )
 
 

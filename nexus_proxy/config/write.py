@@ -13,7 +13,7 @@ import msgspec
 from nexus_proxy.config.atomic import content, replace
 from nexus_proxy.config.document import Document, parse
 from nexus_proxy.config.load import problems
-from nexus_proxy.config.model import BackendConfig
+from nexus_proxy.config.model import BackendConfig, KeyConfig
 from nexus_proxy.config.paths import config_file
 from nexus_proxy.errors import CommandError, ConfigError
 
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 Change = Callable[[dict[str, Any]], None]
 """Changes the values of the file as `tomllib` reads them, in place."""
+
+_BARE_KEY = KeyConfig(name="", hash="")
 
 ATTEMPTS = 3
 """How often a write starts again because somebody else saved the file meanwhile."""
@@ -31,11 +33,12 @@ class ConfigFile:
 
     Every method reads the file anew, changes as few lines as it can, and replaces the file in one
     step, but only with a text that would load. Comments, order and layout are kept. All raise
-    `CommandError` where that fails: the change is live then, but ends with this run.
+    `CommandError` where that fails. `is_live`: a gateway runs with the change already.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, is_live: bool = True) -> None:
         self.path = path or config_file()
+        self._is_live = is_live
 
     def text(self) -> str:
         """The file as it is now; empty where there is none. Raises `OSError`."""
@@ -68,6 +71,20 @@ class ConfigFile:
             pins = tree.get("routing", {}).get("pins", {})
             for model in [model for model, backend in pins.items() if backend == name]:
                 del pins[model]
+
+        self._change(remove)
+
+    def add_key(self, entry: KeyConfig) -> None:
+        """Append an API key, with the keys that differ from their default."""
+        self._change(lambda tree: tree.setdefault("keys", []).append(_fresh(entry)))
+
+    def remove_key(self, name: str) -> None:
+        """Remove an API key. Nothing happens where there is none."""
+
+        def remove(tree: dict[str, Any]) -> None:
+            tree["keys"] = [entry for entry in tree.get("keys", ()) if entry["name"] != name]
+            if not tree["keys"]:
+                del tree["keys"]
 
         self._change(remove)
 
@@ -116,6 +133,8 @@ class ConfigFile:
         raise self._not_kept("its layout is one that Nexus cannot edit")
 
     def _not_kept(self, reason: str) -> CommandError:
+        if not self._is_live:
+            return CommandError(f"{self.path} was not changed: {reason}.")
         return CommandError(
             f"The change is live, but it was not kept in {self.path}, and ends with this run: "
             f"{reason}."
@@ -136,8 +155,9 @@ def _place(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
     tree[key] = value
 
 
-def _fresh(entry: BackendConfig) -> dict[str, Any]:
-    defaults = msgspec.to_builtins(BackendConfig(name="", url=""))
+def _fresh(entry: BackendConfig | KeyConfig) -> dict[str, Any]:
+    bare = BackendConfig(name="", url="") if isinstance(entry, BackendConfig) else _BARE_KEY
+    defaults = msgspec.to_builtins(bare)
     given: dict[str, Any] = msgspec.to_builtins(entry)
     return {key: value for key, value in given.items() if value != defaults[key]}
 

@@ -22,6 +22,11 @@ class Resolution(Struct, frozen=True):
     path: tuple[str, ...]
     forced: str | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of `path` that name a model: not a `backend/id`."""
+        return self.path if self.forced is None else (*self.path[:-2], self.model)
+
 
 def resolve(asked: str, catalogue: Catalogue, rules: Rules) -> Resolution:
     """Follow aliases, then find the model among those listed. Raises `UnknownModelError`.

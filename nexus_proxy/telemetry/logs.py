@@ -26,7 +26,7 @@ PIPE_TAKES = 4096
 """Bytes that one write to a pipe puts there without a break, on Linux; POSIX asks for 512."""
 MASK = "[key]"
 _KEY_SHAPES = re.compile(
-    r"(?:sk-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{4,})"
+    r"(?:(?:sk|nxs)-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{4,})"
 )
 _KEY_SIGNS = ("sk-", "AIza", "earer ")
 """Without one of these nothing has the shape of a key."""

@@ -1,4 +1,4 @@
-"""The main screen: what is wrong, five tables, and the selected backend beside the first."""
+"""The main screen: what is wrong, a table per noun, and the selected backend beside the first."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from nexus_tui.widgets.backend_detail import BackendDetail
 from nexus_tui.widgets.backends_pane import BackendsPane
 from nexus_tui.widgets.banner import Banner
 from nexus_tui.widgets.header_strip import HeaderStrip
+from nexus_tui.widgets.keys_pane import KeysPane
 from nexus_tui.widgets.live_table import LiveTable
 from nexus_tui.widgets.logs_pane import LogsPane
 from nexus_tui.widgets.models_pane import ModelsPane
@@ -33,6 +34,7 @@ PANES: dict[str, type[TablePane[Any]]] = {
     "requests": RequestsPane,
     "logs": LogsPane,
     "quality": QualityPane,
+    "keys": KeysPane,
 }
 """Tabs from left to right; the digit keys count them."""
 

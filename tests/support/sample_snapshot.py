@@ -14,6 +14,7 @@ from nexus_proxy.state import (
     CandidateView,
     Capability,
     DecisionView,
+    KeyView,
     LogLine,
     ModelInfo,
     QualityParts,
@@ -447,6 +448,57 @@ LOGS = (
 )
 
 
+def key(name: str = "laptop", **changes: Any) -> KeyView:
+    """An API key without any limit, changed as asked."""
+    view = KeyView(
+        name=name,
+        zone=Zone.OPEN,
+        priority="normal",
+        models=(),
+        requests_per_minute=None,
+        requests_left=None,
+        tokens_per_minute=None,
+        tokens_left=None,
+        monthly_limit_usd=None,
+        spent_usd=None,
+        requests=64,
+        refused=0,
+        tokens=48_210,
+        last_used=NOW - 12,
+    )
+    return msgspec.structs.replace(view, **changes)
+
+
+def keys() -> tuple[KeyView, ...]:
+    """With and without limits, used up and never used."""
+    return (
+        key(
+            "ci",
+            models=("qwen3:*", "nomic-embed-text"),
+            requests_per_minute=60,
+            requests_left=0,
+            tokens_per_minute=100_000,
+            tokens_left=61_200,
+            monthly_limit_usd=20.0,
+            spent_usd=4.21,
+            requests=1_204,
+            refused=17,
+            tokens=902_113,
+            last_used=NOW - 1,
+        ),
+        key(),
+        key(
+            "phone",
+            zone=Zone.INTERNAL,
+            priority="high",
+            monthly_limit_usd=5.0,
+            requests=0,
+            tokens=0,
+            last_used=None,
+        ),
+    )
+
+
 def snapshot(**changes: Any) -> Snapshot:
     """The whole gateway, changed as asked."""
     taken = Snapshot(
@@ -471,6 +523,7 @@ def snapshot(**changes: Any) -> Snapshot:
         aliases={"claude-*-haiku*": "qwen3:8b"},
         pins={"qwen3:8b": "ollama"},
         problems=("llamacpp-attic is down: connection refused",),
+        keys=keys(),
         searching=("127.0.0.1:11434 (Ollama)", "127.0.0.1:1234 (LM Studio)", "mDNS _ollama._tcp"),
         quality=qualities(),
     )
@@ -496,5 +549,6 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "pins": {},
         "problems": (),
         "quality": (),
+        "keys": (),
     }
     return snapshot(**(empty | changes))

@@ -17,11 +17,13 @@ from nexus_proxy.config.model import (
     Config,
     DiscoveryConfig,
     HealthCheckConfig,
+    KeyConfig,
     LogFormat,
     LoggingConfig,
     LogLevel,
     PolicyConfig,
     PriceConfig,
+    Priority,
     Privacy,
     QualityConfig,
     RoutingConfig,
@@ -69,6 +71,19 @@ PRICES = st.builds(
     backend=optional(NAMES),
     input_usd_per_million=USD,
     output_usd_per_million=optional(USD),
+)
+
+
+API_KEYS = st.builds(
+    KeyConfig,
+    name=NAMES,
+    hash=st.from_regex(r"sha256:[0-9a-f]{64}", fullmatch=True),
+    zone=optional(st.sampled_from([zone.label for zone in Zone])),
+    monthly_limit_usd=optional(st.floats(0, 1e6)),
+    requests_per_minute=optional(st.integers(1, 10_000)),
+    tokens_per_minute=optional(st.integers(1, 10_000_000)),
+    models=st.lists(NAMES | st.just("qwen*"), max_size=2),
+    priority=st.sampled_from(Priority),
 )
 
 
@@ -126,6 +141,7 @@ CONFIGS = st.builds(
     ),
     backends=st.lists(BACKENDS, max_size=3, unique_by=lambda backend: backend.name),
     prices=st.lists(PRICES, max_size=2),
+    keys=st.lists(API_KEYS, max_size=2, unique_by=(lambda key: key.name, lambda key: key.hash)),
 )
 
 

@@ -1,0 +1,175 @@
+"""Requests and tokens per minute of each API key, and what it has used."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from nexus_proxy.admission.bucket import Bucket
+from nexus_proxy.admission.keys import Key
+from nexus_proxy.errors import RateLimitedError
+from nexus_proxy.state import KeyView
+
+HeaderList = list[tuple[bytes, bytes]]
+MakeBucket = Callable[[str, str, int], Bucket]
+"""Key's name, `requests` or `tokens`, and the limit per minute."""
+
+
+class Usage:
+    """What one key has used, and what it may still use now. `last_used` is seconds since the
+    epoch; `tokens` are prompts and answers, as measured, or else as estimated."""
+
+    __slots__ = ("last_used", "refused", "requests", "requests_left", "tokens", "tokens_left")
+
+    def __init__(self) -> None:
+        self.requests = self.refused = self.tokens = 0
+        self.last_used: float | None = None
+        self.requests_left: Bucket | None = None
+        self.tokens_left: Bucket | None = None
+
+
+class Limits:
+    """Counts for all keys. A reload keeps what was used.
+
+    `make_bucket` is where buckets come from: in this process, unless replicas share them.
+    """
+
+    def __init__(
+        self,
+        keys: Iterable[Key] = (),
+        *,
+        make_bucket: MakeBucket | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._make_bucket = make_bucket or (lambda _name, _what, limit: Bucket(limit))
+        self._clock = clock
+        self._usage: dict[str, Usage] = {}
+        self.apply(keys)
+
+    def apply(self, keys: Iterable[Key]) -> None:
+        """Take over changed keys. A bucket whose limit changed keeps how far it is drained."""
+        kept: dict[str, Usage] = {}
+        for key in keys:
+            name = key.name
+            usage = kept[name] = self._usage.get(name) or Usage()
+            usage.requests_left = self._bucket(
+                usage.requests_left, name, "requests", key.requests_per_minute
+            )
+            usage.tokens_left = self._bucket(
+                usage.tokens_left, name, "tokens", key.tokens_per_minute
+            )
+        self._usage = kept
+
+    def admit(self, key: Key, tokens: int) -> None:
+        """Take one request and an estimate of `tokens` (prompt and, where known, the longest
+        answer), or nothing at all. Raises `RateLimitedError`."""
+        usage = self._usage_of(key)
+        requests_left, tokens_left = usage.requests_left, usage.tokens_left
+        if requests_left is not None or tokens_left is not None:
+            now = self._clock()
+            by_requests = 0.0 if requests_left is None else requests_left.wait(1, now)
+            by_tokens = 0.0 if tokens_left is None else tokens_left.wait(tokens, now)
+            if by_requests or by_tokens:
+                usage.refused += 1
+                raise self._refusal(key, tokens, by_requests, by_tokens)
+            if requests_left is not None:
+                requests_left.take(1, now)
+            if tokens_left is not None:
+                tokens_left.take(tokens, now)
+        usage.requests += 1
+        usage.tokens += tokens
+        usage.last_used = time.time()
+
+    def settle(self, key: Key, estimated: int, measured: int) -> None:
+        """The request that was admitted with `estimated` tokens has used `measured`; 0 where no
+        backend was reached. Not to be called where the usage is unknown: the estimate stands."""
+        usage = self._usage.get(key.name)
+        if usage is None or measured == estimated:  # None: revoked while the request ran
+            return
+        measured = max(0, measured)
+        usage.tokens += measured - estimated
+        if usage.tokens_left is not None:
+            usage.tokens_left.correct(estimated, measured, self._clock())
+
+    def headers(self, key: Key) -> HeaderList:
+        """OpenAI's `x-ratelimit-*`, for each limit that the key has."""
+        usage, now = self._usage_of(key), self._clock()
+        found: HeaderList = []
+        for what, bucket in ((b"requests", usage.requests_left), (b"tokens", usage.tokens_left)):
+            if bucket is not None:
+                found += [
+                    (b"x-ratelimit-limit-" + what, b"%d" % bucket.limit),
+                    (b"x-ratelimit-remaining-" + what, b"%d" % bucket.level(now)),
+                    (b"x-ratelimit-reset-" + what, _duration(bucket.reset(now))),
+                ]
+        return found
+
+    def views(
+        self, keys: Iterable[Key], spent_usd: Mapping[str, float | None] | None = None
+    ) -> tuple[KeyView, ...]:
+        """All keys as frozen values, by name. `spent_usd`: what each has spent this month."""
+        now, spent = self._clock(), spent_usd or {}
+        return tuple(
+            self._view(key, now, spent.get(key.name)) for key in sorted(keys, key=lambda k: k.name)
+        )
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _usage_of(self, key: Key) -> Usage:
+        usage = self._usage.get(key.name)
+        # A key may be revoked between the check of a request's head and the end of its body.
+        return Usage() if usage is None else usage
+
+    def _bucket(self, old: Bucket | None, name: str, what: str, limit: int | None) -> Bucket | None:
+        if limit is None:
+            return None
+        if old is None:
+            return self._make_bucket(name, what, limit)
+        old.limit = limit
+        return old
+
+    def _refusal(
+        self, key: Key, tokens: int, by_requests: float, by_tokens: float
+    ) -> RateLimitedError:
+        wait = max(by_requests, by_tokens)
+        seconds = math.ceil(wait)
+        if by_tokens > by_requests:
+            used = f"{key.tokens_per_minute} tokens per minute (this request: about {tokens})"
+        else:
+            used = f"{key.requests_per_minute} requests per minute"
+        return RateLimitedError(
+            f"the key {key.name!r} is at its limit of {used}; try again in {seconds} s",
+            retry_after=seconds,
+            headers=[(b"retry-after-ms", b"%d" % math.ceil(wait * 1000)), *self.headers(key)],
+        )
+
+    def _view(self, key: Key, now: float, spent_usd: float | None) -> KeyView:
+        usage = self._usage_of(key)
+        requests_left, tokens_left = usage.requests_left, usage.tokens_left
+        return KeyView(
+            name=key.name,
+            zone=key.zone,
+            priority=key.priority.value,
+            models=key.models,
+            requests_per_minute=key.requests_per_minute,
+            requests_left=None if requests_left is None else requests_left.level(now),
+            tokens_per_minute=key.tokens_per_minute,
+            tokens_left=None if tokens_left is None else tokens_left.level(now),
+            monthly_limit_usd=key.monthly_limit_usd,
+            spent_usd=spent_usd,
+            requests=usage.requests,
+            refused=usage.refused,
+            tokens=usage.tokens,
+            last_used=usage.last_used,
+        )
+
+
+def _duration(seconds: float) -> bytes:
+    """As OpenAI writes it, after Go: `0s`, `250ms`, `1.5s`, `6m0s`. Rounded up."""
+    milliseconds = math.ceil(seconds * 1000 - 1e-3)
+    if milliseconds < 1000:
+        return b"%dms" % milliseconds if milliseconds > 0 else b"0s"
+    minutes, rest = divmod(milliseconds, 60_000)
+    text = f"{rest / 1000:.3f}".rstrip("0").rstrip(".") + "s"
+    return (f"{minutes}m{text}" if minutes else text).encode()

@@ -1,0 +1,53 @@
+"""Everything about one API key, on a screen of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nexus_tui.format import Cell, Line, ago, count, field, heading, key_zone, left, names, spent
+from nexus_tui.safe_text import clean
+from nexus_tui.screens.story import StoryScreen
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import KeyView, Snapshot
+
+
+class KeyDetailScreen(StoryScreen):
+    """One API key. Its secret is known to its holder alone."""
+
+    def __init__(self, view: KeyView, snapshot: Snapshot | None) -> None:
+        super().__init__()
+        self._view = view
+        self._gone = False
+        self._now = 0.0 if snapshot is None else snapshot.taken_at
+
+    def show(self, snapshot: Snapshot) -> None:
+        found = next((one for one in snapshot.keys if one.name == self._view.name), None)
+        self._gone = found is None
+        self._view = found or self._view
+        self._now = snapshot.taken_at
+        self.redraw()
+
+    def story(self) -> Sequence[Line]:
+        view = self._view
+        revoked = [(Cell("Revoked. What was known last:", "warn"),), ()] if self._gone else []
+        return [
+            *revoked,
+            (Cell(clean(view.name), "strong"),),
+            *heading("May use"),
+            field("models", Cell(names(view.models, limit=50) if view.models else "all")),
+            field("zone", Cell(key_zone(view))),
+            field("priority", Cell(view.priority)),
+            *heading("Left of its limits"),
+            field("requests", left(view.requests_left, view.requests_per_minute)),
+            field("tokens", left(view.tokens_left, view.tokens_per_minute)),
+            field("USD a month", spent(view)),
+            *heading("Used since the gateway started"),
+            field("requests", Cell(count(view.requests))),
+            field("refused", Cell(count(view.refused), "warn" if view.refused else "")),
+            field("tokens", Cell(count(view.tokens))),
+            field("last", Cell(ago(view.last_used, self._now))),
+            (),
+            (Cell("    nexus keys revoke ", "info"), Cell(clean(view.name), "info")),
+        ]
