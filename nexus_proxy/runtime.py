@@ -133,6 +133,7 @@ class Runtime:
             get_config=lambda: self.config,
             suspect=self.health.suspect,
             quality=self.quality,
+            limits=self.limits,
         )
         self.history.readers.append(RequestLog(logs))
         self.bus.subscribe(journal, *TOLD)

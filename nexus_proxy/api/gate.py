@@ -36,6 +36,8 @@ DEFAULT_ORIGINS = (
 )
 EXPOSED = (
     b"x-request-id, request-id, retry-after, retry-after-ms, x-should-retry, server-timing, "
+    b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
     b"x-nexus-node, x-nexus-upstream-request-id, x-nexus-backend, x-nexus-backend-type, "
     b"x-nexus-model, x-nexus-route-reason, x-nexus-privacy-zone, "
     b"x-nexus-fallback-model, x-nexus-rejection-reasons, x-nexus-rejection-details"

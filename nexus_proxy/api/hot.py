@@ -61,10 +61,12 @@ class HotRoutes:
         """What a head says and whether it may pass."""
         cors: list[wire_headers.Header] = []
         wishes, refusal, problem = None, None, None
-        hops = b""
+        hops, key = b"", None
         try:
             self._gate.check(headers)
             cors = self._gate.cors(headers)
+            if self._runtime.keyring.required:
+                key = self._runtime.keyring.check(headers)
             _check_content_type(headers)
         except NexusError as error:
             refusal = error
@@ -85,6 +87,7 @@ class HotRoutes:
             problem=problem,
             request_id=wire_headers.callers_id(headers),
             session=session_of(headers),
+            key=key,
             passed_on=wire_headers.passed_on(headers, hops),
         )
 

@@ -39,7 +39,8 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     `prompt_bytes` counts the bytes of text in the prompt, not those of images or keys.
     `wants_base64` says that embeddings are asked for in that form. `choices` is how many answers
     are due: `n` for each prompt. `messages` are the bytes of each message's content or tool calls,
-    which are the same in the next turn of its conversation.
+    which are the same in the next turn of its conversation. `max_tokens` is the longest answer that
+    the client takes, in tokens; None: it did not say.
     """
 
     model: str
@@ -50,6 +51,7 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     prompt_bytes: int
     needs: frozenset[Capability]
     messages: Sequence[Raw] = ()
+    max_tokens: int | None = None
 
 
 _BRACKET = ord("[")
@@ -97,6 +99,8 @@ class _Body(Struct):
     response_format: _ResponseFormat | None = None
     encoding_format: Raw = ABSENT
     n: Raw = ABSENT
+    max_tokens: Raw = ABSENT
+    max_completion_tokens: Raw = ABSENT
 
 
 class _Part(Struct):
@@ -154,11 +158,22 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         prompt_bytes=text,
         needs=needs,
         messages=messages,
+        max_tokens=_longest_answer(decoded),
     )
 
 
 def _said(message: _Message) -> Raw:
     return message.content if len(message.content) > 4 else message.tool_calls
+
+
+def _longest_answer(body: _Body) -> int | None:
+    said = body.max_tokens if body.max_completion_tokens is ABSENT else body.max_completion_tokens
+    if said is ABSENT:
+        return None
+    try:
+        return max(0, _decode_number(said))
+    except UNREADABLE:
+        return None
 
 
 def _count_choices(body: _Body) -> int:

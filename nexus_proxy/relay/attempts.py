@@ -12,15 +12,17 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import cast
 
 from nexus_proxy.admission import slots
+from nexus_proxy.admission.keys import Key
+from nexus_proxy.admission.limits import Limits
 from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config
 from nexus_proxy.dialects import openai
-from nexus_proxy.errors import ConnectFailedError, NexusError, UpstreamError
+from nexus_proxy.errors import ConnectFailedError, NexusError, UnknownModelError, UpstreamError
 from nexus_proxy.quality.affinity import NO_KEYS, Affinity, Keys
 from nexus_proxy.quality.service import Outcome, Quality
 from nexus_proxy.registry import Backend, Registry
@@ -40,7 +42,7 @@ from nexus_proxy.relay.upstream import Exchange, Pools
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
-from nexus_proxy.routing.types import Candidate, RequestFacts
+from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts
 from nexus_proxy.state import BackendState, RequestPhase
 from nexus_proxy.telemetry.history import Attempt, History, Record
 
@@ -77,6 +79,7 @@ class Relay:
         get_config: Callable[[], Config],
         suspect: Callable[[str], None],
         quality: Quality,
+        limits: Limits,
     ) -> None:
         self._registry = registry
         self._history = history
@@ -85,6 +88,7 @@ class Relay:
         self._blame = Blame(registry, suspect)
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
+        self.limits = limits
         self._turn = 0
         self.pools = Pools(environ)
         self.apply(get_config())
@@ -134,16 +138,20 @@ class Relay:
         except ConnectionError:
             _note_leaving(record)
         finally:
+            if call.admitted_tokens is not None:
+                self._settle_limits(call, call.admitted_tokens)
             self._history.close(record)
 
     # -- one request ---------------------------------------------------------------------------
 
     async def _serve(self, call: Call) -> None:
-        record = call.record
+        record, key = call.record, call.envelope.key
         facts = self._facts(call)
         decisions: list[Decision] = []
         last: Failure | None = None
-        for decision in plan(facts, self._registry, self.rules):
+        for decision in self._plan(facts, key):
+            if key is not None and not self._may_use(call, key, decision, first=not decisions):
+                continue
             decisions.append(decision)
             record.decision = decision
             record.route_ms = record.route_ms or record.elapsed_ms()
@@ -184,7 +192,7 @@ class Relay:
             model_asked=peek.model,
             needs=peek.needs,
             prompt_bytes=peek.prompt_bytes,
-            zone=wishes.zone,
+            zone=wishes.zone if envelope.key is None else max(wishes.zone, envelope.key.zone),
             strict=wishes.strict,
             flexible=wishes.flexible,
             affinity=home,
@@ -198,6 +206,38 @@ class Relay:
         if envelope.session is not None:
             return self._affinity.session_keys(envelope.session, peek.model)
         return self._affinity.message_keys(peek.messages, peek.model)
+
+    def _plan(self, facts: RequestFacts, key: Key | None) -> Iterator[Decision]:
+        """See `routing.pipeline.plan`. What an API key is not for is refused, there or not."""
+        try:
+            yield from plan(facts, self._registry, self.rules)
+        except UnknownModelError:
+            if key is not None:
+                key.require(facts.model_asked, (facts.model_asked,))
+            raise
+
+    def _may_use(self, call: Call, key: Key, decision: Decision, *, first: bool) -> bool:
+        """Whether an API key may have the decision's model. For the model that was asked for: take
+        the request off the key's limits. Raises `ModelNotAllowedError` and `RateLimitedError`."""
+        if not first:
+            return key.allows(decision.resolution.names)
+        key.require(call.peek.model, decision.resolution.names)
+        tokens = decision.facts.prompt_tokens + (call.peek.max_tokens or 0)
+        self.limits.admit(key, tokens)
+        call.admitted_tokens = tokens
+        call.base_headers += self.limits.headers(key)
+        return True
+
+    def _settle_limits(self, call: Call, admitted: int) -> None:
+        """Put right what was taken off the API key's limits, by what the request used."""
+        key, record = call.envelope.key, call.record
+        assert key is not None, "only a request with a key is admitted"
+        if record.completion_tokens is not None:
+            prompt = call.peek.prompt_bytes // BYTES_PER_TOKEN
+            used = prompt if record.prompt_tokens is None else record.prompt_tokens
+            self.limits.settle(key, admitted, used + record.completion_tokens)
+        elif record.phase is _FAILED:
+            self.limits.settle(key, admitted, 0)
 
     def _still_allowed(self, decision: Decision, candidate: Candidate) -> bool:
         """A decision may be minutes old when its second choice is due."""

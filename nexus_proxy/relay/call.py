@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from nexus_proxy.admission.keys import Key
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
 from nexus_proxy.dialects.sse import PING
 from nexus_proxy.errors import NexusError
@@ -44,6 +45,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
         problem: why it cannot be served, to be answered and recorded as a failed request.
         request_id: the caller's own id, where it is harmless.
         session: what the caller calls the conversation that this request belongs to.
+        key: the API key that it came with; None: none is needed.
         passed_on: lines for the upstream's head: the hops, and what is forwarded.
     """
 
@@ -58,6 +60,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
     problem: NexusError | None
     request_id: str | None
     session: bytes | None
+    key: Key | None
     passed_on: bytes
 
     @property
@@ -69,7 +72,8 @@ class Envelope(Struct, frozen=True, kw_only=True):
 class Call(Struct):
     """State of one request while it is served. `committed`: a backend's bytes reached the client,
     so no other backend can take over. `told`: the backend's own error event did, so that no
-    second one is due."""
+    second one is due. `keys` are what its conversation is known by; `admitted_tokens` is the
+    estimate that was taken off the API key's limit."""
 
     envelope: Envelope
     body: bytes
@@ -80,6 +84,7 @@ class Call(Struct):
     base_headers: HeaderList
     clock: float
     keys: Keys = NO_KEYS
+    admitted_tokens: int | None = None
     route_headers: HeaderList = []
     committed: bool = False
     told: bool = False

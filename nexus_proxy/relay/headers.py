@@ -21,6 +21,7 @@ from nexus_proxy.errors import (
     InvalidRequestError,
     LoopDetectedError,
     NexusError,
+    RateLimitedError,
     RoutingRefusedError,
     UpstreamStatusError,
 )
@@ -199,6 +200,8 @@ def refusal(error: NexusError) -> HeaderList:
         headers.append((b"x-nexus-rejection-details", _details(rejections)))
     if _is_hopeless(error):
         headers.append((b"x-should-retry", b"false"))
+    if isinstance(error, RateLimitedError):
+        headers += error.headers
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None and not isinstance(error, UpstreamStatusError):
         headers.append((b"retry-after", str(max(1, round(retry_after))).encode()))

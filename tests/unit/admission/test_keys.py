@@ -75,7 +75,9 @@ def test_anything_else_is_refused_and_not_repeated(headers: dict[bytes, bytes]) 
 
 
 @pytest.mark.parametrize(
-    "value", [SECRET, f"Basic {SECRET}", f"Bearer {SECRET}, Bearer {OTHER}", f"Bearer{SECRET}"]
+    "value",
+    [SECRET, f"Basic {SECRET}", f"Bearer {SECRET}, Bearer {OTHER}", f"Bearer{SECRET}"],
+    ids=["alone", "basic", "two", "without a blank"],  # the secrets are others in each process
 )
 def test_authorization_is_one_bearer_token(value: str) -> None:
     with pytest.raises(UnauthorizedError):
