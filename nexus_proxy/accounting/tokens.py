@@ -138,11 +138,12 @@ class TokenCounter:
         if prompt_bytes < other * 3:
             images = 1 + other // IMAGE_BYTES
             return int(prompt_bytes / BYTES_PER_TOKEN) + images * IMAGE_TOKENS
-        head = body[:WEIGHED_BYTES]
-        escaped = head.count(b"\\u") * 6
-        if escaped * 20 < len(head):
+        pieces = [bytes(piece) for piece in _spread(body, WEIGHED_BYTES)]
+        looked_at = sum(map(len, pieces))
+        escaped = sum(piece.count(b"\\u") for piece in pieces) * 6
+        if escaped * 20 < looked_at:
             return self.count(body, model).tokens
-        share = escaped / len(head)
+        share = escaped / looked_at
         return int(prompt_bytes * (share / 6 + (1 - share) / BYTES_PER_TOKEN))
 
 
