@@ -4,11 +4,13 @@ NexusError
 ├── ConfigError                 the file, environment or a flag is wrong (exit code 2)
 ├── CommandError                an operator verb was refused
 │   └── NotFoundError           … because what it names does not exist
+├── StoreUnavailableError       the state file cannot be read or written now
 ├── GatewayUnreachableError     the CLI found no running gateway (exit code 3)
 ├── DemoError                   the embedded demo backend cannot run, or ended by itself
 ├── RequestError                the caller's own mistake, never retried
 │   ├── InvalidRequestError             400
 │   ├── UnauthorizedError               401
+│   ├── BudgetExceededError             402: the month's money, or the key's, is spent
 │   ├── ForbiddenError                  403
 │   │   └── ModelNotAllowedError        … because the key is not for this model
 │   ├── UnknownRouteError               404
@@ -101,6 +103,12 @@ class NotFoundError(CommandError):
 
     status = 404
     code = "not_found"
+
+
+class StoreUnavailableError(NexusError):
+    """The state file cannot be read or written now."""
+
+    code = "store_unavailable"
 
 
 class GatewayUnreachableError(NexusError):
@@ -208,6 +216,14 @@ class UnsupportedMediaTypeError(RequestError):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class BudgetExceededError(RequestError):
+    """The month's budget, or the API key's, does not allow this request."""
+
+    status = 402
+    type = "insufficient_quota"
+    code = "budget_exceeded"
 
 
 class RateLimitedError(RequestError):

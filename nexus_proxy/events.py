@@ -79,6 +79,14 @@ class DiscoveryNoted(Event, frozen=True):
     note: str
 
 
+class BudgetLevelChanged(Event, frozen=True):
+    """ledger: spend came near its limit, passed it, or is below it again. `level` is `ok`, `soft`
+    or `hard`; `what` is a sentence."""
+
+    level: str
+    what: str
+
+
 class GatewayDraining(Event, frozen=True):
     """runtime: no new requests from now on."""
 

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from nexus_proxy import __version__, commands
+from nexus_proxy.accounting.ledger import Ledger
+from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.admission.keys import Keyring
 from nexus_proxy.admission.limits import Limits
 from nexus_proxy.commands import Result
@@ -29,13 +31,14 @@ from nexus_proxy.config.model import (
     Loaded,
     Zone,
 )
+from nexus_proxy.config.paths import state_file
 from nexus_proxy.config.values import is_loopback
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.base import DiscoverySource
 from nexus_proxy.discovery.service import Discovery, sources_for
 from nexus_proxy.discovery.static import implied_zone
-from nexus_proxy.errors import CommandError, ConfigError, NotFoundError
+from nexus_proxy.errors import CommandError, ConfigError, NotFoundError, StoreUnavailableError
 from nexus_proxy.events import (
     BackendRemoved,
     Bus,
@@ -45,15 +48,18 @@ from nexus_proxy.events import (
     RequestFinished,
 )
 from nexus_proxy.health.checker import HealthChecker
+from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay.attempts import Relay
+from nexus_proxy.relay.till import Till
 from nexus_proxy.routing.pipeline import plan
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
+from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
@@ -103,6 +109,9 @@ class Runtime:
         self.registry = Registry(self.bus)
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
+        self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
+        self.ledger = Ledger(self.store, self.bus, loaded.config.routing.budget)
+        self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
         self.limits = Limits(self.keyring)
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
@@ -134,8 +143,9 @@ class Runtime:
             suspect=self.health.suspect,
             quality=self.quality,
             limits=self.limits,
+            till=Till(self.ledger, self.prices),
         )
-        self.history.readers.append(RequestLog(logs))
+        self.history.readers += [RequestLog(logs), self.ledger.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
 
@@ -161,7 +171,7 @@ class Runtime:
         if taught is not None:
             list_found(self.registry, taught)
         await self.discovery.start()
-        self.quality.start()
+        await self._open_store()
         if taught is not None:
             recall(self.registry, taught)
         if self.seat.is_lead:
@@ -200,7 +210,10 @@ class Runtime:
         await self.siblings.stop()
         await self.discovery.stop()
         await self.health.stop()
+        self.history.settle()
         self.quality.stop()
+        self.ledger.stop()
+        await self.store.close()
         self.relay.pools.close()
         self.history.settle()
 
@@ -225,7 +238,8 @@ class Runtime:
             aliases=dict(self.registry.aliases),
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
-            keys=self.limits.views(self.keyring),
+            keys=self.limits.views(self.keyring, self.ledger.spent_by_key()),
+            budget=self.ledger.standing,
             searching=self.discovery.searching(),
             quality=self.quality.views(),
         )
@@ -242,7 +256,9 @@ class Runtime:
         return views
 
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
-        problems = []
+        problems = self.ledger.problems
+        if self.prices.problem:
+            problems.append(self.prices.problem)
         if self._config_problem:
             problems.append(f"the changed configuration was refused: {self._config_problem}")
         live = [b for b in backends if b.state in (BackendState.UP, BackendState.LOADING)]
@@ -356,8 +372,28 @@ class Runtime:
         self.registry.pins = dict(config.routing.pins)
         self.relay.apply(config)
         self.quality.apply(config.quality)
+        self.ledger.apply(config.routing.budget)
+        self.relay.till.apply(config.prices)
+        if any(backend.traits.is_cloud for backend in self.registry):
+            spawn(self.prices.ready(), name="prices")
         self._take_keys(config)
         self.logs.apply(config.logging)
+
+    async def _open_store(self) -> None:
+        """Go on where the last run ended, and keep what comes."""
+        await self.store.open()
+        await self.ledger.start()
+        try:
+            rows = await self.store.read(lambda c: c.execute(quality_rows.LOAD).fetchall())
+        except StoreUnavailableError:
+            rows = []
+        if unreadable := self.quality.load(rows):
+            log.warning("%d rows of quality make no sense and are left out", unreadable)
+        self.quality.connect(self._save_quality)
+        self.quality.start()
+
+    def _save_quality(self, saved: quality_rows.Saved) -> None:
+        self.store.post(lambda connection: quality_rows.save(connection, saved))
 
     def _take_keys(self, config: Config) -> None:
         self.keyring.apply(config.keys)

@@ -215,6 +215,29 @@ class QualityView(Struct, frozen=True, kw_only=True):
     first_token_trend: tuple[float | None, ...] = ()
 
 
+class BudgetLevel(str, Enum):
+    """How near spend is to its limit."""
+
+    OK = "ok"
+    SOFT = "soft"
+    """Past the soft limit: what is local is preferred."""
+    HARD = "hard"
+
+
+class BudgetStanding(Struct, frozen=True, kw_only=True):
+    """The money of one month, in USD. `unknown_requests` have no known price and are in no sum.
+    `limit_usd` None: no limit. `action` is what happens at `hard`."""
+
+    month: str
+    spent_usd: float
+    reserved_usd: float
+    unknown_requests: int
+    limit_usd: float | None
+    soft_percent: float
+    action: str
+    level: BudgetLevel
+
+
 class RequestPhase(str, Enum):
     """How far a request has come."""
 
@@ -300,6 +323,11 @@ class RequestView(Struct, frozen=True, kw_only=True):
     total_ms: float | None
     route_ms: float | None
     finish_reason: str | None
+    cost_usd: float | None
+    cost_source: str
+    """`measured`, `estimated`, `unknown`, or `n/a` for what runs on one's own machines."""
+    key: str | None
+    """Name of the API key that it came with."""
     decision: DecisionView | None
     attempts: tuple[AttemptView, ...]
     worker: int | None = None
@@ -373,5 +401,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """API keys by name; none: nobody needs one."""
     searching: tuple[str, ...]
     """Where discovery looks, in words: `127.0.0.1:11434 (Ollama)`, `mDNS _ollama._tcp`."""
+    budget: BudgetStanding | None = None
     quality: tuple[QualityView, ...] = ()
     """By model, best first; those without a score last."""

@@ -220,9 +220,57 @@ class PolicyConfig(_Section, frozen=True):
     min_tier: Annotated[
         Tier | None, Meta(description="Lowest backend tier, 1 to 5.", examples=[2])
     ] = None
+    max_cost_per_request: Annotated[
+        Usd | None,
+        Meta(
+            description="USD that one request may cost. Backends whose price is not known are "
+            "left out.",
+            examples=[0.05],
+        ),
+    ] = None
     fallback_allowed: Annotated[
         bool, Meta(description="May another model of the fallback chain answer?")
     ] = True
+
+
+class BudgetAction(str, Enum):
+    """What happens when the month's budget is spent."""
+
+    WARN = "warn"
+    BLOCK_CLOUD = "block_cloud"
+    BLOCK_ALL = "block_all"
+
+
+class BudgetConfig(_Section, frozen=True):
+    monthly_limit_usd: Annotated[
+        Annotated[float, Meta(ge=0, le=1e9)] | None,
+        Meta(description="USD for all backends in a month. Default: no limit.", examples=[20.0]),
+    ] = None
+    soft_limit_percent: Annotated[
+        float, Meta(ge=0, le=100, description="From here on what is local is preferred.")
+    ] = 75.0
+    hard_limit_action: Annotated[
+        BudgetAction,
+        Meta(description="At the limit: warn, block_cloud (local goes on) or block_all."),
+    ] = BudgetAction.BLOCK_CLOUD
+    time_zone: Annotated[
+        str | None,
+        Meta(
+            description="Where the month begins, as an IANA name. Default: this machine's.",
+            examples=["Europe/Zurich"],
+        ),
+    ] = None
+
+
+class StateConfig(_Section, frozen=True):
+    path: Annotated[
+        str | None,
+        Meta(
+            description="File for spend, quality and history. Default: nexus.db in the user's "
+            "data folder.",
+            examples=["/var/lib/nexus/nexus.db"],
+        ),
+    ] = None
 
 
 class RoutingConfig(_Section, frozen=True):
@@ -257,6 +305,9 @@ class RoutingConfig(_Section, frozen=True):
             examples=[{"qwen3:32b": "gpu-box"}],
         ),
     ] = field(default_factory=dict)
+    budget: Annotated[BudgetConfig, Meta(description="What may be spent.")] = field(
+        default_factory=BudgetConfig
+    )
     policies: Annotated[
         list[PolicyConfig], Meta(description="Privacy and tier by model; first match wins.")
     ] = field(default_factory=list)
@@ -431,6 +482,7 @@ class Config(_Section, frozen=True):
     health_check: HealthCheckConfig = field(default_factory=HealthCheckConfig)
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     quality: QualityConfig = field(default_factory=QualityConfig)
+    state: StateConfig = field(default_factory=StateConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     backends: Annotated[
         list[BackendConfig],

@@ -8,6 +8,13 @@ APP = "nexus"
 FILE_NAME = "nexus.toml"
 
 
+def state_file() -> Path:
+    """Where spend and quality are kept unless `state.path` says otherwise."""
+    from platformdirs import user_data_path
+
+    return user_data_path(APP, appauthor=False) / "nexus.db"
+
+
 def config_file() -> Path:
     """The user's own configuration file, whether it exists or not."""
     from platformdirs import user_config_path

@@ -30,6 +30,7 @@ FORMATS: dict[KeyPath, Format] = {
     ("backends", "*", "api_key_env"): values.variable,
     ("backends", "*", "zone"): values.zone,
     ("backends", "*", "models", "*"): values.glob,
+    ("routing", "budget", "time_zone"): values.time_zone,
     ("prices", "*", "model"): values.glob,
     ("prices", "*", "backend"): values.name,
     ("keys", "*", "name"): values.name,

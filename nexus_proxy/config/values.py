@@ -6,6 +6,7 @@ import re
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nexus_proxy.config.keys import nearest
 from nexus_proxy.config.model import Zone
@@ -33,6 +34,15 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host.rstrip(".").lower() == "localhost"
+
+
+def time_zone(text: str) -> Fault | None:
+    """An IANA time zone that this machine knows."""
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return Fault("is not a time zone", 'write it like "Europe/Zurich" or "UTC"')
+    return None
 
 
 def host(text: str) -> Fault | None:

@@ -14,11 +14,43 @@ from nexus_proxy.dialects.sse import DONE, payload
 T = TypeVar("T")
 
 
+class _PromptDetails(Struct, frozen=True):
+    cached_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class _CompletionDetails(Struct, frozen=True):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
 class Usage(Struct, frozen=True):
-    """Tokens as the backend counted them. None: it did not say."""
+    """Tokens as the backend counted them, OpenAI's way: details are parts of the first two.
+    None: it did not say."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Of the prompt, read from the backend's cache."""
+        details = self.prompt_tokens_details
+        return None if details is None else details.cached_tokens
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Of the completion, thought and not said."""
+        details = self.completion_tokens_details
+        return None if details is None else details.reasoning_tokens
+
+    @property
+    def audio_tokens(self) -> int:
+        """Heard and spoken."""
+        heard, spoken = self.prompt_tokens_details, self.completion_tokens_details
+        return ((heard and heard.audio_tokens) or 0) + ((spoken and spoken.audio_tokens) or 0)
 
 
 class ChunkFacts(Struct, frozen=True, kw_only=True):
@@ -119,7 +151,8 @@ def _usage(usage: Raw, timings: Raw = ABSENT) -> Usage | None:
     told = _read(timings, _decode_timings)
     if told is None or told.prompt_n is None:
         return None
-    return Usage(told.cache_n + told.prompt_n, told.predicted_n)
+    cached = _PromptDetails(told.cache_n) if told.cache_n else None
+    return Usage(told.cache_n + told.prompt_n, told.predicted_n, prompt_tokens_details=cached)
 
 
 def _read(value: Raw, decode: Callable[[Raw], T]) -> T | None:

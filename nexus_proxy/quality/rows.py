@@ -6,6 +6,7 @@ what was asked or answered.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
@@ -113,3 +114,10 @@ def bucket_of(row: Sequence[object]) -> tuple[str, str, int, int, Bucket]:
         if len(bucket.firsts) != BINS:
             raise ValueError("bins of another version")
     return read.backend, read.model, read.width, read.start, bucket
+
+
+def save(connection: sqlite3.Connection, saved: Saved) -> None:
+    """A job of the store: replace what changed."""
+    connection.executemany(FORGET, [(name,) for name in saved.forgotten])
+    connection.executemany(SAVE, saved.rows)
+    connection.execute(EXPIRE, (saved.oldest,))

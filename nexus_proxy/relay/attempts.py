@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import cast
 
+from nexus_proxy.accounting.prices import Price, Unpriced
 from nexus_proxy.admission import slots
 from nexus_proxy.admission.keys import Key
 from nexus_proxy.admission.limits import Limits
@@ -37,6 +38,7 @@ from nexus_proxy.relay.patience import Patience, Watch
 from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName
+from nexus_proxy.relay.till import Till
 from nexus_proxy.relay.tries import Failure, Tries
 from nexus_proxy.relay.upstream import Exchange, Pools
 from nexus_proxy.routing.pipeline import Decision, plan
@@ -80,6 +82,7 @@ class Relay:
         suspect: Callable[[str], None],
         quality: Quality,
         limits: Limits,
+        till: Till,
     ) -> None:
         self._registry = registry
         self._history = history
@@ -88,7 +91,7 @@ class Relay:
         self._blame = Blame(registry, suspect)
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
-        self.limits = limits
+        self.limits, self.till = limits, till
         self._turn = 0
         self.pools = Pools(environ)
         self.apply(get_config())
@@ -181,6 +184,8 @@ class Relay:
         wishes = envelope.wishes
         if wishes is None or envelope.problem is not None:
             raise envelope.problem or NexusError("the request's headers cannot be read")
+        if envelope.key is not None:
+            record.key = envelope.key.name
         call.peek = peek = openai.peek(envelope.endpoint, call.body)
         record.model_asked, record.stream = peek.model, peek.stream
         self._turn += 1
@@ -196,6 +201,7 @@ class Relay:
             strict=wishes.strict,
             flexible=wishes.flexible,
             affinity=home,
+            purse=self.till.purse(call, has_limits=self.rules.has_cost_limits),
             turn=self._turn,
             now=call.clock,
             luck=random.random,
@@ -260,10 +266,14 @@ class Relay:
         call.route_headers = list(lines)
         self._history.progressed(record)
         model, outcome = candidate.model.id, Outcome.BLAMELESS
+        price = self.till.price(backend, candidate.model, served_id)
         self._quality.begin(backend, model)
         with slots.hold(backend):
             try:
-                await self._exchange(call, backend, candidate, attempt)
+                if price is Unpriced.FREE:
+                    await self._exchange(call, backend, candidate, attempt)
+                else:
+                    await self._pay(call, backend, candidate, attempt, price)
                 outcome = _SERVED
             except UpstreamError as error:
                 attempt.error = error.message
@@ -284,6 +294,22 @@ class Relay:
             self._affinity.note(call.keys, backend, model)
         self._registry.learn(backend, model, *pace)
         return None
+
+    async def _pay(
+        self,
+        call: Call,
+        backend: Backend,
+        candidate: Candidate,
+        attempt: Attempt,
+        price: Price | Unpriced,
+    ) -> None:
+        """An exchange with its money put aside before. Raises `BudgetExceededError` too."""
+        call.usage, call.relayed_tokens = None, 0
+        with await self.till.open(call, backend, price) as bill:
+            usd = bill.estimated.usd
+            text = b"unknown" if usd is None else b"%.6f" % usd
+            call.route_headers.append((b"x-nexus-cost-estimated", text))
+            await self._exchange(call, backend, candidate, attempt)
 
     async def _exchange(
         self, call: Call, backend: Backend, candidate: Candidate, attempt: Attempt
@@ -313,16 +339,26 @@ class Relay:
                     rename=_rename(candidate.served_id, call.peek.model),
                     strip_usage=outbound.strip_usage,
                 )
-                head = await delivery.head()
-                call.route_headers.append(_timing(call.record, attempt))
-                if head.status != 200:
-                    raise await delivery.failure()
-                if outbound.aggregates:
-                    await delivery.aggregate()
-                elif outbound.streams:
-                    await delivery.stream()
-                else:
-                    await delivery.whole()
+                try:
+                    await self._deliver(call, attempt, delivery, outbound)
+                except BaseException:
+                    delivery.note_interrupted()
+                    raise
+
+    @staticmethod
+    async def _deliver(
+        call: Call, attempt: Attempt, delivery: Delivery, outbound: Outbound
+    ) -> None:
+        head = await delivery.head()
+        call.route_headers.append(_timing(call.record, attempt))
+        if head.status != 200:
+            raise await delivery.failure()
+        if outbound.aggregates:
+            await delivery.aggregate()
+        elif outbound.streams:
+            await delivery.stream()
+        else:
+            await delivery.whole()
 
     def _key(self, backend: Backend) -> str | None:
         """The key that lets us in. Raises `ConnectFailedError` for one that HTTP cannot carry."""

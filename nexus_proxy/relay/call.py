@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from nexus_proxy.admission.keys import Key
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
+from nexus_proxy.dialects.openai_stream import Usage
 from nexus_proxy.dialects.sse import PING
 from nexus_proxy.errors import NexusError
 from nexus_proxy.quality.affinity import NO_KEYS, Keys
@@ -73,7 +74,8 @@ class Call(Struct):
     """State of one request while it is served. `committed`: a backend's bytes reached the client,
     so no other backend can take over. `told`: the backend's own error event did, so that no
     second one is due. `keys` are what its conversation is known by; `admitted_tokens` is the
-    estimate that was taken off the API key's limit."""
+    estimate that was taken off the API key's limit, `most_tokens` how long the prompt may be,
+    `usage` what the backend counted, `relayed_tokens` what of its answer reached the client."""
 
     envelope: Envelope
     body: bytes
@@ -85,6 +87,9 @@ class Call(Struct):
     clock: float
     keys: Keys = NO_KEYS
     admitted_tokens: int | None = None
+    most_tokens: int | None = None
+    usage: Usage | None = None
+    relayed_tokens: int = 0
     route_headers: HeaderList = []
     committed: bool = False
     told: bool = False

@@ -44,6 +44,7 @@ class Delivery:
         "_attempt",
         "_call",
         "_exchange",
+        "_has_tap",
         "_head",
         "_held",
         "_held_size",
@@ -72,6 +73,7 @@ class Delivery:
         self._secret = secret
         self._rename = rename
         self._strip_usage = strip_usage
+        self._has_tap = False
 
     async def head(self) -> Head:
         """Wait for status and headers."""
@@ -177,6 +179,7 @@ class Delivery:
         self._tap = StreamTap(
             choices=self._call.peek.choices, strip_usage=self._strip_usage, rename=self._rename
         )
+        self._has_tap = True
         return self._tap
 
     def _pass_on(self, data: bytes) -> Wait | None:
@@ -196,6 +199,17 @@ class Delivery:
         await self._call.commit(self._returned())
         held, self._held = b"".join(self._held), []
         await self._call.write_all(held)
+
+    def note_interrupted(self) -> None:
+        """The answer broke off, or its client left: what came of it counts."""
+        if not self._has_tap or not self._call.committed:
+            return
+        tap = self._tap
+        record, self._call.relayed_tokens = self._call.record, tap.token_events
+        if tap.usage is not None:
+            self._note(tap.usage, tap.finish_reason)
+        elif tap.token_events:
+            record.completion_tokens, record.usage_source = tap.token_events, "estimated"
 
     def _observe(self, data: bytes) -> list[bytes]:
         """Feed the tap; note the first token; turn an early error event into an error."""
@@ -244,6 +258,7 @@ class Delivery:
         record = self._call.record
         record.finish_reason = finish_reason
         if usage is not None:
+            self._call.usage = usage
             record.prompt_tokens = usage.prompt_tokens
             record.completion_tokens = usage.completion_tokens
             record.usage_source = "measured"

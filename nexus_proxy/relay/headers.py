@@ -71,6 +71,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     zone: Zone
     strict: bool
     flexible: bool
+    max_usd: float | None
 
 
 def read_wishes(headers: Headers) -> Wishes:
@@ -81,16 +82,25 @@ def read_wishes(headers: Headers) -> Wishes:
             zone = Zone.parse(raw.decode("latin-1"))
         except ValueError as error:
             raise InvalidRequestError(f"X-Nexus-Zone: {error}") from None
-    if b"x-nexus-max-cost" in headers:
-        raise InvalidRequestError(
-            "X-Nexus-Max-Cost cannot be kept: this version knows no prices yet. Leave it out, or "
-            "send X-Nexus-Zone: restricted to keep the request off paid backends."
-        )
     return Wishes(
         zone=zone,
         strict=headers.get(b"x-nexus-strict", b"").strip().lower() not in _NO,
         flexible=headers.get(b"x-nexus-flexible", b"").strip().lower() not in _NO,
+        max_usd=_max_usd(headers),
     )
+
+
+def _max_usd(headers: Headers) -> float | None:
+    raw = headers.get(b"x-nexus-max-cost")
+    if raw is None:
+        return None
+    try:
+        usd = float(raw.strip().removeprefix(b"$"))
+    except ValueError:
+        usd = float("nan")
+    if not 0 <= usd < float("inf"):
+        raise InvalidRequestError("X-Nexus-Max-Cost must be an amount of USD, such as 0.05")
+    return usd
 
 
 def callers_id(headers: Headers) -> str | None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nexus_proxy.errors import ContextOverflowError, NexusError, RoutingRefusedError
+from nexus_proxy.errors import (
+    BudgetExceededError,
+    ContextOverflowError,
+    NexusError,
+    RoutingRefusedError,
+)
 from nexus_proxy.routing.pipeline import Decision
 from nexus_proxy.routing.types import Rejection
 
@@ -24,6 +29,11 @@ def refuse(decisions: Sequence[Decision]) -> NexusError:
             f"{rejections[0].backend}. Shorten it, or start a backend with a larger context.",
             param="messages",
         )
+    spent = next(
+        (r.reason for r in rejections if r.stage == "budget" and "is spent" in r.reason), None
+    )
+    if spent is not None and all(r.stage in ("budget", "analyze") for r in rejections):
+        return BudgetExceededError(f"{spent}, and {name!r} costs money everywhere it is served.")
     # A backend may be left out for one reason under several models of the plan.
     told = list(dict.fromkeys((r.backend, r.stage, r.reason, r.fix) for r in rejections))
     reasons = "; ".join(f"{backend}: {reason}" for backend, _, reason, _ in told[:4])

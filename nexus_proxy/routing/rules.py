@@ -31,6 +31,7 @@ class Rules:
         self._alias_globs = [
             (re.compile(translate(k)), v) for k, v in config.aliases.items() if _is_glob(k)
         ]
+        self.has_cost_limits = any(p.max_cost_per_request is not None for p in config.policies)
         self._policies = [
             (re.compile(translate(policy.model_pattern)), _demand(policy))
             for policy in config.policies
@@ -56,7 +57,7 @@ class Rules:
         """
         if not self._policies:
             return floor
-        zone, tier, fallback = floor
+        zone, tier, fallback, most = floor
         for name in names:
             found = next((d for pattern, d in self._policies if pattern.match(name)), None)
             if found is None:
@@ -65,7 +66,9 @@ class Rules:
             if found.min_tier is not None:
                 tier = found.min_tier if tier is None else max(tier, found.min_tier)
             fallback = fallback and found.fallback_allowed
-        return Demand(zone, tier, fallback)
+            if found.max_usd is not None:
+                most = found.max_usd if most is None else min(most, found.max_usd)
+        return Demand(zone, tier, fallback, most)
 
     def chain(self, path: tuple[str, ...]) -> tuple[str, ...]:
         """Fallback models for a name on the way; the name that was asked comes first."""
@@ -81,4 +84,5 @@ def _is_glob(pattern: str) -> bool:
 
 def _demand(policy: PolicyConfig) -> Demand:
     zone = Zone.RESTRICTED if policy.privacy is Privacy.RESTRICTED else Zone.OPEN
-    return Demand(zone, policy.min_tier, policy.fallback_allowed)
+    most = policy.max_cost_per_request
+    return Demand(zone, policy.min_tier, policy.fallback_allowed, most)

@@ -10,7 +10,8 @@
 plus `AFFINITY_BONUS` for the backend that has read the conversation, while it has a slot, or, for a
 conversation that nobody has read, up to `ROOM_BONUS` for local ones that hold few of them, since
 conversations on one slot push each other's prefix out; less 30 while the backend loads its model,
-10 if the model is known not to be loaded, and 2 for each need that the backend says nothing about.
+10 if the model is known not to be loaded, 2 for each need that the backend says nothing about, and
+`budget.SOFT_MALUS` for one that costs while money is short.
 Ties go to the fewest in flight, then to luck.
 
 Whatever the strategy, four things come first: a pinned backend, then those that did not ask to be
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nexus_proxy.config.model import Strategy
+from nexus_proxy.routing.budget import malus as short_of_money
 from nexus_proxy.routing.quality import QUALITY_WEIGHT, is_trial, part
 from nexus_proxy.routing.types import Candidate, Reject, Routable, Selection
 from nexus_proxy.state import BackendState
@@ -134,6 +136,8 @@ def _malus(selection: Selection, candidate: Candidate) -> float:
         malus += LOADING_MALUS
     if model.loaded is False:
         malus += COLD_MALUS
+    if selection.facts.purse is not None:
+        malus += short_of_money(selection, candidate)
     return malus
 
 

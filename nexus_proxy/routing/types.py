@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from nexus_proxy.config.model import Strategy, Zone
 from nexus_proxy.routing.standing import Standing
-from nexus_proxy.state import BackendState, Capability, ModelInfo, Traits
+from nexus_proxy.state import BackendState, BudgetStanding, Capability, ModelInfo, Traits
 
 BYTES_PER_TOKEN = 4
 """The honest guess where no tokenizer is at hand; English text and code lie between 3 and 5."""
@@ -64,11 +64,23 @@ class Catalogue(Protocol):
 
 
 class Demand(NamedTuple):
-    """What a backend must fulfil: strictest of policy, key and header. Only ever tightened."""
+    """What a backend must fulfil: strictest of policy, key and header. Only ever tightened.
+
+    `max_usd` is what one request may cost, in USD."""
 
     zone: Zone = Zone.OPEN
     min_tier: int | None = None
     fallback_allowed: bool = True
+    max_usd: float | None = None
+
+
+class Purse(Struct, frozen=True):
+    """What a request may spend: where the month stands, what the caller allows in USD, and what it
+    may cost at a candidate (0.0 where nothing is charged, None: unknown)."""
+
+    standing: BudgetStanding
+    max_usd: float | None
+    estimate: Callable[[Candidate], float | None]
 
 
 class RequestFacts(Struct, frozen=True, kw_only=True):
@@ -76,8 +88,8 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
 
     `zone` is what the caller asks for (header), `strict` forbids the fallback chain, `flexible`
     allows any model of at least the same tier after it. `affinity` is the backend that has read the
-    conversation, and with which model. `turn` counts requests (round robin),
-    `now` is monotonic seconds, `luck` yields numbers in [0, 1).
+    conversation, and with which model; `purse` is None where money is no question. `turn`
+    counts requests (round robin), `now` is monotonic seconds, `luck` yields numbers in [0, 1).
     """
 
     model_asked: str
@@ -87,6 +99,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     strict: bool = False
     flexible: bool = False
     affinity: tuple[str, str] | None = None
+    purse: Purse | None = None
     turn: int = 0
     now: float = 0.0
     luck: Callable[[], float] = lambda: 0.5

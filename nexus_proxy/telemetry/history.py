@@ -74,6 +74,10 @@ class Record(Struct):
     finish_reason: str | None = None
     decision: Decision | None = None
     route_reason: str | None = None
+    key: str | None = None
+    priced: bool = False
+    cost_usd: float | None = None
+    cost_source: str = "n/a"
     attempts: list[Attempt] = []
     frozen: RequestView | None = None
     """The view of a finished record, made when somebody looks."""
@@ -114,6 +118,9 @@ class Record(Struct):
             total_ms=self.total_ms,
             route_ms=self.route_ms,
             finish_reason=self.finish_reason,
+            cost_usd=self.cost_usd,
+            cost_source=self.cost_source,
+            key=self.key,
             decision=self.decision.view(self.route_reason) if self.decision else None,
             attempts=tuple(
                 AttemptView(

@@ -8,6 +8,7 @@ from nexus_proxy.events import (
     BackendAdded,
     BackendChanged,
     BackendRemoved,
+    BudgetLevelChanged,
     ConfigReloaded,
     DiscoveryNoted,
     Event,
@@ -40,6 +41,8 @@ def journal(event: Event) -> None:
             log.info("%s %s", name, what)
         case QualityChanged(backend=backend, what=what):
             log.warning("%s %s", backend, what)
+        case BudgetLevelChanged(level=level, what=what):
+            log.log(logging.INFO if level == "ok" else logging.WARNING, "%s", what)
         case DiscoveryNoted(note=note):
             log.info("%s", note)
         case ConfigReloaded(error=str(error)):

@@ -275,6 +275,9 @@ def request(id: str = "req_01", **changes: Any) -> RequestView:
         total_ms=8_120.0,
         route_ms=0.2,
         finish_reason="stop",
+        cost_usd=None,
+        cost_source="n/a",
+        key=None,
         decision=DECISION,
         attempts=(
             AttemptView(

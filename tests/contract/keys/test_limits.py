@@ -106,7 +106,9 @@ async def test_the_sdk_waits_as_told_and_gets_its_answer(backend: ScriptedBacken
         keyed(backend, key_table(requests_per_minute=300)) as gateway,
         openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=SECRET, max_retries=2) as sdk,
     ):
-        gateway.runtime.limits = gateway.runtime.relay.limits = Limits(gateway.runtime.keyring, make_bucket=drained)
+        gateway.runtime.limits = gateway.runtime.relay.limits = Limits(
+            gateway.runtime.keyring, make_bucket=drained
+        )
         done = await sdk.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "hi"}]
         )

@@ -1,0 +1,57 @@
+"""Where spend stands against its limit. Pure."""
+
+from __future__ import annotations
+
+from nexus_proxy.accounting.entries import Sums
+from nexus_proxy.config.model import BudgetAction, BudgetConfig
+from nexus_proxy.state import BudgetLevel, BudgetStanding
+from nexus_proxy.store.schema import NANO
+
+
+def over_limit(sums: Sums, nanousd: int | None, limit_usd: float) -> bool:
+    """Whether `nanousd` more would pass the limit. A request of unknown price may go as long as
+    something is left."""
+    limit = round(limit_usd * NANO)
+    used = sums.spent + sums.reserved
+    return used >= limit if nanousd is None else used + nanousd > limit
+
+
+def standing_of(month: str, sums: Sums, budget: BudgetConfig) -> BudgetStanding:
+    """The standing of a month."""
+    limit = budget.monthly_limit_usd
+    return BudgetStanding(
+        month=month,
+        spent_usd=sums.spent / NANO,
+        reserved_usd=sums.reserved / NANO,
+        unknown_requests=sums.unknown,
+        limit_usd=limit,
+        soft_percent=budget.soft_limit_percent,
+        action=budget.hard_limit_action.value,
+        level=_level(sums, budget),
+    )
+
+
+def sentence(standing: BudgetStanding) -> str:
+    """What people are told at a change of level."""
+    used = standing.spent_usd + standing.reserved_usd
+    figures = f"${used:.2f} of ${standing.limit_usd or 0:.2f} for {standing.month}"
+    if standing.level is BudgetLevel.OK:
+        return f"spend is within the budget: {figures}"
+    if standing.level is BudgetLevel.SOFT:
+        return f"spend nears the budget, what is local is preferred: {figures}"
+    then = {
+        BudgetAction.WARN: "nothing is blocked",
+        BudgetAction.BLOCK_CLOUD: "what costs money is blocked",
+        BudgetAction.BLOCK_ALL: "every request is blocked",
+    }[BudgetAction(standing.action)]
+    return f"the budget is spent, {then}: {figures}"
+
+
+def _level(sums: Sums, budget: BudgetConfig) -> BudgetLevel:
+    if budget.monthly_limit_usd is None:
+        return BudgetLevel.OK
+    limit = round(budget.monthly_limit_usd * NANO)
+    used = sums.spent + sums.reserved
+    if used >= limit:
+        return BudgetLevel.HARD
+    return BudgetLevel.SOFT if used * 100 >= limit * budget.soft_limit_percent else BudgetLevel.OK

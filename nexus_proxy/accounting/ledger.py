@@ -1,0 +1,303 @@
+"""The ledger: money is reserved before a priced request leaves, and settled by what it came to.
+
+A reservation is durable before `reserve` returns, and the limit is checked in the transaction that
+writes it: two requests, of two processes even, cannot both have the last dollar, and a process that
+is killed leaves behind what it may have spent. What a dead process had reserved is booked at its
+estimate. While the store cannot be written, the same checks are made in memory, for this process
+alone, and what is due is written when it can be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from nexus_proxy.accounting import entries
+from nexus_proxy.accounting.budget import over_limit, sentence, standing_of
+from nexus_proxy.accounting.calendar import Calendar
+from nexus_proxy.accounting.entries import ALL, Entry, Settlement, Sums
+from nexus_proxy.config.model import BudgetAction, BudgetConfig
+from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
+from nexus_proxy.events import BudgetLevelChanged, Bus
+from nexus_proxy.store.schema import NANO
+from nexus_proxy.store.sqlite import Store
+from nexus_proxy.tasks import spawn
+from nexus_proxy.telemetry.history import Record
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 10.0
+DEAD_SECONDS = 60.0
+"""Without a beat for so long, a process on another machine is taken for dead."""
+
+BySums = Mapping[str, Sums]
+
+
+class Ledger:
+    """Owner of all that is spent. `standing` is replaced whenever the sums change."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        budget: BudgetConfig,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._bus, self._clock = store, bus, clock
+        self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._beating: asyncio.Task[None] | None = None
+        self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
+        self._sums: dict[str, Sums] = {}
+        self._problem: str | None = None
+        self._budget = budget
+        self._calendar = Calendar(budget.time_zone)
+        self._month = self._calendar.month(clock())
+        self.standing = standing_of(self._month, Sums(), budget)
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong now, in sentences."""
+        return [problem for problem in (self._store.problem, self._problem) if problem]
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take over what earlier runs left. Never raises."""
+        try:
+            self._resume(await self._store.write(_newest_month))
+            self._learn_all(await self._store.write(self._bury))
+        except StoreUnavailableError:
+            log.warning("spend of earlier runs is not known: %s", self._store.problem)
+        self._beating = spawn(self._beat_on(), name="ledger")
+
+    def stop(self) -> None:
+        """Leave nothing open. The store is closed after this."""
+        if self._beating is not None:
+            self._beating.cancel()
+        self._flush_usage()
+        self._store.post(partial(_leave, self._owner))
+
+    def apply(self, budget: BudgetConfig) -> None:
+        """Take over a changed configuration."""
+        if budget.time_zone != self._budget.time_zone:
+            self._calendar = Calendar(budget.time_zone)
+        self._budget = budget
+        self._judge()
+
+    # -- priced requests -----------------------------------------------------------------------
+
+    async def reserve(
+        self,
+        *,
+        request_id: str,
+        backend: str,
+        model: str,
+        model_asked: str,
+        nanousd: int | None,
+        key: str = "",
+        key_limit_usd: float | None = None,
+    ) -> Entry:
+        """Put money aside; durable when this returns. Raises `BudgetExceededError`."""
+        now = self._clock()
+        month = self._turn_to(self._calendar.month(now))
+        day = self._calendar.day(now)
+        entry = Entry(
+            id=secrets.token_hex(12),
+            request_id=request_id,
+            owner=self._owner,
+            at=now,
+            day=day if day.startswith(month) else f"{month}-01",
+            month=month,
+            backend=backend,
+            model=model,
+            model_asked=model_asked,
+            key=key,
+            nanousd=nanousd,
+        )
+
+        def job(connection: sqlite3.Connection) -> BySums:
+            before = {one: entries.sums(connection, month, one) for one in {ALL, key}}
+            self._check(entry, before, key_limit_usd)
+            entries.reserve(connection, entry)
+            return _told(connection, entry)
+
+        try:
+            self._learn(month, await self._store.write(job))
+        except StoreUnavailableError:
+            self._check(entry, self._sums, key_limit_usd)
+            self._add(entry, reserved=nanousd or 0)
+            self._post(entry, entries.reserve)
+        except asyncio.CancelledError:
+            self.release(entry)
+            raise
+        return entry
+
+    def settle(self, entry: Entry, settled: Settlement) -> None:
+        """Book what the request came to."""
+        self._post(entry, partial(_settle, settled=settled))
+        if self._store.problem:
+            known = settled.nanousd or 0
+            unknown = settled.nanousd is None
+            self._add(entry, spent=known, reserved=-(entry.nanousd or 0), unknown=int(unknown))
+
+    def release(self, entry: Entry) -> None:
+        """Give back what was put aside: the request came to nothing."""
+        self._post(entry, entries.release)
+        if self._store.problem:
+            self._add(entry, reserved=-(entry.nanousd or 0))
+
+    def spent_by_key(self) -> dict[str, float]:
+        """USD of this month by name of the API key, reservations included."""
+        return {key: (sums.spent + sums.reserved) / NANO for key, sums in self._sums.items() if key}
+
+    # -- the rest ------------------------------------------------------------------------------
+
+    def read(self, ended: Sequence[Record]) -> None:
+        """A reader of `History`: adds up the tokens of requests that cost nothing."""
+        for record in ended:
+            if record.priced or record.backend is None or record.prompt_tokens is None:
+                continue
+            day = self._calendar.day(record.started)
+            where = (day, record.backend, record.model or "?", record.key or "")
+            requests, prompt, completion = self._usage.get(where, (0, 0, 0))
+            self._usage[where] = (
+                requests + 1,
+                prompt + record.prompt_tokens,
+                completion + (record.completion_tokens or 0),
+            )
+
+    async def _beat_on(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            self._flush_usage()
+            self._store.post(self._bury, done=self._learn_all)
+
+    def _flush_usage(self) -> None:
+        usage, self._usage = self._usage, {}
+        if usage:
+            rows = [(*where, *counts) for where, counts in usage.items()]
+            self._store.post(partial(entries.add_usage, rows=rows))
+
+    # -- in the store's thread -----------------------------------------------------------------
+
+    def _bury(self, connection: sqlite3.Connection) -> BySums:
+        """Beat, and book what the dead had reserved. Returns the sums of the month."""
+        now = self._clock()
+        entries.beat(connection, self._owner, os.getpid(), now)
+        for owner, pid, beat in entries.owners(connection):
+            if owner == self._owner or not _is_dead(owner, pid, beat, now):
+                continue
+            if count := entries.interrupt(connection, owner):
+                log.warning("%d requests of a process that died are booked as estimated", count)
+        rows = connection.execute(
+            "SELECT key, spent, reserved, unknown FROM totals WHERE month = ?", (self._month,)
+        )
+        return {key: Sums(*values) for key, *values in rows}
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _resume(self, newest: str | None) -> None:
+        now = self._clock()
+        if not self._calendar.resume(newest, now):
+            self._problem = (
+                f"the ledger knows of spend in {newest}, and the clock says {self._month}: one of "
+                f"them is wrong. Set the clock; until then {self._month} counts."
+            )
+            log.error(self._problem)
+        self._month = self._calendar.month(now)
+
+    def _post(self, entry: Entry, job: Callable[[sqlite3.Connection, Entry], object]) -> None:
+        def both(connection: sqlite3.Connection) -> BySums:
+            job(connection, entry)
+            return _told(connection, entry)
+
+        self._store.post(both, done=partial(self._learn, entry.month))
+
+    def _check(self, entry: Entry, sums: BySums, key_limit_usd: float | None) -> None:
+        if key_limit_usd is not None:
+            own = sums.get(entry.key, Sums())
+            if over_limit(own, entry.nanousd, key_limit_usd):
+                raise BudgetExceededError(
+                    f"the API key {entry.key!r} has used its ${key_limit_usd:.2f} of "
+                    f"{entry.month}: ${own.spent / NANO:.4f} are spent, "
+                    f"${own.reserved / NANO:.4f} reserved. Raise its monthly_limit_usd, or wait "
+                    "for the next month."
+                )
+        limit = self._budget.monthly_limit_usd
+        if limit is None or self._budget.hard_limit_action is BudgetAction.WARN:
+            return
+        total = sums.get(ALL, Sums())
+        if over_limit(total, entry.nanousd, limit):
+            raise BudgetExceededError(
+                f"this would pass the budget of ${limit:.2f} for {entry.month}: "
+                f"${total.spent / NANO:.4f} are spent, ${total.reserved / NANO:.4f} reserved. "
+                "Raise routing.budget.monthly_limit_usd, or use a local model."
+            )
+
+    def _turn_to(self, month: str) -> str:
+        if month != self._month:
+            self._month, self._sums = month, {}
+            self._judge()
+        return month
+
+    def _learn(self, month: str, sums: BySums) -> None:
+        if month == self._month:
+            self._sums.update(sums)
+            self._judge()
+
+    def _learn_all(self, sums: BySums) -> None:
+        self._sums = dict(sums)
+        self._judge()
+
+    def _add(self, entry: Entry, *, spent: int = 0, reserved: int = 0, unknown: int = 0) -> None:
+        for one in {ALL, entry.key}:
+            now = self._sums.get(one, Sums())
+            self._sums[one] = Sums(
+                now.spent + spent, now.reserved + reserved, now.unknown + unknown
+            )
+        self._judge()
+
+    def _judge(self) -> None:
+        before = self.standing
+        self.standing = standing_of(self._month, self._sums.get(ALL, Sums()), self._budget)
+        if self.standing.level is not before.level:
+            level, what = self.standing.level.value, sentence(self.standing)
+            self._bus.publish(BudgetLevelChanged(level=level, what=what))
+
+
+def _newest_month(connection: sqlite3.Connection) -> str | None:
+    (newest,) = connection.execute("SELECT MAX(month) FROM totals").fetchone()
+    return str(newest) if newest else None
+
+
+def _told(connection: sqlite3.Connection, entry: Entry) -> BySums:
+    return {one: entries.sums(connection, entry.month, one) for one in {ALL, entry.key}}
+
+
+def _settle(connection: sqlite3.Connection, entry: Entry, *, settled: Settlement) -> None:
+    entries.settle(connection, entry, settled)
+
+
+def _leave(owner: str, connection: sqlite3.Connection) -> None:
+    entries.interrupt(connection, owner)
+
+
+def _is_dead(owner: str, pid: int | None, beat: float | None, now: float) -> bool:
+    """Whether a process left for good. One without a lease never began to beat, or was taken for
+    dead by somebody else."""
+    if pid is None:
+        pid = int(owner.partition("-")[0])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass  # it is there, and somebody else's
+    return beat is not None and now - beat > DEAD_SECONDS
