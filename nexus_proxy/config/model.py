@@ -81,6 +81,13 @@ class Privacy(str, Enum):
     RESTRICTED = "restricted"
 
 
+class Priority(str, Enum):
+    """Which class of the queue a request waits in."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+
+
 class LogLevel(str, Enum):
     """Verbosity of the log."""
 
@@ -253,6 +260,19 @@ class RoutingConfig(_Section, frozen=True):
     ] = field(default_factory=list)
 
 
+class QueueConfig(_Section, frozen=True):
+    enabled: Annotated[
+        bool,
+        Meta(description="Wait for a free slot. Off: refused while all who could serve are busy."),
+    ] = True
+    max_size: Annotated[
+        int, Meta(ge=1, le=100_000, description="Most requests that wait; further get 503.")
+    ] = 100
+    max_wait_seconds: Annotated[
+        Positive, Meta(description="A request that waited so long gets 503.")
+    ] = 30.0
+
+
 class LoggingConfig(_Section, frozen=True):
     level: Annotated[LogLevel, Meta(description="debug, info, warning or error.")] = LogLevel.INFO
     format: Annotated[LogFormat, Meta(description="pretty or json.")] = LogFormat.PRETTY
@@ -318,6 +338,7 @@ class Config(_Section, frozen=True):
     discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
     health_check: HealthCheckConfig = field(default_factory=HealthCheckConfig)
     routing: RoutingConfig = field(default_factory=RoutingConfig)
+    queue: QueueConfig = field(default_factory=QueueConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     backends: Annotated[
         list[BackendConfig],
