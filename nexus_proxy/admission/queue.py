@@ -25,7 +25,7 @@ import asyncio
 import time
 from bisect import insort
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import cast
 
 from nexus_proxy.admission import busy
@@ -45,6 +45,8 @@ from nexus_proxy.events import (
     RequestQueued,
 )
 from nexus_proxy.registry import Backend
+from nexus_proxy.routing.pipeline import Decision
+from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.types import Candidate
 from nexus_proxy.state import Obstacle, QueueView, WaiterView
 
@@ -53,6 +55,18 @@ PULSE_SECONDS = 1.0
 
 CallLater = Callable[[float, Callable[[], None]], Timer]
 Pulse = Callable[[], Awaitable[None]]
+
+
+def options(plan: Iterable[Decision]) -> Iterator[tuple[Decision, Candidate]]:
+    """All who could serve a request, over its model and the fallback chain; what `Admission.wait`
+    is offered. Raises `RoutingRefusedError` or `ContextOverflowError` where there is nobody."""
+    decisions = []
+    for decision in plan:
+        decisions.append(decision)
+        for candidate in decision.candidates:
+            yield decision, candidate
+    if not any(decision.candidates for decision in decisions):
+        raise refuse(decisions)
 
 
 class Admission:
