@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from nexus_proxy import __version__, commands
+from nexus_proxy.admission.queue import Admission
 from nexus_proxy.commands import Result
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
@@ -100,6 +101,7 @@ class Runtime:
             make_client=lambda: make_client(self.node_id),
             environ=environ,
         )
+        self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.relay = Relay(
             registry=self.registry,
             history=self.history,
@@ -190,6 +192,7 @@ class Runtime:
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
             searching=self.discovery.searching(),
+            queue=self.admission.waiting(),
         )
 
     def dry_run(self, facts: RequestFacts) -> list[DecisionView]:

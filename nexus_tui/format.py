@@ -54,6 +54,7 @@ STATES: dict[BackendState, Mark] = {
 
 PHASES: dict[RequestPhase, Mark] = {
     RequestPhase.ROUTING: Mark("›", "routing", "info"),
+    RequestPhase.QUEUED: Mark("≡", "queued", "warn"),
     RequestPhase.WAITING: Mark("◌", "waiting", "info"),
     RequestPhase.STREAMING: Mark("»", "streaming", "accent"),
     RequestPhase.DONE: Mark("✓", "done", "good"),
@@ -61,7 +62,9 @@ PHASES: dict[RequestPhase, Mark] = {
     RequestPhase.CANCELLED: Mark("⊘", "cancelled", "warn"),
 }
 
-RUNNING = frozenset({RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING})
+RUNNING = frozenset(
+    {RequestPhase.ROUTING, RequestPhase.QUEUED, RequestPhase.WAITING, RequestPhase.STREAMING}
+)
 
 LEVELS: dict[str, Tone] = {
     "debug": "muted",

@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": "doctor:doctor",
     "health": "models:health",
     "models": "models:models",
+    "queue": "queue:queue",
     "requests": "requests:requests",
     "route": "explain:route",
     "why": "explain:why",

@@ -1,4 +1,4 @@
-"""The main screen: what is wrong, four tables, and the selected backend beside the first."""
+"""The main screen: what is wrong, five tables, and the selected backend beside the first."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from nexus_tui.widgets.header_strip import HeaderStrip
 from nexus_tui.widgets.live_table import LiveTable
 from nexus_tui.widgets.logs_pane import LogsPane
 from nexus_tui.widgets.models_pane import ModelsPane
+from nexus_tui.widgets.queue_pane import QueuePane
 from nexus_tui.widgets.requests_pane import RequestsPane
 from nexus_tui.widgets.table_pane import TablePane
 
@@ -31,6 +32,7 @@ PANES: dict[str, type[TablePane[Any]]] = {
     "models": ModelsPane,
     "requests": RequestsPane,
     "logs": LogsPane,
+    "queue": QueuePane,
 }
 """Tabs from left to right; the digit keys count them."""
 

@@ -69,6 +69,19 @@ async def test_a_slot_that_is_new_is_the_waiters_too_though_its_news_are_not_out
     assert waiter.done()
 
 
+async def test_nor_does_one_that_begins_to_wait_take_it() -> None:
+    world = World()
+    world.add("one", slots=1)
+    world.fill()
+    (waiter,) = await world.waiting("waiter")
+    newcomer = world.wait("newcomer")  # runs before the news of the next line are looked at
+    world.see("one", "m", slots=2)
+    await settled()
+    assert waiter.done()
+    assert not newcomer.done()
+    newcomer.cancel()
+
+
 async def test_who_leaves_after_it_was_given_a_slot_passes_it_on() -> None:
     world = World()
     backend = world.add("one", slots=1)

@@ -173,6 +173,22 @@ async def test_after_so_long_it_goes_first() -> None:
     assert waiter.done()
 
 
+async def test_of_two_that_have_waited_so_long_the_first_goes_first() -> None:
+    world = World(max_wait_seconds=30)
+    box(world, A, B, C)
+    keeper = held(world, "a")
+    (first,) = await world.waiting("first", model="b")
+    (second,) = await world.waiting("second", model="c")
+    world.clock.advance(10)
+    keeper.release()
+    await settled()
+    assert first.done()
+    assert not second.done()
+    first.result().hold.release()
+    await settled()
+    assert second.done()
+
+
 async def test_when_the_one_who_goes_first_leaves_those_behind_it_go_on() -> None:
     world = World(max_wait_seconds=30)
     box(world)
