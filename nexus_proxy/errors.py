@@ -22,6 +22,8 @@ NexusError
 │   ├── RateLimitedError                429: the key's requests or tokens per minute are used up
 │   └── LoopDetectedError               508
 ├── RoutingRefusedError         503: nobody may or can serve this now, with a reason per backend
+│   ├── QueueFullError                  503: all who could are busy, and there is no place to wait
+│   └── QueueTimeoutError               503: waited as long as it may, and all are busy still
 ├── GatewayStoppingError        503: this gateway is shutting down
 └── UpstreamError               a backend failed; the relay may try another one
     ├── ConnectFailedError              502
@@ -272,6 +274,18 @@ class RoutingRefusedError(NexusError):
         super().__init__(message)
         self.context = dict(context)
         self.retry_after = retry_after
+
+
+class QueueFullError(RoutingRefusedError):
+    """All backends that could serve the request are busy, and the queue is full or off."""
+
+    code = "queue_full"
+
+
+class QueueTimeoutError(RoutingRefusedError):
+    """The request waited for `queue.max_wait_seconds` and no slot became free for it."""
+
+    code = "queue_timeout"
 
 
 class GatewayStoppingError(NexusError):

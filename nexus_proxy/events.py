@@ -58,6 +58,13 @@ class RequestProgressed(Event, frozen=True):
     id: str
 
 
+class RequestQueued(Event, frozen=True):
+    """queue: a request waits for a slot from now on, or no longer (`waits` is false)."""
+
+    id: str
+    waits: bool
+
+
 class RequestFinished(Event, frozen=True):
     """relay: a request ended, in whatever way. `backend` is None where none was reached."""
 

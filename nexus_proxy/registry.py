@@ -19,8 +19,10 @@ from nexus_proxy.routing.standing import Standing
 from nexus_proxy.state import BackendState, BackendView, ModelInfo, Probe, Source, Traits
 
 RECENT_ERRORS = 8
+COMPANIES_KEPT = 32
+"""Sets of models seen loaded together that are remembered of a backend."""
 EMA_WEIGHT = 0.3
-"""Weight of the newest sample in the moving averages of first-token time and token rate."""
+"""Weight of the newest sample in the moving averages."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -54,12 +56,20 @@ class Backend:
     version: str | None = None
     models: dict[str, ModelInfo] = field(default_factory=dict)
     learnt_slots: int | None = None
+    max_loaded: int | None = None
+    """How many models it keeps loaded at a time, where it tells."""
+    seen_together: tuple[frozenset[str], ...] = ()
+    """Sets of models that were seen loaded at the same time, the newest last: they fit together."""
     forwards: bool = False
     """It is another Nexus: what it lists may be ours, or a third party's."""
     busy_elsewhere: int = 0
     """Requests that run inside it and are not ours, where it tells."""
     answers_while_busy: bool | None = None
     in_flight: int = 0
+    running: dict[str, int] = field(default_factory=dict)
+    """Our requests in flight by model; kept by `admission.slots`, as is their sum `in_flight`."""
+    latest_model: str | None = None
+    """The model that was asked for last, which it must have loaded since."""
     requests: int = 0
     failures: int = 0
     probe_ms: float | None = None
@@ -252,6 +262,7 @@ class Registry:
         backend.type, backend.traits = type_, traits
         backend.answers_while_busy = traits.answers_while_busy
         backend.learnt_slots, backend.models = None, {}
+        backend.max_loaded, backend.seen_together = None, ()
         self._reindex()
         self._changed(backend, f"is now {type_.value}")
 
@@ -263,14 +274,18 @@ class Registry:
         backend.forwards = probe.forwards
         if backend.in_flight and backend.answers_while_busy is None:
             backend.answers_while_busy = True
-        before = (backend.models, backend.learnt_slots)
+        before = (backend.models, backend.learnt_slots, backend.max_loaded)
         if probe.models is not None:
             backend.models = {model.id: model for model in probe.models}
         if probe.slots is not None:
             backend.learnt_slots = probe.slots
+        if probe.max_loaded is not None:
+            backend.max_loaded = probe.max_loaded
+        if backend.traits.swaps:
+            _note_company(backend)
         if probe.busy is not None:
             backend.busy_elsewhere = max(0, probe.busy - backend.in_flight)
-        if (backend.models, backend.learnt_slots) != before:
+        if (backend.models, backend.learnt_slots, backend.max_loaded) != before:
             self._reindex()
             count = len(backend.models)
             self._changed(backend, f"lists {count} model{'' if count == 1 else 's'}")
@@ -283,6 +298,8 @@ class Registry:
         if backend.health is not health:
             backend.state_since = time.time()
         backend.health, backend.reason = health, reason
+        if health is BackendState.DOWN:  # it may come back with other memory, and empty
+            backend.seen_together, backend.latest_model = (), None
         what = f"is {health.value}"
         self._changed(backend, f"{what}: {reason}" if reason else what)
 
@@ -367,6 +384,14 @@ class Registry:
 
     def _changed(self, backend: Backend, what: str) -> None:
         self._bus.publish(BackendChanged(name=backend.name, what=what))
+
+
+def _note_company(backend: Backend) -> None:
+    """Remember which models are loaded side by side."""
+    loaded = frozenset(model.id for model in backend.models.values() if model.loaded)
+    if len(loaded) > 1 and not any(loaded <= known for known in backend.seen_together):
+        larger = [known for known in backend.seen_together if not known <= loaded]
+        backend.seen_together = (*larger, loaded)[-COMPANIES_KEPT:]
 
 
 def _average(old: float | None, newest: float) -> float:

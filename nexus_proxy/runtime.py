@@ -19,6 +19,7 @@ from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.admission.keys import Keyring
 from nexus_proxy.admission.limits import Limits
+from nexus_proxy.admission.queue import Admission
 from nexus_proxy.commands import Result
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
@@ -134,6 +135,7 @@ class Runtime:
             share=self.seat.share,
         )
         self.siblings = Siblings(self.seat, self)
+        self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.relay = Relay(
             registry=self.registry,
             history=self.history,
@@ -144,6 +146,7 @@ class Runtime:
             quality=self.quality,
             limits=self.limits,
             till=Till(self.ledger, self.prices),
+            admission=self.admission,
         )
         self.history.readers += [RequestLog(logs), self.ledger.read]
         self.bus.subscribe(journal, *TOLD)
@@ -242,6 +245,7 @@ class Runtime:
             budget=self.ledger.standing,
             searching=self.discovery.searching(),
             quality=self.quality.views(),
+            queue=self.admission.waiting(),
         )
 
     def dry_run(self, facts: RequestFacts) -> list[DecisionView]:

@@ -9,7 +9,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from nexus_proxy.config.model import BackendType, Zone
+from nexus_proxy.config.model import BackendType, Priority, Zone
 
 
 class BackendState(str, Enum):
@@ -87,6 +87,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         idle_reuse_seconds: a pooled connection older than this is not used again.
         answers_while_busy: answers its health path while it generates. None: to be learnt.
         stream_usage: tells usage in a stream only if asked to by `stream_options.include_usage`.
+        swaps: loads a model when a request asks for it, and may throw another one out for it.
     """
 
     default_port: int | None = None
@@ -96,6 +97,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     idle_reuse_seconds: float = 4.0
     answers_while_busy: bool | None = None
     stream_usage: bool = True
+    swaps: bool = False
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -105,6 +107,7 @@ class Probe(Struct, frozen=True, kw_only=True):
         models: None when the list could not be read this time (the old one is kept).
         loading: it answers, but its model is not ready.
         slots: how many requests it runs at a time, where it tells.
+        max_loaded: how many models it keeps loaded at a time, where it tells.
         busy: requests running inside it now, where it tells (ours and others').
         forwards: it is another Nexus, so that what it lists may be a third party's.
     """
@@ -113,6 +116,7 @@ class Probe(Struct, frozen=True, kw_only=True):
     version: str | None = None
     loading: bool = False
     slots: int | None = None
+    max_loaded: int | None = None
     busy: int | None = None
     note: str | None = None
     forwards: bool = False
@@ -242,6 +246,8 @@ class RequestPhase(str, Enum):
     """How far a request has come."""
 
     ROUTING = "routing"
+    QUEUED = "queued"
+    """All backends that could serve it are busy."""
     WAITING = "waiting"
     """Sent to a backend, no token yet."""
     STREAMING = "streaming"
@@ -322,6 +328,8 @@ class RequestView(Struct, frozen=True, kw_only=True):
     first_token_ms: float | None
     total_ms: float | None
     route_ms: float | None
+    queued_ms: float | None
+    """How long it waited for a slot; None: it did not."""
     finish_reason: str | None
     cost_usd: float | None
     cost_source: str
@@ -356,6 +364,37 @@ class KeyView(Struct, frozen=True, kw_only=True):
     refused: int
     tokens: int
     last_used: float | None
+
+
+class Obstacle(Struct, frozen=True, kw_only=True):
+    """Why a waiting request is not on one of the backends that could serve it: `all 2 slots
+    taken`, `swap: qwen3:8b runs 1 request`."""
+
+    backend: str
+    model: str
+    why: str
+
+
+class WaiterView(Struct, frozen=True, kw_only=True):
+    """One request that waits for a slot. `position` counts from 1; `eta_seconds` is None while
+    nothing was measured on the backends that it waits for."""
+
+    id: str
+    model: str
+    priority: Priority
+    since: float
+    position: int
+    eta_seconds: float | None
+    waits_for: tuple[Obstacle, ...]
+
+
+class QueueView(Struct, frozen=True, kw_only=True):
+    """The queue at one moment: its settings, and who waits, in the order of service."""
+
+    enabled: bool
+    max_size: int
+    max_wait_seconds: float
+    waiting: tuple[WaiterView, ...]
 
 
 class LogLine(Struct, frozen=True, kw_only=True):
@@ -404,3 +443,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     budget: BudgetStanding | None = None
     quality: tuple[QualityView, ...] = ()
     """By model, best first; those without a score last."""
+    queue: tuple[WaiterView, ...] = ()
+    """Who waits for a slot, in the order of service."""

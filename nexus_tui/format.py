@@ -66,6 +66,7 @@ STATES: dict[BackendState, Mark] = {
 
 PHASES: dict[RequestPhase, Mark] = {
     RequestPhase.ROUTING: Mark("›", "routing", "info"),
+    RequestPhase.QUEUED: Mark("≡", "queued", "warn"),
     RequestPhase.WAITING: Mark("◌", "waiting", "info"),
     RequestPhase.STREAMING: Mark("»", "streaming", "accent"),
     RequestPhase.DONE: Mark("✓", "done", "good"),
@@ -73,7 +74,9 @@ PHASES: dict[RequestPhase, Mark] = {
     RequestPhase.CANCELLED: Mark("⊘", "cancelled", "warn"),
 }
 
-RUNNING = frozenset({RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING})
+RUNNING = frozenset(
+    {RequestPhase.ROUTING, RequestPhase.QUEUED, RequestPhase.WAITING, RequestPhase.STREAMING}
+)
 
 QUALITY_STATES: dict[QualityState, Mark] = {
     QualityState.IN_USE: Mark("●", "in use", "good"),

@@ -1,1 +1,1 @@
-"""Who may be sent something now: slots. A queue for when all are taken comes with a later issue."""
+"""Who may be sent something now: slots, and the queue for when all are taken."""

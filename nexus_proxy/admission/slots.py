@@ -1,28 +1,102 @@
-"""Slots: how many requests a backend has in flight. Held by `with`, so that none can leak."""
+"""Slots: how many requests each backend and model have in flight, and how long each holds one.
+
+A slot is held by `with`, so that none can leak. Whoever waits for one is told of each release
+(`Slots.on_free`); while nobody waits, that costs one comparison.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from types import TracebackType
+from typing import Self
 
-from nexus_proxy.registry import Backend
+from nexus_proxy.registry import EMA_WEIGHT, Backend
 
 
-class hold:
-    """Occupy one slot of `backend` for the length of the block, whatever ends it."""
+class Slots:
+    """Owner of `Backend.in_flight` and `Backend.running`, and of the measured holding times.
 
-    __slots__ = ("_backend",)
+    `mean_seconds` holds a moving average by (backend, model) of the time from taking a slot to its
+    release, whatever ended it: what counts for those who wait is that the slot is free again.
+    `on_free` is called after each release while it is set.
+    """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    __slots__ = ("clock", "mean_seconds", "on_free")
 
-    def __enter__(self) -> None:
-        self._backend.in_flight += 1
-        self._backend.requests += 1
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.mean_seconds: dict[tuple[str, str], float] = {}
+        self.on_free: Callable[[Backend], None] | None = None
+
+    def hold(self, backend: Backend, model: str) -> Hold:
+        """Occupy a slot from now until the end of the `with` block, whether one is free or not."""
+        backend.in_flight += 1
+        backend.requests += 1
+        running = backend.running
+        running[model] = running.get(model, 0) + 1
+        backend.latest_model = model
+        return Hold(self, backend, model)
+
+    def freed_per_second(self, backend: Backend) -> float:
+        """How many slots of `backend` become free a second, by what runs on it and how long such
+        requests took; 0 where nothing of it was measured."""
+        rate = 0.0
+        for model, number in backend.running.items():
+            mean = self.mean_seconds.get((backend.name, model))
+            if mean:
+                rate += number / mean
+        return rate
+
+    def longest_seconds(self, backend: Backend) -> float | None:
+        """How long the slowest of the models that run on `backend` usually holds a slot; None
+        where one of them was not measured, or none runs."""
+        means = [self.mean_seconds.get((backend.name, model)) for model in backend.running]
+        known = [mean for mean in means if mean is not None]
+        return max(known) if known and len(known) == len(means) else None
+
+    def forget(self, name: str) -> None:
+        """A backend is gone, and what was measured on it."""
+        self.mean_seconds = {key: m for key, m in self.mean_seconds.items() if key[0] != name}
+
+
+class Hold:
+    """One slot, taken. Released at the end of the block, or by `release`; twice is once."""
+
+    __slots__ = ("_backend", "_model", "_since", "_slots")
+
+    def __init__(self, slots: Slots, backend: Backend, model: str) -> None:
+        self._slots = slots
+        self._backend: Backend | None = backend
+        self._model = model
+        self._since = slots.clock()
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self._backend.in_flight -= 1
+        self.release()
+
+    def release(self) -> None:
+        """Give the slot back, and tell who waits for it."""
+        backend = self._backend
+        if backend is None:
+            return
+        self._backend = None
+        slots, model, running = self._slots, self._model, backend.running
+        backend.in_flight -= 1
+        left = running[model] - 1
+        if left:
+            running[model] = left
+        else:
+            del running[model]
+        seconds, key = slots.clock() - self._since, (backend.name, model)
+        mean = slots.mean_seconds.get(key)
+        slots.mean_seconds[key] = seconds if mean is None else mean + EMA_WEIGHT * (seconds - mean)
+        if (on_free := slots.on_free) is not None:
+            on_free(backend)

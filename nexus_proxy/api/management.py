@@ -20,7 +20,12 @@ from nexus_proxy.state import RequestPhase
 
 ROOT = "/nexus/v1"
 MOST_REQUESTS = 1000
-_RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
+_RUNNING = (
+    RequestPhase.ROUTING,
+    RequestPhase.QUEUED,
+    RequestPhase.WAITING,
+    RequestPhase.STREAMING,
+)
 
 
 def add_routes(app: Quart, runtime: Runtime) -> None:
@@ -42,6 +47,10 @@ def _add_reading(app: Quart, runtime: Runtime) -> None:
         views = await runtime.siblings.requests(MOST_REQUESTS)
         chosen = [view for view in views if view.phase in wanted]
         return json_answer({"requests": chosen[:limit]})
+
+    @app.get(f"{ROOT}/queue")
+    async def queue() -> Response:
+        return json_answer(runtime.admission.view())
 
     @app.get(f"{ROOT}/why/<path:request_id>")
     async def why(request_id: str) -> Response:

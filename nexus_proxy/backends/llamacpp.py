@@ -18,6 +18,9 @@ Observed on b10068 and about b11549 [run]:
   only found in encoders such as BERT, and a router shows the flags of each model.
 - The last chunk of a stream holds `timings` with all token counts; with `include_usage` they move
   to the extra chunk, where a client that did not ask for it would lose them: `stream_usage=False`.
+- A router asks the model that was used longest ago to stop once `max_instances` (`--models-max`)
+  are active, and kills it after some 10 s, whether or not it generates (`unload_lru` [read]; seen
+  with one instance: the running request got a 500 in plain text): `swaps=True`. 0 is no limit.
 - Without support for tools in its chat template, `tools` are silently ignored.
 """
 
@@ -48,6 +51,8 @@ if TYPE_CHECKING:
     import httpx
 
 _WORDPIECE = 3
+UNLIMITED = 1_000_000
+"""Stands for a router without `--models-max`."""
 
 
 class LlamaCpp(Adapter):
@@ -61,6 +66,7 @@ class LlamaCpp(Adapter):
         reuse_after_stream=False,
         answers_while_busy=True,
         stream_usage=False,
+        swaps=True,
     )
     health_path = "/health"
 
@@ -111,7 +117,11 @@ def said_missing(said: str) -> bool:
 
 def _probe_of(entries: Sequence[Mapping[str, Any]], props: Mapping[str, Any]) -> Probe:
     if props.get("role") == "router":
-        return Probe(models=tuple(_routed(entry) for entry in entries), version=build(props))
+        return Probe(
+            models=tuple(_routed(entry) for entry in entries),
+            version=build(props),
+            max_loaded=_most_loaded(props),
+        )
     sleeping = flag(props.get("is_sleeping")) is True
     return Probe(
         models=tuple(_single(entry, props, loaded=not sleeping) for entry in entries),
@@ -119,6 +129,12 @@ def _probe_of(entries: Sequence[Mapping[str, Any]], props: Mapping[str, Any]) ->
         slots=count(props.get("total_slots")),
         note="sleeps; wakes with the next request" if sleeping else None,
     )
+
+
+def _most_loaded(props: Mapping[str, Any]) -> int | None:
+    """A router's `--models-max`; where it is 0, so many that none is ever thrown out."""
+    told = props.get("max_instances")
+    return UNLIMITED if type(told) is int and told == 0 else count(told)
 
 
 def _single(entry: Mapping[str, Any], props: Mapping[str, Any], *, loaded: bool) -> ModelInfo:

@@ -9,6 +9,8 @@ Read in its documentation (0.4.x) and issue tracker, not run:
   prompt is refused or aborts others, so the loaded instance's context counts. Of several instances
   the smallest one, since LM Studio chooses.
 - With just-in-time loading a model that is not loaded can be asked for: listed, `loaded=False`.
+- Of the models that were loaded just in time it keeps one by default, so two that take turns are
+  loaded again and again; whether one that generates is spared is not known: `swaps=True`.
 - `trained_for_tool_use: false` does not forbid tools: it prompts for them in a way of its own.
 - Leaving clients stop a generation, its log says; whether it answers checks meanwhile is not known:
   to be learnt. Express closes idle connections after 5 s.
@@ -55,7 +57,7 @@ class LmStudio(Adapter):
 
     type = BackendType.LMSTUDIO
     title = "LM Studio"
-    traits: ClassVar[Traits] = Traits(default_port=1234)
+    traits: ClassVar[Traits] = Traits(default_port=1234, swaps=True)
     health_path = "/lmstudio-greeting"
 
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:

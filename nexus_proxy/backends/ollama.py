@@ -11,6 +11,9 @@ Read in its source (0.33.0), not run:
   for it is a 400.
 - Models with a `remote_host`, or whose tag ends in `cloud`, are run by ollama.com: `remote=True`.
 - `OLLAMA_NUM_PARALLEL` (1 by default) is not told, nor is the length of the queue.
+- To make room for a model it throws out others, once those have answered what they run; requests
+  for a loaded model pass by the one that waits for its load, for ever if they keep coming; and how
+  much fits is not told: `swaps=True`. What `/api/ps` shows together, fits together.
 - Its check of the Host header lets IP addresses and `localhost` pass, so none is made up.
 
 What `/api/show` says hangs on the digest alone, so it is kept per server and digest; this is the
@@ -45,7 +48,7 @@ class Ollama(Adapter):
 
     type = BackendType.OLLAMA
     title = "Ollama"
-    traits: ClassVar[Traits] = Traits(default_port=11434, answers_while_busy=True)
+    traits: ClassVar[Traits] = Traits(default_port=11434, answers_while_busy=True, swaps=True)
     health_path = "/api/version"
 
     def __init__(self) -> None:

@@ -31,6 +31,7 @@ COMMANDS = {
     "keys": "keys:keys",
     "models": "models:models",
     "quality": "quality:quality",
+    "queue": "queue:queue",
     "requests": "requests:requests",
     "route": "explain:route",
     "why": "explain:why",

@@ -340,6 +340,19 @@ class QualityConfig(_Section, frozen=True):
     ] = 30.0
 
 
+class QueueConfig(_Section, frozen=True):
+    enabled: Annotated[
+        bool,
+        Meta(description="Wait for a free slot. Off: refused while all who could serve are busy."),
+    ] = True
+    max_size: Annotated[
+        int, Meta(ge=1, le=100_000, description="Most requests that wait; further get 503.")
+    ] = 100
+    max_wait_seconds: Annotated[
+        Positive, Meta(description="A request that waited so long gets 503.")
+    ] = 30.0
+
+
 class LoggingConfig(_Section, frozen=True):
     level: Annotated[LogLevel, Meta(description="debug, info, warning or error.")] = LogLevel.INFO
     format: Annotated[LogFormat, Meta(description="pretty or json.")] = LogFormat.PRETTY
@@ -483,6 +496,7 @@ class Config(_Section, frozen=True):
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     quality: QualityConfig = field(default_factory=QualityConfig)
     state: StateConfig = field(default_factory=StateConfig)
+    queue: QueueConfig = field(default_factory=QueueConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     backends: Annotated[
         list[BackendConfig],

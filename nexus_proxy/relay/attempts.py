@@ -16,12 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import cast
 
+import msgspec
+
 from nexus_proxy.accounting.prices import Price, Unpriced
-from nexus_proxy.admission import slots
 from nexus_proxy.admission.keys import Key
 from nexus_proxy.admission.limits import Limits
+from nexus_proxy.admission.queue import Admission, options
 from nexus_proxy.backends.base import Fault
-from nexus_proxy.config.model import Config
+from nexus_proxy.config.model import Config, Priority
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import ConnectFailedError, NexusError, UnknownModelError, UpstreamError
 from nexus_proxy.quality.affinity import NO_KEYS, Affinity, Keys
@@ -83,6 +85,7 @@ class Relay:
         quality: Quality,
         limits: Limits,
         till: Till,
+        admission: Admission,
     ) -> None:
         self._registry = registry
         self._history = history
@@ -91,7 +94,7 @@ class Relay:
         self._blame = Blame(registry, suspect)
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
-        self.limits, self.till = limits, till
+        self.limits, self.till, self._admission = limits, till, admission
         self._turn = 0
         self.pools = Pools(environ)
         self.apply(get_config())
@@ -151,7 +154,8 @@ class Relay:
         record, key = call.record, call.envelope.key
         facts = self._facts(call)
         decisions: list[Decision] = []
-        last: Failure | None = None
+        failed: dict[str, Failure] = {}
+        is_busy = False
         for decision in self._plan(facts, key):
             if key is not None and not self._may_use(call, key, decision, first=not decisions):
                 continue
@@ -166,17 +170,66 @@ class Relay:
                 loaded_by=time.monotonic() + self._timeouts.load_seconds,
             )
             while (candidate := await tries.next()) is not None:
-                failure = await self._attempt(call, decision, candidate, tries.others)
+                hold = self._admission.take(candidate)
+                if hold is None:
+                    tries.pass_over()
+                    is_busy = True
+                    continue
+                with hold:
+                    failure = await self._attempt(call, decision, candidate, tries.others)
                 if failure is None:
                     return
-                last = failure
-                if call.committed or failure.fault is Fault.CALLER:
-                    raise failure.error
+                self._note(call, failure, candidate, failed)
                 tries.note(failure)
-        if last is not None:
-            raise last.error
+        if is_busy:
+            await self._queue(call, facts, failed)
+            return
+        if failed:
+            raise next(reversed(failed.values())).error
         record.decision = decisions[0]
         raise refuse(decisions)
+
+    async def _queue(self, call: Call, facts: RequestFacts, failed: dict[str, Failure]) -> None:
+        """Wait for a slot of those that are busy and have not failed, and try again with it."""
+        record, key = call.record, call.envelope.key
+
+        def decide() -> Iterator[tuple[Decision, Candidate]]:
+            now = msgspec.structs.replace(facts, now=time.monotonic())
+            for decision, candidate in options(self._plan(now, key)):
+                names = decision.resolution.names
+                if candidate.backend.name not in failed and (key is None or key.allows(names)):
+                    yield decision, candidate
+
+        for _ in range(self.rules.max_attempts):
+            began, record.phase = time.perf_counter(), RequestPhase.QUEUED
+            self._history.progressed(record)
+            try:
+                seat = await self._admission.wait(
+                    decide,
+                    id=record.id,
+                    model=call.peek.model,
+                    priority=_priority(call.envelope),
+                    pulse=call.sign_of_life,
+                )
+            finally:
+                waited = (time.perf_counter() - began) * 1000.0
+                record.queued_ms = (record.queued_ms or 0.0) + waited
+            record.decision = seat.decision
+            with seat.hold:
+                failure = await self._attempt(call, seat.decision, seat.candidate, len(failed))
+            if failure is None:
+                return
+            self._note(call, failure, seat.candidate, failed)
+        raise next(reversed(failed.values())).error
+
+    @staticmethod
+    def _note(
+        call: Call, failure: Failure, candidate: Candidate, failed: dict[str, Failure]
+    ) -> None:
+        """Remember who failed; raise what no other backend can mend."""
+        if call.committed or failure.fault is Fault.CALLER:
+            raise failure.error
+        failed[candidate.backend.name] = failure
 
     def _facts(self, call: Call) -> RequestFacts:
         """What routing needs of the request. Raises `NexusError` where it cannot be read."""
@@ -254,7 +307,7 @@ class Relay:
     async def _attempt(
         self, call: Call, decision: Decision, candidate: Candidate, others: int
     ) -> Failure | None:
-        """Try one backend, after `others` failed. None: it answered."""
+        """Try one backend, one of whose slots is held, after `others` failed. None: it answered."""
         backend = cast(Backend, candidate.backend)
         record, served_id = call.record, candidate.served_id
         attempt = Attempt(backend.name, served_id, time.time(), time.perf_counter())
@@ -264,32 +317,33 @@ class Relay:
         is_cloud, zone = backend.traits.is_cloud, candidate.zone.label
         lines = _route_lines(backend.name, is_cloud, reason, zone, served_id, decision.is_fallback)
         call.route_headers = list(lines)
+        if record.queued_ms is not None:
+            call.route_headers.append((b"x-nexus-queued-ms", b"%d" % record.queued_ms))
         self._history.progressed(record)
         model, outcome = candidate.model.id, Outcome.BLAMELESS
         price = self.till.price(backend, candidate.model, served_id)
         self._quality.begin(backend, model)
-        with slots.hold(backend):
-            try:
-                if price is Unpriced.FREE:
-                    await self._exchange(call, backend, candidate, attempt)
-                else:
-                    await self._pay(call, backend, candidate, attempt, price)
-                outcome = _SERVED
-            except UpstreamError as error:
-                attempt.error = error.message
-                failure = self._blame.judge(error, backend, model)
-                if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
-                    outcome = Outcome.CUT if call.committed else Outcome.FAULT
-                if failure.fault is Fault.LOADING:
-                    record.forget_repeats()
-                return failure
-            except asyncio.CancelledError:
-                attempt.error = "the client left"
-                raise
-            finally:
-                attempt.total_ms = attempt.elapsed_ms()
-                pace = _pace(call, attempt) if outcome is _SERVED else NO_PACE
-                self._quality.note(backend, model, outcome, *pace)
+        try:
+            if price is Unpriced.FREE:
+                await self._exchange(call, backend, candidate, attempt)
+            else:
+                await self._pay(call, backend, candidate, attempt, price)
+            outcome = _SERVED
+        except UpstreamError as error:
+            attempt.error = error.message
+            failure = self._blame.judge(error, backend, model)
+            if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
+                outcome = Outcome.CUT if call.committed else Outcome.FAULT
+            if failure.fault is Fault.LOADING:
+                record.forget_repeats()
+            return failure
+        except asyncio.CancelledError:
+            attempt.error = "the client left"
+            raise
+        finally:
+            attempt.total_ms = attempt.elapsed_ms()
+            pace = _pace(call, attempt) if outcome is _SERVED else NO_PACE
+            self._quality.note(backend, model, outcome, *pace)
         if call.keys is not NO_KEYS:
             self._affinity.note(call.keys, backend, model)
         self._registry.learn(backend, model, *pace)
@@ -418,6 +472,17 @@ def _route_lines(
     return tuple(headers)
 
 
+def _priority(envelope: Envelope) -> Priority:
+    """The class of the queue: the API key's or the caller's own word, whichever is higher."""
+    asked = envelope.wishes is not None and envelope.wishes.is_urgent
+    if asked or (envelope.key is not None and envelope.key.priority is Priority.HIGH):
+        return Priority.HIGH
+    return Priority.NORMAL
+
+
 def _timing(record: Record, attempt: Attempt) -> wire_headers.Header:
     route, upstream = record.route_ms or 0.0, attempt.elapsed_ms()
-    return b"server-timing", b"route;dur=%.2f, upstream;dur=%.1f" % (route, upstream)
+    timing = b"route;dur=%.2f, upstream;dur=%.1f" % (route, upstream)
+    if record.queued_ms is not None:
+        timing = b"queue;dur=%.1f, %b" % (record.queued_ms, timing)
+    return b"server-timing", timing

@@ -72,6 +72,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool
     flexible: bool
     max_usd: float | None
+    is_urgent: bool
 
 
 def read_wishes(headers: Headers) -> Wishes:
@@ -87,7 +88,15 @@ def read_wishes(headers: Headers) -> Wishes:
         strict=headers.get(b"x-nexus-strict", b"").strip().lower() not in _NO,
         flexible=headers.get(b"x-nexus-flexible", b"").strip().lower() not in _NO,
         max_usd=_max_usd(headers),
+        is_urgent=_is_urgent(headers),
     )
+
+
+def _is_urgent(headers: Headers) -> bool:
+    asked = headers.get(b"x-nexus-priority", b"normal").strip().lower()
+    if asked not in (b"high", b"normal"):
+        raise InvalidRequestError("X-Nexus-Priority must be high or normal")
+    return asked == b"high"
 
 
 def _max_usd(headers: Headers) -> float | None:

@@ -95,6 +95,11 @@ class Tries:
             return candidate
         return None
 
+    def pass_over(self) -> None:
+        """The current one was not asked after all: it is busy. That costs no attempt."""
+        self._made -= 1
+        self._asked.pop()
+
     def note(self, failure: Failure) -> None:
         """Learn how the current try failed."""
         error, fault = failure.error, failure.fault

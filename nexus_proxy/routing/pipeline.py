@@ -11,7 +11,7 @@ from nexus_proxy.errors import UnknownModelError
 from nexus_proxy.routing import STAGES
 from nexus_proxy.routing.resolve import Resolution, resolve
 from nexus_proxy.routing.rules import Rules
-from nexus_proxy.routing.schedule import PARTS, at_limit, is_full
+from nexus_proxy.routing.schedule import PARTS, is_full
 from nexus_proxy.routing.types import (
     Candidate,
     Catalogue,
@@ -52,12 +52,8 @@ class Decision(Struct, frozen=True, kw_only=True):
             return "pinned"
         if len(self.candidates) > 1 and self.strategy == _SMART and self._is_home(chosen):
             return "affinity"
-        if self.rejections:
-            stages = {rejection.stage for rejection in self.rejections}
-            if "privacy" in stages:
-                return "privacy-requirement"
-            if "schedule" in stages:
-                return "capacity-overflow"
+        if any(rejection.stage == "privacy" for rejection in self.rejections):
+            return "privacy-requirement"
         priority = chosen.backend.priority
         for candidate in self.candidates:
             if candidate.backend.priority < priority and is_full(candidate):
@@ -77,7 +73,6 @@ class Decision(Struct, frozen=True, kw_only=True):
             and not backend.drained
             and zone_of(backend, candidate.model) >= self.demand.zone
             and (lowest is None or backend.tier >= lowest)
-            and not at_limit(candidate)
         )
 
     def view(self, route_reason: str | None = None) -> DecisionView:

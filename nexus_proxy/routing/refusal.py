@@ -55,8 +55,6 @@ def refuse(decisions: Sequence[Decision]) -> NexusError:
 
 def _when_to_retry(rejections: Sequence[Rejection]) -> float | None:
     """Seconds, or None when waiting cannot help."""
-    if any(r.stage == "schedule" for r in rejections):
-        return BUSY_SECONDS
     if any(r.stage == "lifecycle" and r.reason.startswith("down") for r in rejections):
         return RECOVERY_SECONDS
     return None

@@ -45,22 +45,17 @@ _LOADING = BackendState.LOADING
 Order = Callable[[Selection, "list[Candidate]"], "list[Candidate]"]
 
 
-def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> list[Candidate]:
-    """Remove those at their configured limit; order the rest."""
-    able = []
+def order(selection: Selection, candidates: list[Candidate], _reject: Reject) -> list[Candidate]:
+    """Order all of them. Busy ones stay, at the end: the queue may wait for them."""
     now, pinned = selection.facts.now, selection.pinned
     may_try = selection.facts.affinity is None
     all_alike = pinned is None
     for candidate in candidates:
-        if at_limit(candidate):
-            limit = candidate.backend.max_concurrent
-            reject(candidate, f"all of its {limit} slots are taken", None)
-        else:
-            able.append(candidate)
-            backend = candidate.backend
-            if backend.busy_until > now or is_full(candidate) or is_trial(candidate, now):
-                all_alike = False
-    ordered = _ORDERS[selection.strategy](selection, able)
+        backend = candidate.backend
+        if backend.busy_until > now or is_full(candidate) or is_trial(candidate, now):
+            all_alike = False
+            break
+    ordered = _ORDERS[selection.strategy](selection, candidates)
     if not all_alike:
         ordered.sort(
             key=lambda c: (
@@ -71,12 +66,6 @@ def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> 
             )
         )
     return ordered
-
-
-def at_limit(candidate: Candidate) -> bool:
-    """Whether it has as many of our requests as the configuration allows."""
-    backend = candidate.backend
-    return backend.max_concurrent is not None and backend.in_flight >= backend.max_concurrent
 
 
 def is_full(candidate: Candidate) -> bool:

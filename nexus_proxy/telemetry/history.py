@@ -71,6 +71,7 @@ class Record(Struct):
     first_token_ms: float | None = None
     total_ms: float | None = None
     route_ms: float | None = None
+    queued_ms: float | None = None
     finish_reason: str | None = None
     decision: Decision | None = None
     route_reason: str | None = None
@@ -117,6 +118,7 @@ class Record(Struct):
             first_token_ms=self.first_token_ms,
             total_ms=self.total_ms,
             route_ms=self.route_ms,
+            queued_ms=self.queued_ms,
             finish_reason=self.finish_reason,
             cost_usd=self.cost_usd,
             cost_source=self.cost_source,

@@ -21,6 +21,7 @@ from nexus_tui.widgets.live_table import LiveTable
 from nexus_tui.widgets.logs_pane import LogsPane
 from nexus_tui.widgets.models_pane import ModelsPane
 from nexus_tui.widgets.quality_pane import QualityPane
+from nexus_tui.widgets.queue_pane import QueuePane
 from nexus_tui.widgets.requests_pane import RequestsPane
 from nexus_tui.widgets.table_pane import TablePane
 
@@ -33,6 +34,7 @@ PANES: dict[str, type[TablePane[Any]]] = {
     "models": ModelsPane,
     "requests": RequestsPane,
     "logs": LogsPane,
+    "queue": QueuePane,
     "quality": QualityPane,
     "keys": KeysPane,
 }

@@ -48,6 +48,7 @@ def _figures(snapshot: Snapshot) -> Sequence[Line]:
     return [
         (backends,),
         (Cell(f"{totals.in_flight} in flight", running),),
+        *([(Cell(f"≡ {len(snapshot.queue)} queued", "warn"),)] if snapshot.queue else []),
         (Cell(f"{rate(totals.requests_per_second)} req/s"),),
         (Cell(f"{rate(totals.tokens_per_second)} tok/s"),),
         (

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from nexus_proxy.config.model import BackendType, Zone
+from nexus_proxy.config.model import BackendType, Priority, Zone
 from nexus_proxy.state import (
     AttemptView,
     BackendState,
@@ -17,6 +17,7 @@ from nexus_proxy.state import (
     KeyView,
     LogLine,
     ModelInfo,
+    Obstacle,
     QualityParts,
     QualityState,
     QualityView,
@@ -27,6 +28,7 @@ from nexus_proxy.state import (
     Snapshot,
     Source,
     Totals,
+    WaiterView,
 )
 
 NOW = 1_750_000_000.0
@@ -274,6 +276,7 @@ def request(id: str = "req_01", **changes: Any) -> RequestView:
         first_token_ms=412.0,
         total_ms=8_120.0,
         route_ms=0.2,
+        queued_ms=None,
         finish_reason="stop",
         cost_usd=None,
         cost_source="n/a",
@@ -359,6 +362,49 @@ def requests() -> tuple[RequestView, ...]:
             ),
         ),
         request("req_01", phase=RequestPhase.CANCELLED, status=499, finish_reason=None),
+        request(
+            "req_00",
+            started=NOW - 4,
+            phase=RequestPhase.QUEUED,
+            backend=None,
+            status=None,
+            completion_tokens=None,
+            first_token_ms=None,
+            total_ms=None,
+            finish_reason=None,
+            attempts=(),
+        ),
+    )
+
+
+def waiter(id: str = "req_00", **changes: Any) -> WaiterView:
+    """A request that waits for a slot, changed as asked."""
+    view = WaiterView(
+        id=id,
+        model="qwen3:8b",
+        priority=Priority.NORMAL,
+        since=NOW - 4,
+        position=1,
+        eta_seconds=12.4,
+        waits_for=(Obstacle(backend="ollama", model="qwen3:8b", why="all 4 slots taken"),),
+    )
+    return msgspec.structs.replace(view, **changes)
+
+
+def queue() -> tuple[WaiterView, ...]:
+    """One that waits for a slot, and one that waits for a change of models as well."""
+    swap = Obstacle(backend="ollama", model="llava:13b", why="swap: qwen3:8b runs 1 request")
+    other = Obstacle(backend="vllm-b", model="llava:13b", why="all 64 slots taken")
+    return (
+        waiter(priority=Priority.HIGH),
+        waiter(
+            "req_99",
+            model="llava:13b",
+            since=NOW - 9,
+            position=2,
+            eta_seconds=None,
+            waits_for=(swap, other),
+        ),
     )
 
 
@@ -529,6 +575,7 @@ def snapshot(**changes: Any) -> Snapshot:
         keys=keys(),
         searching=("127.0.0.1:11434 (Ollama)", "127.0.0.1:1234 (LM Studio)", "mDNS _ollama._tcp"),
         quality=qualities(),
+        queue=queue(),
     )
     return msgspec.structs.replace(taken, **changes)
 
@@ -553,5 +600,6 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "problems": (),
         "quality": (),
         "keys": (),
+        "queue": (),
     }
     return snapshot(**(empty | changes))

@@ -146,6 +146,4 @@ async def test_a_folder_that_cannot_be_made_is_a_problem_and_no_crash(tmp_path: 
 
 
 async def reserve(ledger: Ledger) -> None:
-    await ledger.reserve(
-        request_id="r", backend="cloud", model="m", model_asked="m", nanousd=CENT
-    )
+    await ledger.reserve(request_id="r", backend="cloud", model="m", model_asked="m", nanousd=CENT)
