@@ -94,10 +94,9 @@ class Store:
         self._thread.start()
 
     async def write(self, job: Job[T]) -> T:
-        """Run `job`; durable when this returns. Raises what `job` raised, or
-        `StoreUnavailableError`."""
-        assert self._loop is not None, "a store is opened before it is used"
-        future: asyncio.Future[T] = self._loop.create_future()
+        """Run `job`; durable when this returns. Waits for `open`, if need be. Raises what `job`
+        raised, or `StoreUnavailableError`."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put(_Waiting(job, future))
         return await future
 
