@@ -172,10 +172,10 @@ async def test_more_requests_than_slots_are_all_served(
     assert await busy_slots(server) == 0
 
 
-async def test_a_limit_keeps_its_queue_short(llama_server: Servers) -> None:
+async def test_a_limit_holds_where_nobody_may_wait(llama_server: Servers) -> None:
     server = llama_server()
     entry = backend_entry("llama", server.url, type="llamacpp", max_concurrent=2)
-    async with running_gateway([entry]) as gateway:
+    async with running_gateway([entry], queue={"enabled": False}) as gateway:
         await until_busy(server, 0)
         running = [
             spawn(gateway.client.post(CHAT, json={**LONG, "stream": True}), name="client")
@@ -196,7 +196,7 @@ async def test_a_limit_keeps_its_queue_short(llama_server: Servers) -> None:
 async def test_who_leaves_the_queue_does_not_hold_up_the_rest(
     shared: tuple[LlamaServer, RunningGateway],
 ) -> None:
-    """Two run and two wait inside llama.cpp; all four leave, and the next is served at once."""
+    """Two run and two wait for their slots; all four leave, and the next is served at once."""
     server, gateway = shared
     await until_busy(server, 0)
     leaving = [
@@ -204,7 +204,7 @@ async def test_who_leaves_the_queue_does_not_hold_up_the_rest(
         for n in range(4)
     ]
     await until_busy(server, 2)
-    await gateway.until(lambda: gateway.runtime.registry.get("llama").in_flight == 4)
+    await gateway.until(lambda: len(gateway.runtime.admission.waiting()) == 2)
     for asking in leaving:
         asking.cancel()
     async with asyncio.timeout(10):

