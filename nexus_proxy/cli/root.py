@@ -144,7 +144,7 @@ def _serve() -> click.Command:
         """Run the gateway without a screen, with its log on standard error."""
         before = context.find_root().params
         merged = {
-            name: before.get(name) if value in (None, False) else value
+            name: before.get(name) if value is None or value is False else value
             for name, value in given.items()
         }
         options = context.find_root().obj = _options(merged)

@@ -123,6 +123,14 @@ def test_every_option_reaches_the_run(
     }
 
 
+@pytest.mark.parametrize("arguments", [["-p", "0"], ["serve", "-p", "0"], ["-p", "0", "serve"]])
+def test_port_0_is_not_taken_for_no_port(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    ((_, options),), _ = ran(monkeypatch, arguments, there=True)
+    assert options.port == 0
+
+
 def test_what_was_not_given_is_no_flag() -> None:
     assert RunOptions().flags() == {}
 
