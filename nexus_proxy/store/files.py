@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,22 +96,6 @@ def move_aside(path: Path) -> Path:
         if part.exists():
             part.rename(aside.with_name(aside.name + suffix))
     return aside
-
-
-def abandon(connection: sqlite3.Connection) -> None:
-    """Let go of a file whose name another one has now.
-
-    To close it is no good: the last to close a file deletes its write-ahead log, by name, and that
-    would be the log of the other (https://www.sqlite.org/howtocorrupt.html, 2.3 and 2.4).
-    """
-    if sys.version_info >= (3, 12):
-        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
-        connection.close()
-        return
-    import ctypes
-
-    # Nothing in Python 3.11 closes it without that; kept open for as long as the process lives.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _refuse_foreign(connection: sqlite3.Connection, known: int) -> None:

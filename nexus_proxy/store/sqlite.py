@@ -233,7 +233,8 @@ class Store:
         """The connection to the file that has the name now."""
         if self._connection is not None and files.identity(self.path) != self._identity:
             log.error("%s was removed or replaced while Nexus runs: it begins anew", self.path)
-            files.abandon(self._connection)
+            # SQLite sees that the name is another file's now, and leaves that one's log alone.
+            self._connection.close()
             self._connection = None
         if self._connection is None:
             seconds = STILL_BUSY_SECONDS if self.degraded else BUSY_SECONDS
