@@ -63,15 +63,16 @@ class _Waiting:
 
     def tell(self) -> None:
         """On the loop: hand over what came of it."""
-        if self.future is not None and not self.future.done():
+        if self.done is not None and self.error is None:
+            self.done(self.result)
+        if self.future is None:
+            if self.error is not None:
+                log.error("a change could not be saved: %s", self.error)
+        elif not self.future.done():
             if self.error is not None:
                 self.future.set_exception(self.error)
             else:
                 self.future.set_result(self.result)
-        elif self.done is not None and self.error is None:
-            self.done(self.result)
-        elif self.future is None and self.error is not None:
-            log.error("a change could not be saved: %s", self.error)
 
 
 class Store:
@@ -107,11 +108,12 @@ class Store:
         self._thread = threading.Thread(target=self._run, name="nexus store", daemon=True)
         self._thread.start()
 
-    async def write(self, job: Job[T]) -> T:
-        """Run `job`; durable when this returns. Waits for the file to be opened. Raises what `job`
-        raised, or `StoreUnavailableError`."""
+    async def write(self, job: Job[T], *, done: Callable[[T], None] | None = None) -> T:
+        """Run `job`; durable when this returns. Waits for the file to be opened. `done` as for
+        `post`: it hears of jobs in their order, which who waits may not. Raises what `job` raised,
+        or `StoreUnavailableError`."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Waiting(job, future))
+        self._jobs.put(_Waiting(job, future, done))
         return await future
 
     def post(self, job: Job[T], *, done: Callable[[T], None] | None = None) -> None:
