@@ -141,7 +141,7 @@ class Bus:
     def _recount(self) -> None:
         self._hearing.clear()
         self.follows_requests = any(
-            not kinds or RequestStarted in kinds or RequestProgressed in kinds
+            not kinds or not {RequestStarted, RequestProgressed, RequestQueued}.isdisjoint(kinds)
             for _, kinds in self._subscribers
         )
 

@@ -41,6 +41,8 @@ from nexus_proxy.discovery.service import Discovery, sources_for
 from nexus_proxy.discovery.static import implied_zone
 from nexus_proxy.errors import CommandError, ConfigError, NotFoundError, StoreUnavailableError
 from nexus_proxy.events import (
+    BackendAdded,
+    BackendChanged,
     BackendRemoved,
     Bus,
     ConfigReloaded,
@@ -116,31 +118,44 @@ class Runtime:
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
         self.limits = Limits(self.keyring)
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
-        self.health = HealthChecker(
+        self.health = self._make_health()
+        self.discovery = self._make_discovery()
+        self.siblings = Siblings(self.seat, self)
+        self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
+        self.relay = self._make_relay()
+        self.history.readers += [RequestLog(logs), self.ledger.read]
+        self.bus.subscribe(journal, *TOLD)
+        self.bus.subscribe(self._close_pools, BackendRemoved)
+        self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
+
+    def _make_health(self) -> HealthChecker:
+        return HealthChecker(
             registry=self.registry,
             bus=self.bus,
             get_config=lambda: self.config,
             make_client=self._make_client,
             node_id=self.node_id,
-            environ=environ,
+            environ=self._environ,
         )
-        self.discovery = Discovery(
+
+    def _make_discovery(self) -> Discovery:
+        return Discovery(
             registry=self.registry,
             bus=self.bus,
             node_id=self.node_id,
             get_config=lambda: self.config,
             make_client=self._make_client,
-            environ=environ,
+            environ=self._environ,
             sources=sources_for if self.seat.is_lead else _no_sources,
             share=self.seat.share,
         )
-        self.siblings = Siblings(self.seat, self)
-        self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
-        self.relay = Relay(
+
+    def _make_relay(self) -> Relay:
+        return Relay(
             registry=self.registry,
             history=self.history,
             node_id=self.node_id,
-            environ=environ,
+            environ=self._environ,
             get_config=lambda: self.config,
             suspect=self.health.suspect,
             quality=self.quality,
@@ -148,9 +163,6 @@ class Runtime:
             till=Till(self.ledger, self.prices),
             admission=self.admission,
         )
-        self.history.readers += [RequestLog(logs), self.ledger.read]
-        self.bus.subscribe(journal, *TOLD)
-        self.bus.subscribe(self._close_pools, BackendRemoved)
 
     @property
     def config(self) -> Config:
@@ -378,8 +390,6 @@ class Runtime:
         self.quality.apply(config.quality)
         self.ledger.apply(config.routing.budget)
         self.relay.till.apply(config.prices)
-        if any(backend.traits.is_cloud for backend in self.registry):
-            spawn(self.prices.ready(), name="prices")
         self._take_keys(config)
         self.logs.apply(config.logging)
 
@@ -423,6 +433,12 @@ class Runtime:
 
     def _is_cloud_host(self, host: str) -> bool:
         return any(b.traits.is_cloud and urlsplit(b.url).hostname == host for b in self.registry)
+
+    def _expect_cost(self, event: Event) -> None:
+        if isinstance(event, BackendAdded | BackendChanged) and event.name in self.registry:
+            backend = self.registry.get(event.name)
+            if backend.traits.is_cloud or any(m.remote for m in backend.models.values()):
+                self.relay.till.expect_cost()
 
     def _close_pools(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):

@@ -242,6 +242,35 @@ class BudgetStanding(Struct, frozen=True, kw_only=True):
     level: BudgetLevel
 
 
+class SpendRow(Struct, frozen=True, kw_only=True):
+    """Requests of one day, backend, model or API key (`label`), money in USD. `free_requests` ran
+    on one's own machines; `unknown_requests` have no known price and are in no sum."""
+
+    label: str
+    requests: int
+    usd_measured: float
+    usd_estimated: float
+    usd_reserved: float
+    unknown_requests: int
+    free_requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class SpendReport(Struct, frozen=True, kw_only=True):
+    """A month (`YYYY-MM`) of spend. `forecast_usd` is for the whole month, estimated; None with too
+    little behind it, or for a month that is over."""
+
+    month: str
+    by: str
+    rows: tuple[SpendRow, ...]
+    spent_usd: float
+    reserved_usd: float
+    unknown_requests: int
+    forecast_usd: float | None
+    limit_usd: float | None = None
+
+
 class RequestPhase(str, Enum):
     """How far a request has come."""
 

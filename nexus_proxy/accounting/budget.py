@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nexus_proxy.accounting.entries import Sums
+from nexus_proxy.accounting.money import money
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.state import BudgetLevel, BudgetStanding
 from nexus_proxy.store.schema import NANO
@@ -34,7 +35,7 @@ def standing_of(month: str, sums: Sums, budget: BudgetConfig) -> BudgetStanding:
 def sentence(standing: BudgetStanding) -> str:
     """What people are told at a change of level."""
     used = standing.spent_usd + standing.reserved_usd
-    figures = f"${used:.2f} of ${standing.limit_usd or 0:.2f} for {standing.month}"
+    figures = f"{money(used)} of {money(standing.limit_usd or 0)} for {standing.month}"
     if standing.level is BudgetLevel.OK:
         return f"spend is within the budget: {figures}"
     if standing.level is BudgetLevel.SOFT:

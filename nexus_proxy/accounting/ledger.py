@@ -24,13 +24,18 @@ from typing import NamedTuple
 
 import msgspec
 
+import msgspec
+
 from nexus_proxy.accounting import entries
 from nexus_proxy.accounting.budget import over_limit, sentence, standing_of
 from nexus_proxy.accounting.calendar import Calendar
 from nexus_proxy.accounting.entries import ALL, Entry, Settlement, Sums
+from nexus_proxy.accounting.money import money
+from nexus_proxy.accounting.report import checked, spend
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
+from nexus_proxy.state import SpendReport
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
@@ -180,6 +185,15 @@ class Ledger:
         """USD of this month by name of the API key, reservations included."""
         return {key: (sums.spent + sums.reserved) / NANO for key, sums in self._sums.items() if key}
 
+    async def report(self, month: str | None, by: str) -> SpendReport:
+        """What a month has cost. Raises `InvalidRequestError` and `StoreUnavailableError`."""
+        month, by = checked(month or self._month, by)
+        today = self._calendar.day(self._clock())
+        self._flush_usage()
+        await self._store.write(lambda _connection: None)  # what ended just now is in it too
+        found = await self._store.read(lambda connection: spend(connection, month, by, today))
+        return msgspec.structs.replace(found, limit_usd=self._budget.monthly_limit_usd)
+
     # -- the rest ------------------------------------------------------------------------------
 
     def read(self, ended: Sequence[Record]) -> None:
@@ -283,9 +297,9 @@ class Ledger:
             own = sums.get(entry.key, Sums())
             if over_limit(own, entry.nanousd, key_limit_usd):
                 raise BudgetExceededError(
-                    f"the API key {entry.key!r} has used its ${key_limit_usd:.2f} of "
-                    f"{entry.month}: ${own.spent / NANO:.4f} are spent, "
-                    f"${own.reserved / NANO:.4f} reserved. Raise its monthly_limit_usd, or wait "
+                    f"the API key {entry.key!r} has used its {money(key_limit_usd)} of "
+                    f"{entry.month}: {money(own.spent / NANO)} are spent, "
+                    f"{money(own.reserved / NANO)} reserved. Raise its monthly_limit_usd, or wait "
                     "for the next month."
                 )
         limit = self._budget.monthly_limit_usd
@@ -294,8 +308,8 @@ class Ledger:
         total = sums.get(ALL, Sums())
         if over_limit(total, entry.nanousd, limit):
             raise BudgetExceededError(
-                f"this would pass the budget of ${limit:.2f} for {entry.month}: "
-                f"${total.spent / NANO:.4f} are spent, ${total.reserved / NANO:.4f} reserved. "
+                f"this would pass the budget of {money(limit)} for {entry.month}: "
+                f"{money(total.spent / NANO)} are spent, {money(total.reserved / NANO)} reserved. "
                 "Raise routing.budget.monthly_limit_usd, or use a local model."
             )
 

@@ -48,6 +48,11 @@ def _add_reading(app: Quart, runtime: Runtime) -> None:
         chosen = [view for view in views if view.phase in wanted]
         return json_answer({"requests": chosen[:limit]})
 
+    @app.get(f"{ROOT}/spend")
+    async def spend() -> Response:
+        month, by = request.args.get("month"), request.args.get("by", "day")
+        return json_answer(await runtime.ledger.report(month, by))
+
     @app.get(f"{ROOT}/queue")
     async def queue() -> Response:
         return json_answer(runtime.admission.view())

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import click
 from msgspec import Struct
 
+from nexus_proxy.accounting.money import money
 from nexus_proxy.cli.client import Client, connected
 from nexus_proxy.cli.output import json_option, say, show_json
 from nexus_proxy.cli.text import GAP, clean, milliseconds, table, tokens
@@ -84,6 +85,11 @@ def _story(view: RequestView) -> Iterator[str]:
         f"{milliseconds(view.first_token_ms)}, {tokens(view.prompt_tokens)} + "
         f"{tokens(view.completion_tokens)} tokens ({view.usage_source})"
     )
+    if view.queued_ms is not None:
+        yield f"it waited {milliseconds(view.queued_ms)} for a slot"
+    if view.cost_source != "n/a":
+        cost = "unknown" if view.cost_usd is None else money(view.cost_usd)
+        yield f"cost {cost} ({view.cost_source})"
     if view.error:
         yield clean(view.error, 2000)
     if view.decision is not None:

@@ -32,6 +32,7 @@ COMMANDS = {
     "models": "models:models",
     "quality": "quality:quality",
     "queue": "queue:queue",
+    "spend": "spend:spend",
     "requests": "requests:requests",
     "route": "explain:route",
     "why": "explain:why",

@@ -152,6 +152,8 @@ class Relay:
 
     async def _serve(self, call: Call) -> None:
         record, key = call.record, call.envelope.key
+        if not self.till.is_ready:
+            await self.till.ready()
         facts = self._facts(call)
         decisions: list[Decision] = []
         failed: dict[str, Failure] = {}

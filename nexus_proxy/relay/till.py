@@ -20,15 +20,32 @@ from nexus_proxy.relay.call import Call
 from nexus_proxy.routing.types import Candidate, Purse
 from nexus_proxy.state import BudgetLevel, ModelInfo
 from nexus_proxy.store.schema import NANO
+from nexus_proxy.tasks import spawn
 
 
 class Till:
-    """Knows the prices, and puts what is spent into the ledger."""
+    """Knows the prices, and puts what is spent into the ledger.
+
+    Attributes:
+        is_ready: False while prices are needed and not there yet; await `ready` then.
+    """
 
     def __init__(self, ledger: Ledger, prices: PriceBook) -> None:
         self._ledger, self._prices = ledger, prices
         self._counter, self._lengths = TokenCounter(), AnswerLengths()
         self._overridden = False
+        self.is_ready = True
+
+    def expect_cost(self) -> None:
+        """A backend that may cost money is listed: get the prices, unless they are there."""
+        if not self._prices.loaded:
+            self.is_ready = False
+            spawn(self.ready(), name="prices")
+
+    async def ready(self) -> None:
+        """Return when the prices are there, or are known not to come."""
+        await self._prices.ready()
+        self.is_ready = True
 
     def apply(self, overrides: Sequence[PriceConfig]) -> None:
         """Take over a changed configuration."""
@@ -54,8 +71,6 @@ class Till:
     async def open(self, call: Call, backend: Backend, price: Price | Unpriced) -> Bill:
         """Put money aside for one attempt. Raises `BudgetExceededError`."""
         record, key = call.record, call.envelope.key
-        if not self._prices.loaded:
-            await self._prices.ready()
         model = record.model or ""
         expected = self._estimate(call, backend, model, price)
         entry = await self._ledger.reserve(

@@ -49,7 +49,7 @@ def _objection(
         costs = purse.estimate(candidate) != 0.0
         if costs or standing.action == "block_all":
             return (
-                f"the budget of ${standing.limit_usd or 0:.2f} for {standing.month} is spent",
+                f"the budget of ${standing.limit_usd or 0:g} for {standing.month} is spent",
                 "raise routing.budget.monthly_limit_usd, or wait for the next month",
             )
     if most is None:

@@ -61,6 +61,10 @@ def _sentence(record: Record) -> str:
         parts.append(f"in {record.total_ms:.0f} ms")
     if record.completion_tokens is not None:
         parts.append(f"{record.completion_tokens} tokens ({record.usage_source})")
+    if record.cost_usd is not None:
+        parts.append(f"${record.cost_usd:.6f} ({record.cost_source})")
+    if record.queued_ms is not None:
+        parts.append(f"queued for {record.queued_ms:.0f} ms")
     if len(record.attempts) > 1:
         parts.append(f"{len(record.attempts)} attempts")
     return ", ".join(parts) + (f": {record.error}" if record.error else "")
@@ -84,4 +88,8 @@ def _fields(record: Record) -> dict[str, object]:
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,
         "usage": record.usage_source,
+        "cost_usd": record.cost_usd,
+        "cost": record.cost_source,
+        "queued_ms": record.queued_ms,
+        "key": record.key,
     }

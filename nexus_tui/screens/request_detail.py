@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from nexus_proxy.accounting.money import money
 from nexus_proxy.state import AttemptView, DecisionView, RequestView
 from nexus_tui.format import (
     NONE,
@@ -48,11 +49,16 @@ def _summary(view: RequestView, now: float) -> Iterator[Line]:
     streamed = "streamed" if view.stream else "in one piece"
     yield field("endpoint", Cell(clean(view.endpoint)), Cell(f", {streamed}", "muted"))
     yield field("client", Cell(clean(view.client)))
+    if view.key:
+        yield field("API key", Cell(clean(view.key)))
     yield field("tokens", *_tokens(view))
+    yield field("cost", *_cost(view))
     if view.finish_reason:
         yield field("finished by", Cell(clean(view.finish_reason)))
     yield from heading("Clocks")
     yield field("routing", Cell(milliseconds(view.route_ms)))
+    if view.queued_ms is not None:
+        yield field("queue", Cell(milliseconds(view.queued_ms)))
     yield field("first token", Cell(milliseconds(view.first_token_ms)))
     running = f"{duration(now - view.started)} so far" if view.phase in RUNNING else None
     yield field("total", Cell(running or milliseconds(view.total_ms)))
@@ -63,6 +69,14 @@ def _tokens(view: RequestView) -> Sequence[Cell]:
         return (Cell("not known yet" if view.phase in RUNNING else "unknown", "muted"),)
     counted = f"{count(view.prompt_tokens)} in, {count(view.completion_tokens)} out"
     return Cell(counted), Cell(f", {clean(view.usage_source)}", "muted")
+
+
+def _cost(view: RequestView) -> Sequence[Cell]:
+    if view.cost_source == "n/a":
+        return (Cell("nothing", "muted"),)
+    if view.cost_usd is None:
+        return (Cell("unknown", "warn"),)
+    return Cell(money(view.cost_usd)), Cell(f", {clean(view.cost_source)}", "muted")
 
 
 def _route(decision: DecisionView) -> Iterator[Line]:

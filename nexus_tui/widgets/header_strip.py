@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from rich.cells import cell_len
 from textual import events
@@ -11,7 +11,8 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from nexus_proxy.state import BackendState
+from nexus_proxy.accounting.money import money
+from nexus_proxy.state import BackendState, BudgetLevel, BudgetStanding
 from nexus_tui.format import Cell, Line, Tone, duration, plural, rate
 from nexus_tui.safe_text import clean
 from nexus_tui.themes import paint
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
 
 _GAP = "   "
+_MARKS = {BudgetLevel.OK: "", BudgetLevel.SOFT: "▲ ", BudgetLevel.HARD: "✕ "}
+_TONES: dict[BudgetLevel, Tone] = {
+    BudgetLevel.OK: "",
+    BudgetLevel.SOFT: "warn",
+    BudgetLevel.HARD: "bad",
+}
 
 
 def header_lines(snapshot: Snapshot, title: str, width: int) -> tuple[Line, Line]:
@@ -49,6 +56,7 @@ def _figures(snapshot: Snapshot) -> Sequence[Line]:
         (backends,),
         (Cell(f"{totals.in_flight} in flight", running),),
         *([(Cell(f"≡ {len(snapshot.queue)} queued", "warn"),)] if snapshot.queue else []),
+        *([_spend(snapshot.budget)] if _is_spent(snapshot.budget) else []),
         (Cell(f"{rate(totals.requests_per_second)} req/s"),),
         (Cell(f"{rate(totals.tokens_per_second)} tok/s"),),
         (
@@ -56,6 +64,22 @@ def _figures(snapshot: Snapshot) -> Sequence[Line]:
             Cell(f", {totals.failures:,} failed", "bad" if totals.failures else "muted"),
         ),
     ]
+
+
+def _is_spent(budget: BudgetStanding | None) -> TypeGuard[BudgetStanding]:
+    """Whether there is money to tell of: a limit, or spend."""
+    return budget is not None and (
+        budget.limit_usd is not None or budget.spent_usd > 0 or budget.unknown_requests > 0
+    )
+
+
+def _spend(budget: BudgetStanding) -> Line:
+    used = money(budget.spent_usd + budget.reserved_usd)
+    unknown = f" + {budget.unknown_requests}?" if budget.unknown_requests else ""
+    if budget.limit_usd is None:
+        return (Cell(f"{used}{unknown} spent"),)
+    text = f"{used}{unknown} of {money(budget.limit_usd)}"
+    return (Cell(f"{_MARKS[budget.level]}{text}", _TONES[budget.level]),)
 
 
 def _verdict(snapshot: Snapshot) -> Cell:

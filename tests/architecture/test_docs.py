@@ -20,8 +20,6 @@ ROOT_COMMAND = build(run_ui=lambda _options: 0, attach=lambda _url, _key: 0)
 HEADER = re.compile(r"\b(?:x-nexus-[a-z-]+|x-request-id|server-timing|retry-after)\b", re.I)
 INTERNAL_HEADERS = {"x-nexus-hops"}
 """Spoken between gateways, not with clients."""
-REFUSED_HEADERS = {"x-nexus-max-cost"}
-"""Known, and refused with the reason until prices come."""
 
 
 def header_names(text: str) -> set[str]:
@@ -37,7 +35,7 @@ def spoken_headers() -> set[str]:
                 literal = node.value.decode("latin-1")
                 if HEADER.fullmatch(literal):
                     found.add(literal.lower())
-    return found - INTERNAL_HEADERS - REFUSED_HEADERS
+    return found - INTERNAL_HEADERS
 
 
 def commands(group: click.Group, prefix: str = "nexus") -> Iterator[tuple[str, click.Command]]:

@@ -20,7 +20,8 @@ from nexus_proxy.state import BackendView, RequestPhase, RequestView, Snapshot
 from nexus_tui.app import NexusApp
 from nexus_tui.screens.dashboard import PANES, Dashboard
 from nexus_tui.widgets.filter_bar import FilterBar
-from tests.support.sample_snapshot import NOW, QWEN, backend, request, snapshot
+from tests.support.sample_policies import NOW
+from tests.support.sample_snapshot import QWEN, backend, request, snapshot
 from tests.tui.scripted import ScriptedSource
 
 BACKENDS, MODELS, REQUESTS = 200, 500, 10_000

@@ -25,7 +25,8 @@ from nexus_tui.screens.request_detail import request_story
 from nexus_tui.themes import paint_wrapped
 from nexus_tui.widgets.backend_detail import backend_story
 from tests.support.nasty_names import NASTY
-from tests.support.sample_snapshot import DECISION, NOW, backend, quality, request, snapshot
+from tests.support.sample_policies import NOW, quality
+from tests.support.sample_snapshot import DECISION, backend, request, snapshot
 from tests.tui.looking import Looking, looking
 from tests.tui.scripted import ScriptedSource
 

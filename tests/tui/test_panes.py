@@ -7,12 +7,11 @@ import pytest
 from nexus_proxy.state import BackendState, RequestPhase
 from nexus_tui.format import PHASES, STATES
 from nexus_tui.widgets.header_strip import header_lines
+from tests.support.sample_policies import NOW, quality
 from tests.support.sample_snapshot import (
-    NOW,
     backend,
     backends,
     empty_snapshot,
-    quality,
     request,
     requests,
     snapshot,
@@ -29,7 +28,7 @@ async def test_the_first_screen_answers_the_five_questions() -> None:
             "http://127.0.0.1:8000",
             "2/7 up",
             "3 in flight",
-            "129 tok/s",
+            "▲ $15.51 + 2? of $20.00",
             "up 1h 13m",
             "1 problem",
             "llamacpp-attic is down: connection refused",
@@ -50,7 +49,7 @@ async def test_tabs_by_digit_by_tab_key_and_by_mouse() -> None:
     async with looking() as look:
         await look.press("3")
         assert look.pane.id == "requests-pane"
-        await look.press("tab", "tab", "tab", "tab")
+        await look.press(*["tab"] * 5)
         assert look.pane.id == "backends-pane"
         await look.press("shift+tab")
         assert look.pane.id == "keys-pane"
@@ -122,8 +121,8 @@ async def test_a_running_request_goes_on_and_stays_selected() -> None:
         ("3", "phase:failed", ["req_02"]),
         ("3", "status:499", ["req_01"]),
         ("4", "level:error", None),
-        ("5", "state:left", ["llamacpp-attic\0qwen3:8b"]),
-        ("5", "vllm", ["vllm-b\0meta-llama/Llama-3.3-70B-Instruct"]),
+        ("6", "state:left", ["llamacpp-attic\0qwen3:8b"]),
+        ("6", "vllm", ["vllm-b\0meta-llama/Llama-3.3-70B-Instruct"]),
     ],
 )
 async def test_filter(tab: str, words: str, rows: list[str] | None) -> None:
@@ -168,7 +167,11 @@ async def test_empty_tabs_say_what_to_do_next() -> None:
         await look.press("4")
         await look.sees("Nothing has been logged yet.")
         await look.press("5")
+        await look.sees("Nobody waits.", "nexus config show")
+        await look.press("6")
         await look.sees("No request has reached a backend yet.")
+        await look.press("7")
+        await look.sees("nexus keys create")
 
 
 async def test_backends_without_models_say_how_to_load_one() -> None:
@@ -185,7 +188,7 @@ async def test_the_example_request_names_a_model_that_can_chat() -> None:
 
 async def test_quality_is_a_score_a_word_and_who_is_left_out() -> None:
     async with looking(size=(120, 36)) as look:
-        await look.press("5")
+        await look.press("6")
         rows = [row for row in look.text.splitlines() if "▲" not in row]
         lines = {name: next(row for row in rows if name in row) for name in NAMES}
         assert "– too few" in lines["vllm-b"]
@@ -202,7 +205,7 @@ async def test_quality_is_a_score_a_word_and_who_is_left_out() -> None:
 
 async def test_the_story_of_quality_says_why_and_until_when_and_goes_on() -> None:
     async with looking(size=(100, 44)) as look:
-        await look.press("5", "G", "enter")
+        await look.press("6", "G", "enter")
         await look.sees(
             "qwen3:8b on llamacpp-attic",
             "8 of its last 10 requests failed",
@@ -218,7 +221,7 @@ async def test_the_story_of_quality_says_why_and_until_when_and_goes_on() -> Non
 
 async def test_verbs_act_on_the_backend_and_model_of_a_quality_row() -> None:
     async with looking() as look:
-        await look.press("5", "j", "p")
+        await look.press("6", "j", "p")
         await look.until(lambda: bool(look.source.ran))
         assert look.source.ran[0][1] == {"model": "qwen3:8b"}
 

@@ -12,9 +12,9 @@ from nexus_tui.palette import offers
 from nexus_tui.screens.backend_detail import BackendDetailScreen
 from nexus_tui.screens.quit import QuitQuestion
 from nexus_tui.themes import THEMES
+from tests.support.sample_policies import NOW
 from tests.support.sample_snapshot import (
     DECISION,
-    NOW,
     backend,
     backends,
     empty_snapshot,

@@ -44,7 +44,7 @@ def matches(
     return compare(app, terminal_size=size, run_before=settle)
 
 
-@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5"])
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6", "7"])
 @pytest.mark.parametrize(
     ("size", "theme"),
     [(SMALL, "nexus-light"), (LARGE, "nexus-dark")],
@@ -63,7 +63,7 @@ def test_request_story(snap_compare: Compare) -> None:
 
 
 def test_quality_story(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "5", "G", "enter", size=(100, 44))
+    assert matches(snap_compare, "6", "G", "enter", size=(100, 44))
 
 
 def test_question(snap_compare: Compare) -> None:

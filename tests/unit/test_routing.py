@@ -242,15 +242,15 @@ def test_priority_load_and_latency_each_change_the_winner(registry: Registry) ->
     assert order(decide(registry, "m")) == ["two", "one"]
 
 
-def test_a_full_backend_steps_back_and_a_full_limit_refuses(registry: Registry) -> None:
+def test_a_full_backend_steps_back(registry: Registry) -> None:
     best = add(registry, "best", "m", priority=1)
     add(registry, "other", "m", priority=90)
     best.learnt_slots, best.in_flight = 2, 2
     decisions = decide(registry, "m")
     assert order(decisions) == ["other", "best"]
     assert decisions[0].route_reason(decisions[0].candidates[0], 0) == "capacity-overflow"
-    best.max_concurrent = 2
-    assert order(decide(registry, "m")) == ["other"]
+    best.learnt_slots, best.max_concurrent = None, 2
+    assert order(decide(registry, "m")) == ["other", "best"]
 
 
 def test_strategies_distribute_as_they_say(registry: Registry) -> None:

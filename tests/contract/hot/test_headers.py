@@ -131,7 +131,7 @@ REFUSED: list[tuple[str, Any, dict[str, str], int, str]] = [
     ("no model", {"messages": []}, {}, 400, "invalid_request"),
     ("unknown model", body_for(CHAT, "x"), {}, 404, "model_not_found"),
     ("zone", body_for(CHAT), {"x-nexus-zone": "basement"}, 400, "invalid_request"),
-    ("cost", body_for(CHAT), {"x-nexus-max-cost": "1"}, 400, "invalid_request"),
+    ("cost", body_for(CHAT), {"x-nexus-max-cost": "much"}, 400, "invalid_request"),
     ("loop", body_for(CHAT), {"x-nexus-hops": ",".join("abcdefghi")}, 508, "loop_detected"),
     ("form", b"a=b", {"content-type": "text/csv"}, 415, "unsupported_media_type"),
 ]

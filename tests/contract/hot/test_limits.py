@@ -13,7 +13,7 @@ import pytest
 
 from nexus_proxy.tasks import spawn
 from tests.contract.hot.asking import CHAT, HELLO, body_for, error_of, post
-from tests.support.gateway import RunningGateway, backend_entry, running_gateway
+from tests.support.gateway import RunningGateway, backend_entry, running_gateway, until
 from tests.support.scripted import Answer, Behaviour, Cut, ScriptedBackend, faults
 
 
@@ -36,14 +36,15 @@ async def test_a_full_backend_gives_way_and_full_everywhere_is_503(
     ]
     backend.behave(Answer(hold_before="headers"))
     spare.behave(Answer(hold_before="headers"))
-    async with running_gateway(entries, routing={"strategy": "priority_only"}) as gateway:
+    routing, queue = {"strategy": "priority_only"}, {"enabled": False}
+    async with running_gateway(entries, routing=routing, queue=queue) as gateway:
         running = [asking(gateway) for _ in range(2)]
         await backend.until(lambda: backend.in_flight == 2)
         running.append(asking(gateway, stream=True))
         await spare.until(lambda: spare.in_flight == 1)
         for stream in (False, True):
             answer = await post(gateway, body_for(CHAT, stream=stream))
-            error = error_of(answer, 503, "no_available_backend")
+            error = error_of(answer, 503, "queue_full")
             assert int(answer.headers["retry-after"]) >= 1
             assert "x-should-retry" not in answer.headers
             assert [(r["backend"], r["stage"]) for r in error["context"]["rejections"]] == [
@@ -54,7 +55,7 @@ async def test_a_full_backend_gives_way_and_full_everywhere_is_503(
                 json.loads(answer.headers["x-nexus-rejection-details"])
                 == (error["context"]["rejections"])
             )
-            assert "2 slots are taken" in answer.headers["x-nexus-rejection-reasons"]
+            assert "all 2 slots taken" in answer.headers["x-nexus-rejection-reasons"]
         backend.release()
         spare.release()
         answers = await asyncio.gather(*running)
@@ -85,10 +86,11 @@ async def test_failing_over_keeps_the_limit_too(
         await backend.until(lambda: backend.in_flight == 2)
         backend.release()
         await spare.until(lambda: spare.in_flight == 1)
-        done, _ = await asyncio.wait(two, return_when=asyncio.FIRST_COMPLETED, timeout=5.0)
-        assert [task.result().status_code for task in done] == [500]
+        admission = gateway.runtime.admission
+        await until(gateway.runtime.bus, lambda: len(admission.waiting()) == 1)
+        assert admission.waiting()[0].waits_for[0].why == "its only slot is taken"
         spare.release()
-        assert sorted(a.status_code for a in await asyncio.gather(*two)) == [200, 500]
+        assert [a.status_code for a in await asyncio.gather(*two)] == [200, 200]
     assert spare.peak == 1
 
 

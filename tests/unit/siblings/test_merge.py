@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from nexus_proxy.siblings.merge import Told, merge, newest
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendState, BackendView, RequestPhase, RequestView
-from tests.support.sample_snapshot import NOW, empty_snapshot, snapshot
+from tests.support.sample_policies import NOW
+from tests.support.sample_snapshot import empty_snapshot, snapshot
 
 _RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
 PLAIN = snapshot()

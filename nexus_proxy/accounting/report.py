@@ -1,0 +1,137 @@
+"""What a month has cost so far: by day, backend, model or API key, and where it is heading.
+
+The forecast is the mean per day so far times the days that are left, added to what is booked;
+with two weeks or more behind it, the mean is taken per weekday, since use at work and at weekends
+differs. From fewer than three days nothing is forecast. It is always an estimate.
+"""
+
+from __future__ import annotations
+
+import calendar
+import sqlite3
+from collections import defaultdict
+from datetime import date
+
+from nexus_proxy.accounting.entries import sums
+from nexus_proxy.errors import InvalidRequestError
+from nexus_proxy.state import SpendReport, SpendRow
+from nexus_proxy.store.schema import NANO
+
+BY = ("day", "backend", "model", "key")
+LEAST_DAYS = 3
+WEEKDAYS_FROM = 14
+
+_PRICED = """
+    SELECT {by}, COUNT(*),
+        SUM(CASE WHEN state = 'settled' AND provenance = 'measured' THEN nanousd ELSE 0 END),
+        SUM(CASE WHEN state != 'reserved' AND provenance = 'estimated' THEN nanousd ELSE 0 END),
+        SUM(CASE WHEN state = 'reserved' THEN nanousd ELSE 0 END),
+        SUM(nanousd IS NULL), SUM(prompt_tokens), SUM(completion_tokens)
+    FROM entries WHERE day LIKE ? GROUP BY {by}
+"""
+_UNPRICED = """
+    SELECT {by}, SUM(requests), SUM(prompt_tokens), SUM(completion_tokens)
+    FROM usage WHERE day LIKE ? GROUP BY {by}
+"""
+
+
+def checked(month: str, by: str) -> tuple[str, str]:
+    """The same, if they can be used. Raises `InvalidRequestError`."""
+    try:
+        if len(month) != 7:
+            raise ValueError
+        date.fromisoformat(f"{month}-01")
+    except ValueError:
+        raise InvalidRequestError(f"{month[:20]!r} is no month; write it like 2026-11") from None
+    if by not in BY:
+        raise InvalidRequestError(f"spend is by {', '.join(BY)}, not by {by[:20]!r}")
+    return month, by
+
+
+def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> SpendReport:
+    """The report for a month (`YYYY-MM`), in rows by one of `BY`. `today` is `YYYY-MM-DD`."""
+    rows: dict[str, SpendRow] = {}
+    for label, requests, measured, estimated, reserved, unknown, read, made in connection.execute(
+        _PRICED.format(by=by), (f"{month}-%",)
+    ):
+        rows[label] = SpendRow(
+            label=label,
+            requests=requests,
+            usd_measured=(measured or 0) / NANO,
+            usd_estimated=(estimated or 0) / NANO,
+            usd_reserved=(reserved or 0) / NANO,
+            unknown_requests=unknown,
+            free_requests=0,
+            prompt_tokens=read or 0,
+            completion_tokens=made or 0,
+        )
+    for label, requests, read, made in connection.execute(_UNPRICED.format(by=by), (f"{month}-%",)):
+        rows[label] = _with_free(rows.get(label), label, requests, read, made)
+    if by == "day":
+        for number in range(1, _days_so_far(month, today) + 1):
+            day = f"{month}-{number:02}"
+            rows.setdefault(day, _with_free(None, day, 0, 0, 0))
+    total = sums(connection, month)
+    return SpendReport(
+        month=month,
+        by=by,
+        rows=tuple(sorted(rows.values(), key=_by_label if by == "day" else _dearest_first)),
+        spent_usd=total.spent / NANO,
+        reserved_usd=total.reserved / NANO,
+        unknown_requests=total.unknown,
+        forecast_usd=_forecast(connection, month, today),
+    )
+
+
+def _by_label(row: SpendRow) -> tuple[str, ...]:
+    return (row.label,)
+
+
+def _dearest_first(row: SpendRow) -> tuple[object, ...]:
+    return (-row.usd_measured - row.usd_estimated, -row.requests, row.label)
+
+
+def _with_free(row: SpendRow | None, label: str, requests: int, read: int, made: int) -> SpendRow:
+    return SpendRow(
+        label=label,
+        requests=(row.requests if row else 0) + requests,
+        usd_measured=row.usd_measured if row else 0.0,
+        usd_estimated=row.usd_estimated if row else 0.0,
+        usd_reserved=row.usd_reserved if row else 0.0,
+        unknown_requests=row.unknown_requests if row else 0,
+        free_requests=requests,
+        prompt_tokens=(row.prompt_tokens if row else 0) + read,
+        completion_tokens=(row.completion_tokens if row else 0) + made,
+    )
+
+
+def _days_so_far(month: str, today: str) -> int:
+    if today[:7] == month:
+        return int(today[8:])
+    year, number = map(int, month.split("-"))
+    return calendar.monthrange(year, number)[1] if today > month else 0
+
+
+def _forecast(connection: sqlite3.Connection, month: str, today: str) -> float | None:
+    if today[:7] != month:
+        return None
+    so_far = int(today[8:]) - 1  # today is not over
+    if so_far < LEAST_DAYS:
+        return None
+    year, number = map(int, month.split("-"))
+    by_day: dict[int, int] = {
+        int(day[8:]): nanousd or 0
+        for day, nanousd in connection.execute(
+            "SELECT day, SUM(nanousd) FROM entries WHERE day LIKE ? GROUP BY day", (f"{month}-%",)
+        )
+    }
+    seen: dict[int, list[int]] = defaultdict(list)
+    for day in range(1, so_far + 1):
+        weekday = date(year, number, day).weekday() if so_far >= WEEKDAYS_FROM else 0
+        seen[weekday].append(by_day.get(day, 0))
+    means = {weekday: sum(spent) / len(spent) for weekday, spent in seen.items()}
+    expected = float(sum(by_day.get(day, 0) for day in range(1, so_far + 1)))
+    for day in range(so_far + 1, calendar.monthrange(year, number)[1] + 1):
+        weekday = date(year, number, day).weekday() if so_far >= WEEKDAYS_FROM else 0
+        expected += max(means[weekday], by_day.get(day, 0))
+    return expected / NANO

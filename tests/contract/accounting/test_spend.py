@@ -1,0 +1,177 @@
+"""Money over HTTP: put aside, booked, limited, reported. `gpt-4o` costs $2.50 and $10 a million."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from nexus_proxy.state import SpendReport
+from tests.contract.hot.asking import HELLO, error_of, post
+from tests.support.gateway import RunningGateway, backend_entry, running_gateway
+from tests.support.scripted import Answer, Cut, ScriptedBackend, faults
+
+MODEL = "gpt-4o"
+KEY = {"OPENAI_API_KEY": "sk-test-0123456789"}
+READ, MADE = 7, 4
+"""Tokens of the scripted backend's usual answer."""
+COST = (READ * 2.5 + MADE * 10) / 1e6
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[ScriptedBackend]:
+    async with ScriptedBackend([MODEL], name="cloud") as one:
+        yield one
+
+
+@pytest.fixture
+async def local() -> AsyncIterator[ScriptedBackend]:
+    async with ScriptedBackend([MODEL], name="local") as one:
+        yield one
+
+
+def paid(url: str, **more: Any) -> dict[str, Any]:
+    return backend_entry(
+        "cloud", url, **{"type": "openai", "api_key_env": "OPENAI_API_KEY", **more}
+    )
+
+
+def asked(**more: Any) -> dict[str, Any]:
+    return {"model": MODEL, "messages": HELLO, "max_tokens": 100, **more}
+
+
+async def report(gateway: RunningGateway, by: str = "backend") -> SpendReport:
+    return await gateway.runtime.ledger.report(None, by)
+
+
+async def test_a_priced_request_is_put_aside_booked_and_told(cloud: ScriptedBackend) -> None:
+    async with running_gateway([paid(cloud.url)], environ=KEY) as gateway:
+        answer = await post(gateway, asked())
+        assert answer.status_code == 200
+        estimated = float(answer.headers["x-nexus-cost-estimated"])
+        assert 100 * 10 / 1e6 < estimated < 0.002
+        spent = await report(gateway)
+        (row,) = spent.rows
+        assert (row.label, row.requests, row.prompt_tokens) == ("cloud", 1, READ)
+        assert row.usd_measured == pytest.approx(COST)
+        assert spent.spent_usd == pytest.approx(COST)
+        assert spent.reserved_usd == 0
+        view = gateway.runtime.history.newest(1)[0]
+        assert view.cost_usd == pytest.approx(COST)
+        assert view.cost_source == "measured"
+
+
+async def test_what_is_local_is_free_and_counted(local: ScriptedBackend) -> None:
+    async with running_gateway([backend_entry("local", local.url)]) as gateway:
+        for _ in range(3):
+            answer = await post(gateway, asked())
+            assert "x-nexus-cost-estimated" not in answer.headers
+        gateway.runtime.history.settle()
+        spent = await report(gateway, "model")
+        (row,) = spent.rows
+        assert (row.label, row.requests, row.free_requests) == (MODEL, 3, 3)
+        assert (row.prompt_tokens, row.completion_tokens) == (3 * READ, 3 * MADE)
+        assert spent.spent_usd == 0
+
+
+async def test_a_failed_attempt_costs_nothing_and_a_cut_one_what_was_relayed(
+    cloud: ScriptedBackend,
+) -> None:
+    async with running_gateway(
+        [paid(cloud.url)], environ=KEY, routing={"max_retries": 0}
+    ) as gateway:
+        cloud.behave(faults.status(500, "boom"), times=1)
+        assert (await post(gateway, asked())).status_code == 500
+        spent = await report(gateway)
+        assert (spent.rows, spent.spent_usd, spent.reserved_usd) == ((), 0.0, 0.0)
+        cloud.behave(Answer(cut=Cut.CLOSE, after=2))
+        await post(gateway, asked(stream=True))
+        spent = await report(gateway)
+        (row,) = spent.rows
+        assert row.usd_measured == 0
+        assert 0 < row.usd_estimated < COST * 3
+        assert spent.reserved_usd == 0
+    with sqlite3.connect(gateway.runtime.store.path) as connection:
+        assert connection.execute("SELECT state, provenance FROM entries").fetchall() == [
+            ("interrupted", "estimated")
+        ]
+
+
+async def test_at_the_limit_what_costs_is_refused_and_local_goes_on(
+    cloud: ScriptedBackend, local: ScriptedBackend
+) -> None:
+    budget = {"monthly_limit_usd": 0.003}
+    entries = [paid(cloud.url, priority=1), backend_entry("local", local.url, priority=90)]
+    async with running_gateway(
+        entries, environ=KEY, routing={"budget": budget, "strategy": "priority_only"}
+    ) as gateway:
+        forced = asked(model=f"cloud/{MODEL}", max_tokens=100)
+        answers = [await post(gateway, forced) for _ in range(40)]
+        statuses = [answer.status_code for answer in answers]
+        assert statuses[0] == 200
+        assert statuses[-1] == 402
+        error = error_of(answers[-1], 402, "budget_exceeded")
+        assert "budget of $0.0030" in error["message"]
+        assert 0.0015 < (await report(gateway)).spent_usd <= 0.003
+
+
+async def test_near_the_limit_local_is_preferred(
+    cloud: ScriptedBackend, local: ScriptedBackend
+) -> None:
+    budget = {"monthly_limit_usd": 1.0, "soft_limit_percent": 0}
+    entries = [paid(cloud.url, priority=1), backend_entry("local", local.url, priority=90)]
+    async with running_gateway(entries, environ=KEY, routing={"budget": budget}) as gateway:
+        assert (await post(gateway, asked())).headers["x-nexus-backend"] == "local"
+        assert gateway.runtime.ledger.standing.level.value == "soft"
+
+
+async def test_no_request_may_cost_more_than_it_is_allowed(cloud: ScriptedBackend) -> None:
+    policies = [{"model_pattern": "gpt-4o", "max_cost_per_request": 0.01}]
+    async with running_gateway(
+        [paid(cloud.url)], environ=KEY, routing={"policies": policies}
+    ) as gateway:
+        assert (await post(gateway, asked(max_tokens=500))).status_code == 200
+        refused = await post(gateway, asked(max_tokens=5000))
+        error = error_of(refused, 503, "no_available_backend")
+        assert "$0.0100 is the most" in error["message"]
+        own = {"x-nexus-max-cost": "0.000001"}
+        refused = await post(gateway, asked(), headers=own)
+        assert "budget" in refused.headers["x-nexus-rejection-details"]
+        assert refused.headers["x-should-retry"] == "false"
+
+
+async def test_an_unknown_price_is_never_zero(cloud: ScriptedBackend) -> None:
+    entries = [paid(cloud.url, models=["*"])]
+    cloud.models = ["somebody/else"]
+    async with running_gateway(entries, environ=KEY) as gateway:
+        answer = await post(gateway, {**asked(), "model": "somebody/else"})
+        assert answer.status_code == 200
+        assert answer.headers["x-nexus-cost-estimated"] == "unknown"
+        spent = await report(gateway)
+        assert (spent.unknown_requests, spent.spent_usd) == (1, 0.0)
+        refused = await post(
+            gateway, {**asked(), "model": "somebody/else"}, headers={"x-nexus-max-cost": "5"}
+        )
+        assert "price is not known" in error_of(refused, 503, "no_available_backend")["message"]
+
+
+async def test_the_report_over_http_and_what_it_cannot_be_asked(cloud: ScriptedBackend) -> None:
+    async with running_gateway([paid(cloud.url)], environ=KEY) as gateway:
+        await post(gateway, asked())
+        answer = await gateway.client.get("/nexus/v1/spend?by=model")
+        assert answer.json()["rows"][0]["label"] == MODEL
+        for query in ("?month=2026-13", "?month=now", "?by=colour"):
+            refused: httpx.Response = await gateway.client.get(f"/nexus/v1/spend{query}")
+            error_of(refused, 400, "invalid_request")
+
+
+async def test_spend_survives_the_gateway(cloud: ScriptedBackend, tmp_path: Path) -> None:
+    state = {"path": str(tmp_path / "kept.db")}
+    for expected in (COST, 2 * COST):
+        async with running_gateway([paid(cloud.url)], environ=KEY, state=state) as gateway:
+            assert (await post(gateway, asked())).status_code == 200
+            assert (await report(gateway)).spent_usd == pytest.approx(expected)
