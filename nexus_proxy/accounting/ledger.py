@@ -104,7 +104,7 @@ class Ledger:
         """Leave nothing open. The store is closed after this."""
         if self._beating is not None:
             self._beating.cancel()
-        self._save_usage()
+        self._flush_usage()
         self._store.post(partial(_leave, self._owner))
 
     def apply(self, budget: BudgetConfig) -> None:
@@ -216,7 +216,7 @@ class Ledger:
             # Not only with the next reservation: none comes while the old month's budget is spent.
             self._turn_to(self._calendar.month(self._clock()))
             if not self._store.degraded:
-                self._save_usage()
+                self._flush_usage()
             await self._look()
 
     async def _look(self) -> None:
@@ -229,7 +229,7 @@ class Ledger:
             except StoreUnavailableError:
                 return  # the store says why; the next beat comes
 
-    def _save_usage(self) -> None:
+    def _flush_usage(self) -> None:
         usage, self._usage = self._usage, {}
         if usage:
             rows = [(*where, *counts) for where, counts in usage.items()]
