@@ -24,8 +24,6 @@ from typing import NamedTuple
 
 import msgspec
 
-import msgspec
-
 from nexus_proxy.accounting import entries
 from nexus_proxy.accounting.budget import over_limit, sentence, standing_of
 from nexus_proxy.accounting.calendar import Calendar
