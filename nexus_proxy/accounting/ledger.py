@@ -41,6 +41,7 @@ from nexus_proxy.telemetry.history import Record
 
 log = logging.getLogger(__name__)
 
+START_SECONDS = 0.25
 BEAT_SECONDS = 10.0
 DEAD_SECONDS = 60.0
 """Without a beat for so long, a process is taken for dead. If it was not, what it settles later
@@ -92,8 +93,8 @@ class Ledger:
     # -- life ----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take over what earlier runs left. Never raises."""
-        await self._look()
+        """Take over what earlier runs left. Never raises, and waits for `START_SECONDS` at most."""
+        await asyncio.wait([spawn(self._look(), name="ledger start")], timeout=START_SECONDS)
         if self._store.degraded:
             log.warning("spend of earlier runs is not known: %s", self._store.problem)
         self._beating = spawn(self._beat_on(), name="ledger")

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 
+OPEN_SECONDS = 0.25
 BUSY_SECONDS = 5.0
 """How long a batch waits for another process's."""
 STILL_BUSY_SECONDS = 0.2
@@ -102,11 +103,16 @@ class Store:
     # -- for the loop --------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open, or make, the file. Never raises: see `problem`."""
+        """Open, or make, the file. Never raises: see `problem`. Waits for `OPEN_SECONDS` at most,
+        so that a file which another program holds does not hold up the gateway; jobs wait."""
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._try_to_open)
-        self._thread = threading.Thread(target=self._run, name="nexus store", daemon=True)
+        tried = self._loop.create_future()
+        first = _Waiting(lambda _connection: None, tried)
+        self._thread = threading.Thread(
+            target=self._run, args=(first,), name="nexus store", daemon=True
+        )
         self._thread.start()
+        await asyncio.wait([tried], timeout=OPEN_SECONDS)
 
     async def write(self, job: Job[T], *, done: Callable[[T], None] | None = None) -> T:
         """Run `job`; durable when this returns. Waits for the file to be opened. `done` as for
@@ -134,7 +140,9 @@ class Store:
 
     # -- in the thread -------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, first: _Waiting) -> None:
+        self._try_to_open()
+        self._deliver([first])
         stopping = False
         while not stopping:
             batch, stopping = self._next_batch()
@@ -250,11 +258,12 @@ class Store:
             self._begin_anew()
             return
         self._complain(error)
+        if files.is_busy(error):
+            self._try_again_at = time.monotonic() + RETRY_SECONDS
         connection = self._connection
         if connection is None:
             return
         if files.is_busy(error):
-            self._try_again_at = time.monotonic() + RETRY_SECONDS
             connection.execute(f"PRAGMA busy_timeout = {STILL_BUSY_SECONDS * 1000:.0f}")
         elif files.code_of(error) != sqlite3.SQLITE_FULL or connection.in_transaction:
             connection.close()

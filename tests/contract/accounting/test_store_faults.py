@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from nexus_proxy.accounting.ledger import Ledger
+from nexus_proxy.config.model import BudgetConfig
 from nexus_proxy.errors import StoreUnavailableError
+from nexus_proxy.events import Bus
 from nexus_proxy.store import sqlite as module
 from nexus_proxy.store.schema import MIGRATIONS
 from nexus_proxy.store.sqlite import Store
-from tests.contract.accounting.test_store import count, opened, path, put
+from nexus_proxy.tasks import spawn
+from tests.contract.accounting.test_store import count, opened, path, put, reserve
 
 __all__ = ["path"]
 
@@ -211,3 +215,32 @@ async def test_two_that_open_an_old_file_at_once_bring_it_up_to_date_once(path: 
         assert store.problem is None
         await store.write(nothing)
         await store.close()
+
+
+async def test_a_file_that_another_program_holds_holds_up_no_start(path: Path) -> None:
+    """The reservation waits for it, and is durable when it comes back."""
+    async with opened(path):
+        pass
+    store = Store(path)
+    book = Ledger(store, Bus(), BudgetConfig(monthly_limit_usd=0.01))
+    async with locked(path):
+        await store.open()
+        await book.start()  # the lock is still held
+        waiting = spawn(reserve(book), name="request")
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await waiting
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("SELECT state FROM entries").fetchall() == [("reserved",)]
+    book.stop()
+    await store.close()
+
+
+async def test_jobs_may_be_given_before_the_file_is_opened(path: Path) -> None:
+    store = Store(path)
+    early = spawn(store.write(put(1)), name="early")
+    await asyncio.sleep(0)
+    await store.open()
+    await early
+    assert await store.read(count) == 1
+    await store.close()
