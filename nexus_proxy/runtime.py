@@ -437,7 +437,8 @@ class Runtime:
     def _expect_cost(self, event: Event) -> None:
         if isinstance(event, BackendAdded | BackendChanged) and event.name in self.registry:
             backend = self.registry.get(event.name)
-            if backend.traits.is_cloud or any(m.remote for m in backend.models.values()):
+            is_cloud = backend.traits.is_cloud or backend.zone is Zone.OPEN
+            if is_cloud or any(m.remote for m in backend.models.values()):
                 self.relay.till.expect_cost()
 
     def _close_pools(self, event: Event) -> None:

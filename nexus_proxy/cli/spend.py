@@ -62,7 +62,7 @@ def _summary(report: SpendReport) -> Iterator[str]:
     if report.unknown_requests:
         line += f", {report.unknown_requests} requests of unknown price (say it in [[prices]])"
     yield line + "."
-    if report.forecast_usd is not None:
+    if report.forecast_usd:
         yield f"By the end of the month about {money(report.forecast_usd)} (estimated)."
     if report.limit_usd is None:
         yield "No limit is set: routing.budget.monthly_limit_usd."

@@ -272,7 +272,10 @@ class Delivery:
         await call.responder.respond(200, headers, body)
 
     def _returned(self) -> HeaderList:
-        return self._hide_in(returned(self._head.headers))
+        headers = self._hide_in(returned(self._head.headers))
+        if self._call.admitted_tokens is not None:  # the limits that it has here are others
+            headers = [h for h in headers if not h[0].startswith(b"x-ratelimit-")]
+        return headers
 
     def _hide(self, data: bytes) -> bytes:
         return data if self._secret is None else self._secret.hide(data)

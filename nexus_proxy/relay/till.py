@@ -5,6 +5,7 @@ Most requests cost nothing and come here once, to learn that.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from nexus_proxy.accounting.entries import Entry, Settlement
@@ -13,7 +14,7 @@ from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.accounting.prices import AnswerLengths, Cost, Price, Unpriced, cost, estimate
 from nexus_proxy.accounting.tokens import TokenCounter
 from nexus_proxy.accounting.usage import Provenance, TokenUsage, counted_inside
-from nexus_proxy.config.model import PriceConfig
+from nexus_proxy.config.model import PriceConfig, Zone
 from nexus_proxy.dialects.openai_stream import Usage
 from nexus_proxy.registry import Backend
 from nexus_proxy.relay.call import Call
@@ -43,8 +44,11 @@ class Till:
             spawn(self.ready(), name="prices")
 
     async def ready(self) -> None:
-        """Return when the prices are there, or are known not to come."""
+        """Return when the prices, and the tokenizer if one is installed, are there or are known
+        not to come."""
         await self._prices.ready()
+        if not self.is_ready:
+            await asyncio.to_thread(self._counter.load)
         self.is_ready = True
 
     def apply(self, overrides: Sequence[PriceConfig]) -> None:
@@ -62,7 +66,9 @@ class Till:
 
     def price(self, backend: Backend, model: ModelInfo, served_id: str) -> Price | Unpriced:
         """The price of a model at a backend."""
-        may_cost = backend.traits.is_cloud or model.remote
+        # A key to somewhere out there is one that somebody pays for.
+        is_paid = backend.api_key_env is not None and backend.zone is Zone.OPEN
+        may_cost = backend.traits.is_cloud or model.remote or is_paid
         if not may_cost and not self._overridden:
             return Unpriced.FREE
         name, type_ = backend.name, backend.type.value

@@ -19,6 +19,7 @@ from nexus_proxy.state import (
     RequestView,
     Snapshot,
     Totals,
+    WaiterView,
 )
 
 SHOWN_REQUESTS = 1000
@@ -70,6 +71,7 @@ def merge(
         backends=_backends([view.backends for view in views]),
         requests=newest({one.worker: one.snapshot.requests for one in told}, kept_requests),
         logs=tuple(lines)[-kept_lines:],
+        queue=_in_line([view.queue for view in views]),
         problems=_once(problem for view in views for problem in view.problems),
         searching=_once(place for view in views for place in view.searching),
     )
@@ -138,6 +140,15 @@ def _backend(views: Sequence[BackendView]) -> BackendView:
         tokens_per_second=_mean([(view.tokens_per_second, view.requests) for view in views]),
         last_seen=max(seen, default=None),
         recent_errors=tuple(errors[-RECENT_ERRORS:]),
+    )
+
+
+def _in_line(queues: Sequence[Sequence[WaiterView]]) -> tuple[WaiterView, ...]:
+    """Each worker has a queue of its own; those who came first are shown first, by position."""
+    waiting = sorted((w for queue in queues for w in queue), key=lambda w: (w.position, w.since))
+    return tuple(
+        msgspec.structs.replace(waiter, position=position)
+        for position, waiter in enumerate(waiting, start=1)
     )
 
 

@@ -267,3 +267,17 @@ def test_the_header_fills_any_width_and_never_overflows(width: int) -> None:
     for line in header_lines(snapshot(), "in process", width):
         used = sum(len(cell.text) for cell in line)
         assert used == width or width < 40
+
+
+async def test_keys_show_what_is_left_and_say_how_to_make_one() -> None:
+    async with looking(size=(120, 36)) as look:
+        await look.press("5")
+        (line,) = [line for line in look.text.splitlines() if " of 100,000" in line]
+        assert "✕ 0 of 60" in line
+        assert "4.21 of 20.00" in line
+        await look.press("enter")
+        await look.sees("nexus keys revoke ci")
+        look.source.change(snapshot(keys=()))
+        await look.sees("Revoked.")
+        await look.press("escape")
+        await look.sees("nexus keys create laptop")

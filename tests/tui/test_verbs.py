@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nexus_proxy.commands import Result
+from nexus_tui.palette import offers
 from nexus_tui.screens.modal import Confirm, TypeName
 from nexus_tui.widgets.filter_bar import FilterBar
 from tests.support.sample_snapshot import backend, empty_snapshot, snapshot
@@ -195,3 +196,15 @@ async def test_priority_never_falls_below_zero() -> None:
         await look.press("plus")
         await look.told("ran backend.priority")
         assert source.ran[0][1]["priority"] == 0
+
+
+async def test_a_key_is_revoked_from_the_palette_after_a_question() -> None:
+    async with looking() as look:
+        look.source.questions["key.revoke"] = "Revoke phone?"
+        (offer,) = [one for one in offers(look.source.snapshot()) if "phone" in one.text]
+        assert offer.text == "Revoke the key phone"
+        look.app.perform(offer.verb, offer.selection, **offer.given)
+        await look.sees("Revoke phone?")
+        await look.press("y")
+        await look.until(lambda: bool(look.source.ran))
+        assert look.source.ran == [("key.revoke", {"key": "phone"})]

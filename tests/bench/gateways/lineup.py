@@ -187,11 +187,13 @@ def _two_workers() -> Kind:
 
 def _nexus_ui(place: Place) -> Sequence[str]:
     url = f"http://127.0.0.1:{place.upstream}"
+    state = f'[state]\npath = "{place.folder / "nexus.db"}"\n'
     config = place.write(
-        "nexus.toml", f'[[backends]]\nname = "mock"\nurl = "{url}"\ntype = "generic"\n'
+        "nexus.toml", f'{state}[[backends]]\nname = "mock"\nurl = "{url}"\ntype = "generic"\n'
     )
-    program = [sys.executable, "-m", "nexus_tui.main"]
-    return [*program, "--no-discovery", "-c", config, "--port", str(place.port)]
+    # No line for each request, as with the others: nginx has no access log, the routers warn only.
+    options = ["--no-discovery", "--log-level", "warning", "-c", config, "--port", str(place.port)]
+    return [sys.executable, "-m", "nexus_tui.main", *options]
 
 
 def _nexus_version() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 import pytest
@@ -157,7 +158,34 @@ def test_a_service_tier_without_prices_makes_the_cost_an_estimate(table: PriceTa
     assert billed.usd == pytest.approx(0.01148)
 
 
-def test_no_zero_is_taken_from_the_package(table: PriceTable) -> None:
+def test_a_zero_in_the_package_is_a_gap_and_no_gift() -> None:
+    """Made with the package's own types, since its data has none for these providers now."""
+    from genai_prices import data_snapshot
+    from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice, Provider
+
+    def model(name: str, **rates: str) -> ModelInfo:
+        prices = ModelPrice(**{key: Decimal(rate) for key, rate in rates.items()})
+        return ModelInfo(id=name, match=ClauseEquals(equals=name), prices=prices)
+
+    models = [
+        model("gift", input_mtok="0", output_mtok="0"),
+        model("half", input_mtok="1", output_mtok="0", cache_read_mtok="0"),
+    ]
+    provider = Provider(id="openai", name="OpenAI", api_pattern="x", models=models)
+    data_snapshot.set_custom_snapshot(
+        data_snapshot.DataSnapshot(providers=[provider], from_auto_update=False)
+    )
+    try:
+        zeros = PriceTable()
+    finally:
+        data_snapshot.set_custom_snapshot(None)
+    assert zeros.find("openai", "gift", None, AT) is None
+    half = priced(zeros, "openai", "half")
+    assert (half.input, half.cached_input, half.output) == (1.0, None, None)
+    assert cost(half, CHAT).provenance is Provenance.UNKNOWN
+
+
+def test_every_price_of_the_package_is_a_price(table: PriceTable) -> None:
     """Every model of the three providers: what is there is above 0 and below 10,000 USD."""
     from genai_prices.data import providers
 
