@@ -83,10 +83,15 @@ def _last_dollar(purse: Purse, candidate: Candidate) -> tuple[str, str] | None:
         return None
     reason = (
         f"the budget of ${standing.limit_usd:g} for {standing.month} is spent but for "
-        f"${left:.4f}, and it may cost ${estimate:.4f}"
+        f"${_plain(left)}, and it may cost ${_plain(estimate)}"
     )
     fix = "lower max_tokens, raise routing.budget.monthly_limit_usd, or wait for the next month"
     return reason, fix
+
+
+def _plain(usd: float) -> str:
+    """Both figures may be far below a cent, and must not look alike."""
+    return f"{usd:.6f}".rstrip("0").rstrip(".")
 
 
 def _least(one: float | None, other: float | None) -> float | None:

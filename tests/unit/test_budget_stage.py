@@ -83,7 +83,7 @@ def test_what_the_rest_of_the_budget_does_not_do_for_is_left_out() -> None:
     assert set(order(decisions)) == {"local", "cheap", "unpriced"}
     (rejection,) = decisions[0].rejections
     assert rejection.backend == "dear"
-    assert "is spent but for $0.1000, and it may cost $0.5000" in rejection.reason
+    assert "is spent but for $0.1, and it may cost $0.5" in rejection.reason
 
 
 def test_when_only_the_last_dollar_is_in_the_way_the_answer_is_402() -> None:
