@@ -453,7 +453,9 @@ def _is_exposed(config: Config) -> bool:
 
 def _with_delay(line: str) -> str:
     """A line of the diff; says so if it takes a restart."""
-    late = line.startswith(("server.host:", "server.port:", "server.allow_unauthenticated:"))
+    late = line.startswith(
+        ("server.host:", "server.port:", "server.allow_unauthenticated:", "state.")
+    )
     return f"{line} (from the next start on)" if late else line
 
 

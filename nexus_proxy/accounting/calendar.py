@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 AHEAD_SECONDS = 48 * 3600.0
@@ -15,10 +15,17 @@ class Calendar:
     def __init__(self, zone: str | None = None) -> None:
         self._zone: tzinfo | None = None if zone is None else ZoneInfo(zone)
         self._month = ""
+        self._day = ""
+        self._day_from = self._day_until = 0.0
 
     def day(self, at: float) -> str:
-        """`YYYY-MM-DD` of a moment in seconds since the epoch."""
-        return self._local(at).strftime("%Y-%m-%d")
+        """`YYYY-MM-DD` of a moment in seconds since the epoch. Cheap within one day."""
+        if not self._day_from <= at < self._day_until:
+            local = self._local(at)
+            morrow = datetime.combine(local.date() + timedelta(days=1), time(), self._zone)
+            self._day = local.strftime("%Y-%m-%d")
+            self._day_from, self._day_until = at, morrow.timestamp()
+        return self._day
 
     def month(self, at: float) -> str:
         """`YYYY-MM` in force at a moment.
@@ -26,7 +33,7 @@ class Calendar:
         A clock that is set back by up to `AHEAD_SECONDS` does not reopen the month before; one
         that was further ahead than that was wrong, and is followed back.
         """
-        now = self._local(at).strftime("%Y-%m")
+        now = self.day(at)[:7]
         if now < self._month and self.begins(self._month) - at <= AHEAD_SECONDS:
             return self._month
         self._month = now
@@ -35,7 +42,7 @@ class Calendar:
     def resume(self, newest: str | None, at: float) -> bool:
         """Go on from the newest month that was saved. False: it lies too far in the future to be
         believed, so the clock was wrong then, or is now."""
-        if newest is None or newest <= self._local(at).strftime("%Y-%m"):
+        if newest is None or newest <= max(self.day(at)[:7], self._month):
             return True
         if self.begins(newest) - at > AHEAD_SECONDS:
             return False
@@ -45,8 +52,7 @@ class Calendar:
     def begins(self, month: str) -> float:
         """When a month begins, in seconds since the epoch."""
         year, number = map(int, month.split("-"))
-        zone = self._zone or datetime.now(UTC).astimezone().tzinfo
-        return datetime(year, number, 1, tzinfo=zone).timestamp()
+        return datetime(year, number, 1, tzinfo=self._zone).timestamp()
 
     def _local(self, at: float) -> datetime:
         return datetime.fromtimestamp(at, UTC).astimezone(self._zone)

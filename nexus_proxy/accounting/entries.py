@@ -59,11 +59,13 @@ def sums(connection: sqlite3.Connection, month: str, key: str = ALL) -> Sums:
     return Sums(*row) if row else Sums()
 
 
-def reserve(connection: sqlite3.Connection, entry: Entry) -> Sums:
-    """Write an entry down. Returns the month's sums with it."""
-    connection.execute(
+def reserve(connection: sqlite3.Connection, entry: Entry) -> None:
+    """Write an entry down. Does nothing where it is there already: a disk that failed may have
+    written it all the same."""
+    new = connection.execute(
         "INSERT INTO entries (id, request_id, owner, at, day, backend, model, model_asked, key,"
-        " state, provenance, nanousd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?)",
+        " state, provenance, nanousd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?)"
+        " ON CONFLICT DO NOTHING",
         (
             entry.id,
             entry.request_id,
@@ -77,19 +79,24 @@ def reserve(connection: sqlite3.Connection, entry: Entry) -> Sums:
             "unknown" if entry.nanousd is None else "estimated",
             entry.nanousd,
         ),
-    )
-    _add(connection, entry.month, entry.key, reserved=entry.nanousd or 0)
-    return sums(connection, entry.month)
+    ).rowcount
+    if new:
+        _add(connection, entry.month, entry.key, reserved=entry.nanousd or 0)
 
 
-def settle(connection: sqlite3.Connection, entry: Entry, settled: Settlement) -> Sums:
-    """Replace the estimate by what the request came to. Does nothing where the entry is settled
-    already, or was taken for lost and settled by another process."""
+def settle(connection: sqlite3.Connection, entry: Entry, settled: Settlement) -> None:
+    """Replace the estimate by what the request came to; what another process has booked for it,
+    that took this one for dead, as well. Does nothing where the entry is settled already, and
+    writes it anew where the file that held it is gone."""
+    if not _withdraw(connection, entry):
+        reserve(connection, entry)
+        if not _withdraw(connection, entry):
+            return
     usage = settled.usage
-    changed = connection.execute(
+    connection.execute(
         "UPDATE entries SET state = ?, provenance = ?, nanousd = ?, prompt_tokens = ?,"
         " cached_tokens = ?, cache_write_tokens = ?, completion_tokens = ?, reasoning_tokens = ?"
-        " WHERE id = ? AND state = 'reserved'",
+        " WHERE id = ?",
         (
             settled.state,
             settled.provenance,
@@ -101,27 +108,42 @@ def settle(connection: sqlite3.Connection, entry: Entry, settled: Settlement) ->
             usage.reasoning,
             entry.id,
         ),
-    ).rowcount
-    if changed:
-        _add(
-            connection,
-            entry.month,
-            entry.key,
-            spent=settled.nanousd or 0,
-            reserved=-(entry.nanousd or 0),
-            unknown=settled.nanousd is None,
-        )
-    return sums(connection, entry.month)
+    )
+    _add(
+        connection,
+        entry.month,
+        entry.key,
+        spent=settled.nanousd or 0,
+        unknown=settled.nanousd is None,
+    )
 
 
-def release(connection: sqlite3.Connection, entry: Entry) -> Sums:
+def release(connection: sqlite3.Connection, entry: Entry) -> None:
     """Forget an entry that came to nothing."""
-    gone = connection.execute(
-        "DELETE FROM entries WHERE id = ? AND state = 'reserved'", (entry.id,)
-    ).rowcount
-    if gone:
-        _add(connection, entry.month, entry.key, reserved=-(entry.nanousd or 0))
-    return sums(connection, entry.month)
+    if _withdraw(connection, entry):
+        connection.execute("DELETE FROM entries WHERE id = ?", (entry.id,))
+
+
+def _withdraw(connection: sqlite3.Connection, entry: Entry) -> bool:
+    """Take an entry that is not settled out of the sums. False: there is none.
+
+    One that was booked for a dead process is told from a cut answer by its tokens, which nobody
+    has counted.
+    """
+    row = connection.execute(
+        "SELECT state, nanousd FROM entries WHERE id = ? AND (state = 'reserved' OR"
+        " state = 'interrupted' AND prompt_tokens IS NULL AND completion_tokens IS NULL)",
+        (entry.id,),
+    ).fetchone()
+    if row is None:
+        return False
+    state, nanousd = row
+    known = nanousd or 0
+    if state == "reserved":
+        _add(connection, entry.month, entry.key, reserved=-known)
+    else:
+        _add(connection, entry.month, entry.key, spent=-known, unknown=-(nanousd is None))
+    return True
 
 
 def interrupt(connection: sqlite3.Connection, owner: str) -> int:

@@ -10,13 +10,17 @@ alone, and what is due is written when it can be.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import secrets
+import socket
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,11 +41,25 @@ from nexus_proxy.telemetry.history import Record
 
 log = logging.getLogger(__name__)
 
+START_SECONDS = 0.25
 BEAT_SECONDS = 10.0
 DEAD_SECONDS = 60.0
-"""Without a beat for so long, a process on another machine is taken for dead."""
+"""Without a beat for so long, a process is taken for dead. If it was not, what it settles later
+replaces what was booked for it."""
+MOST_NANOUSD = 10**15
+"""A request that costs a million dollars is a wrong price, and must not break the sums."""
+MOST_NAME = 200
+"""Characters of a name that a client chose, as it is kept."""
 
 BySums = Mapping[str, Sums]
+
+
+class _Found(NamedTuple):
+    """What a look into the file found: the newest month, and the sums of one."""
+
+    month: str
+    newest: str | None
+    sums: BySums
 
 
 class Ledger:
@@ -56,7 +74,8 @@ class Ledger:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._bus, self._clock = store, bus, clock
-        self._owner = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self._machine = _machine()
+        self._owner = f"{os.getpid()}-{self._machine}-{secrets.token_hex(8)}"
         self._beating: asyncio.Task[None] | None = None
         self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
         self._sums: dict[str, Sums] = {}
@@ -74,11 +93,9 @@ class Ledger:
     # -- life ----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take over what earlier runs left. Never raises."""
-        try:
-            self._resume(await self._store.write(_newest_month))
-            self._learn_all(await self._store.write(self._bury))
-        except StoreUnavailableError:
+        """Take over what earlier runs left. Never raises, and waits for `START_SECONDS` at most."""
+        await asyncio.wait([spawn(self._look(), name="ledger start")], timeout=START_SECONDS)
+        if self._store.degraded:
             log.warning("spend of earlier runs is not known: %s", self._store.problem)
         self._beating = spawn(self._beat_on(), name="ledger")
 
@@ -91,9 +108,11 @@ class Ledger:
 
     def apply(self, budget: BudgetConfig) -> None:
         """Take over a changed configuration."""
-        if budget.time_zone != self._budget.time_zone:
-            self._calendar = Calendar(budget.time_zone)
+        changed = budget.time_zone != self._budget.time_zone
         self._budget = budget
+        if changed:
+            self._calendar = Calendar(budget.time_zone)
+            self._resume(self._month)
         self._judge()
 
     # -- priced requests -----------------------------------------------------------------------
@@ -112,6 +131,7 @@ class Ledger:
         """Put money aside; durable when this returns. Raises `BudgetExceededError`."""
         now = self._clock()
         month = self._turn_to(self._calendar.month(now))
+        nanousd = _bounded(nanousd)
         day = self._calendar.day(now)
         entry = Entry(
             id=secrets.token_hex(12),
@@ -122,7 +142,7 @@ class Ledger:
             month=month,
             backend=backend,
             model=model,
-            model_asked=model_asked,
+            model_asked=model_asked[:MOST_NAME],
             key=key,
             nanousd=nanousd,
         )
@@ -134,20 +154,22 @@ class Ledger:
             return _told(connection, entry)
 
         try:
-            self._learn(month, await self._store.write(job))
+            await self._store.write(job, done=partial(self._learn, month))
         except StoreUnavailableError:
             self._check(entry, self._sums, key_limit_usd)
             self._add(entry, reserved=nanousd or 0)
             self._post(entry, entries.reserve)
         except asyncio.CancelledError:
-            self.release(entry)
+            self._post(entry, entries.release)
             raise
         return entry
 
     def settle(self, entry: Entry, settled: Settlement) -> None:
         """Book what the request came to."""
+        if settled.nanousd != (bounded := _bounded(settled.nanousd)):
+            settled = msgspec.structs.replace(settled, nanousd=bounded)
         self._post(entry, partial(_settle, settled=settled))
-        if self._store.problem:
+        if self._store.degraded:
             known = settled.nanousd or 0
             unknown = settled.nanousd is None
             self._add(entry, spent=known, reserved=-(entry.nanousd or 0), unknown=int(unknown))
@@ -155,7 +177,7 @@ class Ledger:
     def release(self, entry: Entry) -> None:
         """Give back what was put aside: the request came to nothing."""
         self._post(entry, entries.release)
-        if self._store.problem:
+        if self._store.degraded:
             self._add(entry, reserved=-(entry.nanousd or 0))
 
     def spent_by_key(self) -> dict[str, float]:
@@ -190,8 +212,21 @@ class Ledger:
     async def _beat_on(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            self._flush_usage()
-            self._store.post(self._bury, done=self._learn_all)
+            # Not only with the next reservation: none comes while the old month's budget is spent.
+            self._turn_to(self._calendar.month(self._clock()))
+            if not self._store.degraded:
+                self._flush_usage()
+            await self._look()
+
+    async def _look(self) -> None:
+        """Give a sign of life, book for the dead, and learn how things stand."""
+        month = ""
+        while month != self._month:
+            month = self._month
+            try:
+                await self._store.write(partial(self._bury, month), done=self._learn_all)
+            except StoreUnavailableError:
+                return  # the store says why; the next beat comes
 
     def _flush_usage(self) -> None:
         usage, self._usage = self._usage, {}
@@ -201,31 +236,53 @@ class Ledger:
 
     # -- in the store's thread -----------------------------------------------------------------
 
-    def _bury(self, connection: sqlite3.Connection) -> BySums:
-        """Beat, and book what the dead had reserved. Returns the sums of the month."""
+    def _bury(self, month: str, connection: sqlite3.Connection) -> _Found:
+        """Beat, and book what the dead had reserved."""
         now = self._clock()
         entries.beat(connection, self._owner, os.getpid(), now)
         for owner, pid, beat in entries.owners(connection):
-            if owner == self._owner or not _is_dead(owner, pid, beat, now):
+            if owner == self._owner or not self._is_dead(owner, pid, beat, now):
                 continue
             if count := entries.interrupt(connection, owner):
                 log.warning("%d requests of a process that died are booked as estimated", count)
         rows = connection.execute(
-            "SELECT key, spent, reserved, unknown FROM totals WHERE month = ?", (self._month,)
+            "SELECT key, spent, reserved, unknown FROM totals WHERE month = ?", (month,)
         )
-        return {key: Sums(*values) for key, *values in rows}
+        return _Found(
+            month, _newest_month(connection), {key: Sums(*values) for key, *values in rows}
+        )
+
+    def _is_dead(self, owner: str, pid: int | None, beat: float | None, now: float) -> bool:
+        """Whether a process left for good. One without a lease never began to beat, or was taken
+        for dead by somebody else. A process id says nothing of another machine or container, and
+        on Windows there is no asking without doing harm."""
+        number, _, rest = owner.partition("-")
+        is_silent = beat is None or abs(now - beat) > DEAD_SECONDS
+        if rest.partition("-")[0] != self._machine or sys.platform == "win32":
+            return is_silent
+        try:
+            os.kill(int(number) if pid is None else pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            pass  # it is there, and somebody else's
+        return beat is not None and is_silent
 
     # -- inside --------------------------------------------------------------------------------
 
     def _resume(self, newest: str | None) -> None:
-        now = self._clock()
+        """Go on from a month that is in the file: another process, or the clock, may be ahead."""
+        now, problem = self._clock(), None
         if not self._calendar.resume(newest, now):
-            self._problem = (
-                f"the ledger knows of spend in {newest}, and the clock says {self._month}: one of "
-                f"them is wrong. Set the clock; until then {self._month} counts."
+            problem = (
+                f"the ledger knows of spend in {newest}, and the clock says "
+                f"{self._calendar.month(now)}: one of them is wrong. Set the clock; until then "
+                f"{self._calendar.month(now)} counts."
             )
-            log.error(self._problem)
-        self._month = self._calendar.month(now)
+            if problem != self._problem:
+                log.error(problem)
+        self._problem = problem
+        self._turn_to(self._calendar.month(now))
 
     def _post(self, entry: Entry, job: Callable[[sqlite3.Connection, Entry], object]) -> None:
         def both(connection: sqlite3.Connection) -> BySums:
@@ -266,9 +323,11 @@ class Ledger:
             self._sums.update(sums)
             self._judge()
 
-    def _learn_all(self, sums: BySums) -> None:
-        self._sums = dict(sums)
-        self._judge()
+    def _learn_all(self, found: _Found) -> None:
+        self._resume(found.newest)
+        if found.month == self._month:
+            self._sums = dict(found.sums)
+            self._judge()
 
     def _add(self, entry: Entry, *, spent: int = 0, reserved: int = 0, unknown: int = 0) -> None:
         for one in {ALL, entry.key}:
@@ -303,15 +362,14 @@ def _leave(owner: str, connection: sqlite3.Connection) -> None:
     entries.interrupt(connection, owner)
 
 
-def _is_dead(owner: str, pid: int | None, beat: float | None, now: float) -> bool:
-    """Whether a process left for good. One without a lease never began to beat, or was taken for
-    dead by somebody else."""
-    if pid is None:
-        pid = int(owner.partition("-")[0])
+def _bounded(nanousd: int | None) -> int | None:
+    return None if nanousd is None else max(0, min(nanousd, MOST_NANOUSD))
+
+
+def _machine() -> str:
+    """What tells the machine, or the container, in which a process id means something."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
+        space = str(os.stat("/proc/self/ns/pid").st_ino)
     except OSError:
-        pass  # it is there, and somebody else's
-    return beat is not None and now - beat > DEAD_SECONDS
+        space = ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]

@@ -1,12 +1,13 @@
 """Stage budget: what may be spent, on this request and this month.
 
 Three things remove a candidate: a spent budget (`block_cloud`: those that may cost money;
-`block_all`: everybody), and an estimate above what the request may cost, or none at all: a price
-that nobody knows is above any limit. Nearing the limit removes nobody: the schedule takes
-`SOFT_MALUS` off the score of those that cost, so that what is local wins.
+`block_all`: everybody), an estimate above what is left of it, and an estimate above what the
+request may cost, or none at all: a price that nobody knows is above any limit. Nearing the limit
+removes nobody: the schedule takes `SOFT_MALUS` off the score of those that cost, so that what is
+local wins.
 
-The last dollar itself is not decided here, where two requests may see the same standing, but by the
-ledger, when money is put aside.
+The last dollar itself is decided by the ledger, when money is put aside: here, two requests may see
+the same standing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from __future__ import annotations
 from nexus_proxy.routing.types import Candidate, Purse, Reject, Selection
 from nexus_proxy.state import BudgetLevel
 
-SOFT_MALUS = 60.0
-"""More than priority and load together can make up for."""
+SOFT_MALUS = 200.0
+"""More than a score can make up for: it goes to 100, and the other maluses take some 50."""
 
 
 def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> list[Candidate]:
@@ -52,6 +53,8 @@ def _objection(
                 f"the budget of ${standing.limit_usd or 0:g} for {standing.month} is spent",
                 "raise routing.budget.monthly_limit_usd, or wait for the next month",
             )
+    if (last := _last_dollar(purse, candidate)) is not None:
+        return last
     if most is None:
         return None
     estimate = purse.estimate(candidate)
@@ -66,6 +69,29 @@ def _objection(
             "lower max_tokens, or raise X-Nexus-Max-Cost or max_cost_per_request",
         )
     return None
+
+
+def _last_dollar(purse: Purse, candidate: Candidate) -> tuple[str, str] | None:
+    """Why what is left does not do for a candidate: the ledger would refuse it, and somebody who
+    costs nothing may be there to serve."""
+    standing = purse.standing
+    if standing.limit_usd is None or standing.action == "warn":
+        return None
+    left = standing.limit_usd - standing.spent_usd - standing.reserved_usd
+    estimate = purse.estimate(candidate) or 0.0
+    if estimate == 0.0 or estimate <= left:
+        return None
+    reason = (
+        f"the budget of ${standing.limit_usd:g} for {standing.month} is spent but for "
+        f"${_plain(left)}, and it may cost ${_plain(estimate)}"
+    )
+    fix = "lower max_tokens, raise routing.budget.monthly_limit_usd, or wait for the next month"
+    return reason, fix
+
+
+def _plain(usd: float) -> str:
+    """Both figures may be far below a cent, and must not look alike."""
+    return f"{usd:.6f}".rstrip("0").rstrip(".")
 
 
 def _least(one: float | None, other: float | None) -> float | None:

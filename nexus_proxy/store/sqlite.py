@@ -7,14 +7,14 @@ committed together, with one fsync. Several processes may share the file: a batc
 
 A disk that is full or read-only makes nobody stop: `write` raises `StoreUnavailableError`, what was
 `post`ed is kept and tried again, and `problem` says what is wrong until it is over. A file that is
-no database any more is moved aside, never deleted, and a new one begun.
+no database any more is moved aside, never deleted, and a new one begun; one that is gone or was
+replaced while it was open is let go of for what stands there now.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import queue
 import sqlite3
 import threading
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nexus_proxy.errors import StoreUnavailableError
+from nexus_proxy.store import files
 from nexus_proxy.store.schema import MIGRATIONS
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 
+OPEN_SECONDS = 0.25
 BUSY_SECONDS = 5.0
 """How long a batch waits for another process's."""
+STILL_BUSY_SECONDS = 0.2
+"""How long it waits when the one before has waited in vain."""
 MOST_AT_ONCE = 256
 MOST_OWED = 10_000
-"""Posted jobs that are kept while the disk refuses; the oldest are lost beyond it, with a line in
-the log."""
+"""Posted jobs that are kept while the disk refuses; what comes beyond is lost, with a line in the
+log and in `problem`."""
 RETRY_SECONDS = 2.0
 
 _STOP = object()
@@ -60,44 +64,62 @@ class _Waiting:
 
     def tell(self) -> None:
         """On the loop: hand over what came of it."""
-        if self.future is not None and not self.future.done():
+        if self.done is not None and self.error is None:
+            self.done(self.result)
+        if self.future is None:
+            if self.error is not None:
+                log.error("a change could not be saved: %s", self.error)
+        elif not self.future.done():
             if self.error is not None:
                 self.future.set_exception(self.error)
             else:
                 self.future.set_result(self.result)
-        elif self.done is not None and self.error is None:
-            self.done(self.result)
-        elif self.future is None and self.error is not None:
-            log.error("a change could not be saved: %s", self.error)
 
 
 class Store:
-    """One file. `problem` is a sentence while something is wrong with it, else None."""
+    """One file.
+
+    Attributes:
+        problem: a sentence while something is wrong with it, else None.
+        degraded: nothing can be written now. A problem without it is one of the past: a file was
+            moved aside.
+    """
 
     def __init__(self, path: Path, *, migrations: Sequence[str] = MIGRATIONS) -> None:
         self.path = path
         self.problem: str | None = None
+        self.degraded = False
         self._migrations = tuple(migrations)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._owed: deque[_Waiting] = deque()
+        self._lost = 0
+        self._moved: str | None = None
+        self._try_again_at = 0.0
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         self._thread: threading.Thread | None = None
 
     # -- for the loop --------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Open, or make, the file. Never raises: see `problem`."""
+        """Open, or make, the file. Never raises: see `problem`. Waits for `OPEN_SECONDS` at most,
+        so that a file which another program holds does not hold up the gateway; jobs wait."""
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._try_to_open)
-        self._thread = threading.Thread(target=self._run, name="nexus store", daemon=True)
+        tried = self._loop.create_future()
+        first = _Waiting(lambda _connection: None, tried)
+        self._thread = threading.Thread(
+            target=self._run, args=(first,), name="nexus store", daemon=True
+        )
         self._thread.start()
+        await asyncio.wait([tried], timeout=OPEN_SECONDS)
 
-    async def write(self, job: Job[T]) -> T:
-        """Run `job`; durable when this returns. Waits for `open`, if need be. Raises what `job`
-        raised, or `StoreUnavailableError`."""
+    async def write(self, job: Job[T], *, done: Callable[[T], None] | None = None) -> T:
+        """Run `job`; durable when this returns. Waits for the file to be opened. `done` as for
+        `post`: it hears of jobs in their order, which who waits may not. Raises what `job` raised,
+        or `StoreUnavailableError`."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Waiting(job, future))
+        self._jobs.put(_Waiting(job, future, done))
         return await future
 
     def post(self, job: Job[T], *, done: Callable[[T], None] | None = None) -> None:
@@ -118,13 +140,19 @@ class Store:
 
     # -- in the thread -------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, first: _Waiting) -> None:
+        self._try_to_open()
+        self._deliver([first])
         stopping = False
         while not stopping:
             batch, stopping = self._next_batch()
+            if self._try_again_at > time.monotonic() and not stopping:
+                self._refuse(batch)
+                self._deliver(batch)
+                continue
             waiting = [*self._owed, *batch]
             self._owed.clear()
-            if waiting:
+            if waiting or self.degraded:
                 self._do(waiting)
         if self._owed:
             log.error("%d changes could not be saved: %s", len(self._owed), self.problem)
@@ -134,7 +162,7 @@ class Store:
     def _next_batch(self) -> tuple[list[_Waiting], bool]:
         batch: list[_Waiting] = []
         try:
-            item = self._jobs.get(timeout=RETRY_SECONDS if self._owed or self.problem else None)
+            item = self._jobs.get(timeout=RETRY_SECONDS if self._owed or self.degraded else None)
             while item is not _STOP:
                 batch.append(item)
                 if len(batch) >= MOST_AT_ONCE:
@@ -146,13 +174,10 @@ class Store:
 
     def _do(self, batch: list[_Waiting]) -> None:
         try:
-            if self._connection is None:
-                self._try_to_open()
-            if self._connection is None:
-                raise sqlite3.OperationalError(self.problem)
-            self._commit(self._connection, batch)
-        except sqlite3.Error as error:
-            self._refuse(batch, error)
+            self._commit(self._opened(), batch)
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error)
+            self._refuse(batch)
         else:
             self._recovered()
         self._deliver(batch)
@@ -165,10 +190,10 @@ class Store:
                 connection.execute("SAVEPOINT job")
                 try:
                     waiting.result = waiting.job(connection)
-                except sqlite3.OperationalError:
-                    raise  # the disk's fault, not the job's
-                except Exception as error:  # noqa: BLE001 - raised where it was asked for
-                    waiting.error = error
+                except Exception as error:
+                    if files.is_file_fault(error):
+                        raise
+                    waiting.error = error  # raised where it was asked for
                     connection.execute("ROLLBACK TO job")
                 connection.execute("RELEASE job")
             connection.execute("COMMIT")
@@ -177,23 +202,23 @@ class Store:
                 connection.execute("ROLLBACK")
             raise
 
-    def _refuse(self, batch: list[_Waiting], error: sqlite3.Error) -> None:
-        """Nothing of the batch was written."""
-        self._complain(error)
-        if _is_no_database(error):
-            self._move_aside()
+    def _refuse(self, batch: list[_Waiting]) -> None:
+        """Nothing of the batch was written: who waits is told, what was posted is kept."""
         for waiting in batch:
-            waiting.result = None
+            waiting.result = waiting.error = None
             if waiting.future is not None:
-                waiting.error = StoreUnavailableError(self.problem or str(error))
+                waiting.error = StoreUnavailableError(self.problem or "")
             elif len(self._owed) < MOST_OWED:
                 self._owed.append(waiting)
             else:
-                log.error("a change could not be saved and is lost: %s", self.problem)
+                self._lost += 1
+        if self._lost and "are lost" not in (self.problem or ""):
+            log.error("more changes wait than can be kept: from now on they are lost")
+            self.problem = f"{self.problem} More wait than can be kept, and are lost."
 
     def _deliver(self, batch: list[_Waiting]) -> None:
         owed = set(map(id, self._owed))
-        told = [w for w in batch if (w.future or w.done) and id(w) not in owed]
+        told = [w for w in batch if (w.future or w.done or w.error) and id(w) not in owed]
         if not told or self._loop is None:
             return
 
@@ -210,71 +235,63 @@ class Store:
 
     def _try_to_open(self) -> None:
         try:
-            self._connection = self._open_file()
+            self._opened()
         except (sqlite3.Error, OSError) as error:
-            self._complain(error)
-            if isinstance(error, sqlite3.Error) and _is_no_database(error):
-                self._move_aside()
+            self._failed(error)
 
-    def _open_file(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Made by us, so that nobody else can read it for a moment.
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            self._migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > len(self._migrations):
-                raise sqlite3.NotSupportedError(
-                    f"it was written by a newer Nexus (schema {version}, this one knows "
-                    f"{len(self._migrations)}); update Nexus, or set state.path to another folder"
-                )
-            for script in self._migrations[version:]:
-                for statement in filter(str.strip, script.split(";")):
-                    connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {len(self._migrations)}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-    def _move_aside(self) -> None:
-        if self._connection is not None:
+    def _opened(self) -> sqlite3.Connection:
+        """The connection to the file that has the name now."""
+        if self._connection is not None and files.identity(self.path) != self._identity:
+            log.error("%s was removed or replaced while Nexus runs: it begins anew", self.path)
+            # SQLite sees that the name is another file's now, and leaves that one's log alone.
             self._connection.close()
             self._connection = None
-        aside = self.path.with_name(f"{self.path.name}.unreadable-{time.strftime('%Y%m%d-%H%M%S')}")
+        if self._connection is None:
+            seconds = STILL_BUSY_SECONDS if self.degraded else BUSY_SECONDS
+            self._connection = files.connect(self.path, self._migrations, busy_seconds=seconds)
+            self._identity = files.identity(self.path)
+        return self._connection
+
+    def _failed(self, error: sqlite3.Error | OSError) -> None:
+        """Say what is wrong, and do about it what can be done."""
+        if files.is_corrupt(error):
+            self._begin_anew()
+            return
+        self._complain(error)
+        if files.is_busy(error):
+            self._try_again_at = time.monotonic() + RETRY_SECONDS
+        connection = self._connection
+        if connection is None:
+            return
+        if files.is_busy(error):
+            connection.execute(f"PRAGMA busy_timeout = {STILL_BUSY_SECONDS * 1000:.0f}")
+        elif files.code_of(error) != sqlite3.SQLITE_FULL or connection.in_transaction:
+            connection.close()
+            self._connection = None
+
+    def _begin_anew(self) -> None:
+        if self._connection is not None:
+            if files.identity(self.path) != self._identity:
+                return  # another process did it already: see _opened
+            self._connection.close()
+            self._connection = None
         try:
-            for suffix in ("", "-wal", "-shm"):
-                part = self.path.with_name(self.path.name + suffix)
-                if part.exists():
-                    part.rename(aside.with_name(aside.name + suffix))
-            self._connection = self._open_file()
+            aside = files.move_aside(self.path)
+            self._opened()
         except (sqlite3.Error, OSError) as error:
             self._complain(error)
             return
-        self.problem = (
+        self._moved = (
             f"{self.path} could not be read and was moved to {aside.name}: spend and quality "
             "begin anew. Restore it from a backup, or go on."
         )
+        self.problem = self._moved
         log.error(self.problem)
 
     def _read(self, job: Job[T]) -> T:
         try:
             connection = sqlite3.connect(
-                f"file:{self.path}?mode=ro", uri=True, timeout=BUSY_SECONDS
+                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS
             )
             try:
                 return job(connection)
@@ -284,21 +301,31 @@ class Store:
             raise StoreUnavailableError(f"{self.path} cannot be read: {error}") from error
 
     def _complain(self, error: Exception) -> None:
-        problem = (
-            f"{self.path} cannot be written ({error}): spend is counted in memory only until it "
-            "can. Free some space, mend its rights, or set state.path."
-        )
-        if problem != self.problem:
-            self.problem = problem
+        if isinstance(error, files.RefusedFileError):
+            problem = f"{self.path} is not used: {error}. Until then spend is counted in memory."
+        elif files.is_busy(error):
+            problem = (
+                f"{self.path} is held by another program: spend is counted in memory only until "
+                "it lets go. End what holds it, or set state.path."
+            )
+        else:
+            problem = (
+                f"{self.path} cannot be written ({error}): spend is counted in memory only until "
+                "it can. Free some space, mend its rights, or set state.path."
+            )
+        if not self.degraded or not (self.problem or "").startswith(problem):
             log.error(problem)
+            self.problem = problem
+        self.degraded = True
 
     def _recovered(self) -> None:
-        if self.problem is not None and "moved to" not in self.problem:
-            log.warning("%s can be written again", self.path)
-            self.problem = None
-
-
-def _is_no_database(error: sqlite3.Error) -> bool:
-    return isinstance(error, sqlite3.DatabaseError) and any(
-        mark in str(error) for mark in ("malformed", "not a database")
-    )
+        if not self.degraded:
+            return
+        self.degraded, self._try_again_at = False, 0.0
+        self.problem = self._moved
+        if self._connection is not None:
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        log.warning("%s can be written again", self.path)
+        if self._lost:
+            log.error("%d changes are lost: more waited than could be kept", self._lost)
+            self._lost = 0

@@ -78,13 +78,22 @@ def kill(path: Path, rounds: int) -> None:
 
 
 async def race(path: Path, limit: float, requests: int) -> None:
-    """All requests at once, each of a cent, against a limit that others use too."""
+    """Requests of a cent, four at a time, against a limit that others use too: many small
+    transactions, each between two of somebody else."""
     store = Store(path)
     await store.open()
     ledger = Ledger(store, Bus(), BudgetConfig(monthly_limit_usd=limit))
     await ledger.start()
 
+    os.write(1, b"ready\n")
+    sys.stdin.readline()  # the shot
+    at_once = asyncio.Semaphore(4)
+
     async def one() -> None:
+        async with at_once:
+            await reserve()
+
+    async def reserve() -> None:
         try:
             entry = await ledger.reserve(
                 request_id="r", backend="cloud", model="m", model_asked="m", nanousd=10**7

@@ -19,7 +19,8 @@ CENT = 10**7
 
 def run(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.support.ledger_victims", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
 
 
 def facts(process: subprocess.Popen[str]) -> list[tuple[str, str, int]]:
@@ -69,7 +70,14 @@ async def test_what_was_acknowledged_survives_hundreds_of_kills(tmp_path: Path) 
 
 def test_two_processes_cannot_both_have_the_last_dollar(tmp_path: Path) -> None:
     path = tmp_path / "nexus.db"
-    racers = [run("race", path, 1.0, 80) for _ in range(2)]
+    racers = [run("race", path, 1.0, 200) for _ in range(2)]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
     won = [fact for racer in racers for fact in facts(racer)]
     assert len(won) == 100
     with sqlite3.connect(path) as connection:

@@ -115,7 +115,7 @@ async def test_at_the_limit_what_costs_is_refused_and_local_goes_on(
         assert statuses[0] == 200
         assert statuses[-1] == 402
         error = error_of(answers[-1], 402, "budget_exceeded")
-        assert "budget of $0.0030" in error["message"]
+        assert "budget of $0.003" in error["message"]
         assert 0.0015 < (await report(gateway)).spent_usd <= 0.003
 
 

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nexus_proxy.accounting.calendar import Calendar
 
 HOUR = 3600.0
+ZONES = [
+    "UTC",
+    "Europe/Zurich",
+    "America/New_York",
+    "Australia/Lord_Howe",  # half an hour of summer time
+    "America/Havana",  # clocks change at midnight
+    "America/Sao_Paulo",  # days without a midnight, until 2019
+    "Pacific/Apia",  # skipped 2011-12-30
+    "Asia/Kathmandu",
+]
 
 
 def at(text: str) -> float:
@@ -58,3 +71,25 @@ def test_what_was_saved_counts_if_it_can_be_believed() -> None:
     assert other.month(now) == "2026-10"
     assert other.resume("2026-09", now)
     assert other.resume(None, now)
+
+
+@given(
+    st.sampled_from(ZONES),
+    st.floats(at("2009-01-01"), at("2029-01-01")),
+    st.lists(st.floats(-40 * HOUR, 40 * HOUR), min_size=1, max_size=8),
+)
+def test_a_day_that_is_kept_is_the_day(zone: str, start: float, steps: list[float]) -> None:
+    calendar = Calendar(zone)
+    for moment in (start, *(start + step for step in steps)):
+        local = datetime.fromtimestamp(moment, ZoneInfo(zone))
+        assert calendar.day(moment) == f"{local:%Y-%m-%d}"
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_hour_has_its_day(zone: str) -> None:
+    calendar = Calendar(zone)
+    for start in ("2011-12-28", "2018-11-02", "2026-03-07", "2026-10-24", "2026-12-31"):
+        for hour in range(60):
+            moment = at(start) + hour * HOUR
+            local = datetime.fromtimestamp(moment, ZoneInfo(zone))
+            assert calendar.day(moment) == f"{local:%Y-%m-%d}"
