@@ -25,7 +25,13 @@ from nexus_proxy.admission.queue import Admission, options
 from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config, Priority
 from nexus_proxy.dialects import openai
-from nexus_proxy.errors import ConnectFailedError, NexusError, UnknownModelError, UpstreamError
+from nexus_proxy.errors import (
+    BudgetExceededError,
+    ConnectFailedError,
+    NexusError,
+    UnknownModelError,
+    UpstreamError,
+)
 from nexus_proxy.quality.affinity import NO_KEYS, Affinity, Keys
 from nexus_proxy.quality.service import Outcome, Quality
 from nexus_proxy.registry import Backend, Registry
@@ -331,6 +337,9 @@ class Relay:
             else:
                 await self._pay(call, backend, candidate, attempt, price)
             outcome = _SERVED
+        except BudgetExceededError as error:
+            attempt.error = error.message
+            return Failure(error, Fault.UNSUPPORTED)
         except UpstreamError as error:
             attempt.error = error.message
             failure = self._blame.judge(error, backend, model)

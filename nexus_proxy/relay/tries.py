@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from nexus_proxy.backends.base import Fault
-from nexus_proxy.errors import ClockError, UpstreamError, UpstreamStatusError
+from nexus_proxy.errors import ClockError, NexusError, UpstreamStatusError
 from nexus_proxy.routing.types import Candidate
 
 LONGEST_WAIT = 10.0
@@ -26,7 +26,7 @@ _HOPELESS = (Fault.MODEL_MISSING, Fault.CREDENTIALS, Fault.UNSUPPORTED)
 class Failure:
     """One failed attempt and whose fault it was."""
 
-    error: UpstreamError
+    error: NexusError
     fault: Fault
 
 

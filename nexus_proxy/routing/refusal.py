@@ -33,7 +33,7 @@ def refuse(decisions: Sequence[Decision]) -> NexusError:
         (r.reason for r in rejections if r.stage == "budget" and "is spent" in r.reason), None
     )
     if spent is not None and all(r.stage in ("budget", "analyze") for r in rejections):
-        return BudgetExceededError(f"{spent}, and {name!r} costs money everywhere it is served.")
+        return BudgetExceededError(f"{name!r} cannot be served now: {spent}.")
     # A backend may be left out for one reason under several models of the plan.
     told = list(dict.fromkeys((r.backend, r.stage, r.reason, r.fix) for r in rejections))
     reasons = "; ".join(f"{backend}: {reason}" for backend, _, reason, _ in told[:4])

@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
+from nexus_proxy.admission.keys import hash_of
 from nexus_proxy.state import SpendReport
 from tests.contract.hot.asking import HELLO, error_of, post
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Cut, ScriptedBackend, faults
 
 MODEL = "gpt-4o"
+SECRET = "nxs-" + "s" * 43
 KEY = {"OPENAI_API_KEY": "sk-test-0123456789"}
 READ, MADE = 7, 4
 """Tokens of the scripted backend's usual answer."""
@@ -116,7 +118,7 @@ async def test_at_the_limit_what_costs_is_refused_and_local_goes_on(
         assert statuses[-1] == 402
         error = error_of(answers[-1], 402, "budget_exceeded")
         assert "budget of $0.003" in error["message"]
-        assert 0.0015 < (await report(gateway)).spent_usd <= 0.003
+        assert 0.001 < (await report(gateway)).spent_usd <= 0.003
 
 
 async def test_near_the_limit_local_is_preferred(
@@ -175,3 +177,20 @@ async def test_spend_survives_the_gateway(cloud: ScriptedBackend, tmp_path: Path
         async with running_gateway([paid(cloud.url)], environ=KEY, state=state) as gateway:
             assert (await post(gateway, asked())).status_code == 200
             assert (await report(gateway)).spent_usd == pytest.approx(expected)
+
+
+async def test_who_cannot_be_paid_is_passed_over(
+    cloud: ScriptedBackend, local: ScriptedBackend
+) -> None:
+    """The key's own limit is known to the ledger only, and what is local costs none of it."""
+    entries = [paid(cloud.url, priority=1), backend_entry("local", local.url, priority=90)]
+    keys = [{"name": "poor", "hash": hash_of(SECRET), "monthly_limit_usd": 0.0001}]
+    headers = {"authorization": f"Bearer {SECRET}"}
+    async with running_gateway(
+        entries, environ=KEY, routing={"strategy": "priority_only"}, keys=keys
+    ) as gateway:
+        answer = await post(gateway, asked(), headers=headers)
+        assert answer.headers["x-nexus-backend"] == "local"
+        refused = await post(gateway, asked(model=f"cloud/{MODEL}"), headers=headers)
+        assert "the API key 'poor'" in error_of(refused, 402, "budget_exceeded")["message"]
+        assert not cloud.generations
