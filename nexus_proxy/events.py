@@ -98,6 +98,11 @@ class GatewayDraining(Event, frozen=True):
     """runtime: no new requests from now on."""
 
 
+REQUEST_EVENTS = (RequestStarted, RequestProgressed, RequestQueued, RequestFinished)
+"""Those that come with every request; under load, thousands a second."""
+CHANGE_EVENTS = tuple(kind for kind in Event.__subclasses__() if kind not in REQUEST_EVENTS)
+"""All others."""
+
 Subscriber = Callable[[Event], None]
 
 

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHOWN_REQUESTS = 1000
+SHOWN_DECISIONS = 50
 SHOWN_LINES = 500
 
 
@@ -248,7 +249,7 @@ class Runtime:
             strategy=self.config.routing.strategy.value,
             totals=self.history.totals(),
             backends=backends,
-            requests=self.history.newest(SHOWN_REQUESTS),
+            requests=self.history.shown(SHOWN_REQUESTS, SHOWN_DECISIONS),
             logs=tuple(lines)[-SHOWN_LINES:],
             aliases=dict(self.registry.aliases),
             pins=dict(self.registry.pins),

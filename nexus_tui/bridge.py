@@ -28,11 +28,15 @@ class Bridge:
         self._dirty = True
         self._waiting = False
         self._ticks = 0
+        self._revision = source.revision()
         self._unsubscribe = source.subscribe(self._mark)
 
     def tick(self) -> None:
         """Deliver a snapshot if something changed, or if a second has passed."""
         self._ticks += 1
+        revision = self._source.revision()
+        if revision != self._revision:
+            self._revision, self._dirty = revision, True
         if self._waiting or not (self._dirty or self._ticks >= _CLOCK_TICKS):
             return
         self._dirty, self._waiting, self._ticks = False, True, 0

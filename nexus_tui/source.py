@@ -13,7 +13,8 @@ import msgspec
 
 from nexus_proxy.commands import Result
 from nexus_proxy.errors import CommandError, GatewayUnreachableError, NexusError
-from nexus_proxy.state import Snapshot
+from nexus_proxy.events import CHANGE_EVENTS
+from nexus_proxy.state import RequestView, Snapshot
 from nexus_proxy.tasks import spawn
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class Source(Protocol):
         """Call `on_change` on any event from now on. Returns the call that ends it."""
         ...
 
+    def revision(self) -> int:
+        """Grows with what happens to requests, as far as `on_change` is not told of it."""
+        ...
+
+    async def story(self, request_id: str) -> RequestView:
+        """All of one request, also what a snapshot leaves out. Raises `NexusError`."""
+        ...
+
     def consequence(self, name: str, arguments: Mapping[str, Any]) -> Awaitable[str | None]:
         """The question to ask before the verb runs, or None. Raises `NexusError`."""
         ...
@@ -73,7 +82,14 @@ class RuntimeSource:
         return self._runtime.snapshot()
 
     def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
-        return self._runtime.bus.subscribe(lambda _event: on_change())
+        # An event for each step of each request would cost the requests more than the screen does.
+        return self._runtime.bus.subscribe(lambda _event: on_change(), *CHANGE_EVENTS)
+
+    def revision(self) -> int:
+        return self._runtime.history.revision
+
+    async def story(self, request_id: str) -> RequestView:
+        return self._runtime.history.get(request_id)
 
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         return self._runtime.consequence(name, arguments)
@@ -169,6 +185,19 @@ class HttpSource:
                 self._watcher.cancel()
 
         return unsubscribe
+
+    def revision(self) -> int:
+        return 0  # its events tell of requests too
+
+    async def story(self, request_id: str) -> RequestView:
+        import httpx
+
+        try:
+            answer = await self._client.get(f"/nexus/v1/why/{request_id}")
+            answer.raise_for_status()
+            return msgspec.json.decode(answer.content, type=RequestView)
+        except (httpx.HTTPError, msgspec.MsgspecError) as error:
+            raise CommandError(f"Nothing more is known of {request_id}: {error}") from error
 
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         answer = await self._post(f"{COMMANDS}/{name}/consequence", arguments)

@@ -82,6 +82,8 @@ class Record(Struct):
     attempts: list[Attempt] = []
     frozen: RequestView | None = None
     """The view of a finished record, made when somebody looks."""
+    glance: RequestView | None = None
+    """The same without its decision."""
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request came in."""
@@ -96,10 +98,11 @@ class Record(Struct):
                 break
             del self.attempts[-2]
 
-    def view(self) -> RequestView:
-        """The record as a frozen value."""
-        if self.frozen is not None:
-            return self.frozen
+    def view(self, *, whole: bool = True) -> RequestView:
+        """The record as a frozen value; not `whole`: without its decision, which costs most."""
+        known = (self.frozen or self.glance) if not whole else self.frozen
+        if known is not None:
+            return known
         view = RequestView(
             id=self.id,
             started=self.started,
@@ -123,7 +126,7 @@ class Record(Struct):
             cost_usd=self.cost_usd,
             cost_source=self.cost_source,
             key=self.key,
-            decision=self.decision.view(self.route_reason) if self.decision else None,
+            decision=self.decision.view(self.route_reason) if whole and self.decision else None,
             attempts=tuple(
                 AttemptView(
                     backend=a.backend,
@@ -138,7 +141,10 @@ class Record(Struct):
             ),
         )
         if self.phase in _OVER and self.total_ms is not None:
-            self.frozen = view
+            if whole:
+                self.frozen = view
+            else:
+                self.glance = view
         return view
 
 
@@ -149,7 +155,8 @@ _OVER = frozenset((RequestPhase.DONE, RequestPhase.FAILED, RequestPhase.CANCELLE
 class History:
     """Owner of the records; publishes what happens to them. Call `settle` at the end of the run.
 
-    `readers` are given the records that ended, in order, each once.
+    `readers` are given the records that ended, in order, each once. `revision` grows with
+    whatever happens to a request, for those who look now and then.
     """
 
     def __init__(self, bus: Bus, *, kept: int = KEPT) -> None:
@@ -161,7 +168,7 @@ class History:
         self._ended: list[Record] = []
         self._timer: asyncio.TimerHandle | None = None
         self.readers: list[Reader] = []
-        self.requests = self.failures = self.cancelled = 0
+        self.requests = self.failures = self.cancelled = self.revision = 0
 
     def open(self, record: Record) -> None:
         """A request came in. An id that is in use is made unique."""
@@ -169,6 +176,7 @@ class History:
             record.id = f"{record.id}-{self.requests}"
         self._running[record.id] = record
         self.requests += 1
+        self.revision += 1
         self._arrived += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.settle)
@@ -177,6 +185,7 @@ class History:
 
     def progressed(self, record: Record) -> None:
         """Something worth showing happened to a request."""
+        self.revision += 1
         if self._bus.follows_requests:
             self._bus.publish(RequestProgressed(id=record.id))
 
@@ -188,6 +197,7 @@ class History:
         if record.phase is not _DONE:
             self.cancelled += record.phase is RequestPhase.CANCELLED
             self.failures += record.phase is RequestPhase.FAILED
+        self.revision += 1
         self._ended.append(record)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.settle)
@@ -229,6 +239,15 @@ class History:
         running = sorted(self._running.values(), key=lambda r: -r.started)
         finished = itertools.islice(self._finished, limit)
         return tuple(record.view() for record in itertools.chain(running, finished))
+
+    def shown(self, limit: int, whole: int) -> tuple[RequestView, ...]:
+        """As `newest`, but only the running ones and the newest `whole` of the others with their
+        decisions: a screen that looks four times a second under load must not pay for all."""
+        running = sorted(self._running.values(), key=lambda r: -r.started)
+        views = [record.view() for record in running]
+        for number, record in enumerate(itertools.islice(self._finished, limit)):
+            views.append(record.view(whole=number < whole))
+        return tuple(views)
 
     @property
     def in_flight(self) -> int:

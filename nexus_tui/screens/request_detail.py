@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import msgspec
 
 from nexus_proxy.accounting.money import money
+from nexus_proxy.errors import NexusError
 from nexus_proxy.state import AttemptView, DecisionView, RequestView
 from nexus_tui.format import (
     NONE,
@@ -27,6 +30,7 @@ from nexus_tui.selection import Selection
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
+    from nexus_tui.app import NexusApp
 
 
 def request_story(view: RequestView, now: float) -> Sequence[Line]:
@@ -143,9 +147,25 @@ class RequestDetailScreen(StoryScreen):
         self._view = view
         self._now = now
 
+    def on_mount(self) -> None:
+        super().on_mount()
+        if self._view.decision is None:
+            self.run_worker(self._fetch(), exit_on_error=False)
+
+    async def _fetch(self) -> None:
+        """Get what the snapshot left out."""
+        app = cast("NexusApp", self.app)
+        try:
+            self._view = await app.source.story(self._view.id)
+        except NexusError as error:
+            app.notify(clean(error.message), severity="warning", markup=False)
+        self.redraw()
+
     def show(self, snapshot: Snapshot) -> None:
         found = next((one for one in snapshot.requests if one.id == self._view.id), None)
-        self._view = found or self._view
+        if found is not None:
+            decision = found.decision or self._view.decision
+            self._view = msgspec.structs.replace(found, decision=decision)
         self._now = snapshot.taken_at
         self.redraw()
 

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from nexus_proxy.commands import Result
-from nexus_proxy.errors import CommandError
-from nexus_proxy.state import Snapshot
+from nexus_proxy.errors import CommandError, NotFoundError
+from nexus_proxy.state import RequestView, Snapshot
+from tests.support.sample_snapshot import DECISION
 from tests.support.sample_snapshot import snapshot as sample
 
 
@@ -28,6 +31,8 @@ class ScriptedSource:
         """Verbs wait for this; set from the start."""
         self.answers.set()
         self.snapshots = 0
+        self.told: list[str] = []
+        """Requests of which the whole story was asked."""
         self._listeners: list[Callable[[], None]] = []
 
     def snapshot(self) -> Snapshot:
@@ -37,6 +42,16 @@ class ScriptedSource:
     def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
         self._listeners.append(on_change)
         return lambda: self._listeners.remove(on_change)
+
+    def revision(self) -> int:
+        return 0
+
+    async def story(self, request_id: str) -> RequestView:
+        self.told.append(request_id)
+        for view in self.shown.requests:
+            if view.id == request_id:
+                return msgspec.structs.replace(view, decision=DECISION)
+        raise NotFoundError(f"no request {request_id!r}")
 
     def change(self, shown: Snapshot) -> None:
         """The gateway looks like this from now on."""

@@ -220,3 +220,14 @@ async def test_below_60_by_16_one_line_says_so() -> None:
         await check_at(look, 80, 15)
         await check_at(look, 60, 16)
         await look.sees("ollama", "up")
+
+
+async def test_a_story_that_the_snapshot_leaves_out_is_fetched() -> None:
+    brief = snapshot(requests=(request("req_01", decision=None),))
+    source = ScriptedSource(brief)
+    async with looking(source, size=(100, 44)) as look:
+        await look.press("3", "enter")
+        await look.sees("chosen for", "Candidates, best first")
+        await look.change(brief)
+        await look.sees("chosen for")
+    assert source.told == ["req_01"]

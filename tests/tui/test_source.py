@@ -12,6 +12,7 @@ import pytest
 from nexus_proxy.commands import Result
 from nexus_proxy.errors import CommandError, GatewayUnreachableError
 from nexus_proxy.events import BackendAdded, Bus
+from nexus_proxy.telemetry.history import History
 from nexus_tui.source import HttpSource, RuntimeSource
 from tests.support.sample_snapshot import backend, snapshot
 from tests.tui.scripted_management import ScriptedManagement, scripted_management
@@ -167,6 +168,7 @@ class StubRuntime:
 
     def __init__(self) -> None:
         self.bus = Bus()
+        self.history = History(self.bus)
         self.failure: Exception | None = None
 
     async def run_command(self, name: str, arguments: Mapping[str, Any]) -> Result:
