@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,21 @@ if TYPE_CHECKING:
 
 INTERVAL = 0.25
 """Seconds between two ticks, hence between two redraws."""
+_SHARE = 0.04
+"""Of the loop, which the gateway needs, that a screen may take."""
+_DRAWING = 3.0
+"""What a snapshot costs with all that is drawn of it, in snapshots; measured under load."""
+_LONGEST_REST = 7
+"""Ticks."""
 _CLOCK_TICKS = 4
 """Ticks after which the screen is redrawn although nothing happened: clocks go on."""
 
 
 class Bridge:
     """Marks dirty on any event and delivers a snapshot on the next tick.
+
+    What a snapshot costs grows with the load, so the dearer the last one was, the longer the
+    screen rests.
 
     The owner calls `tick` every `INTERVAL` seconds, and `delivered` once a snapshot is on the
     screen; until then ticks deliver nothing, so a slow terminal never makes a queue grow.
@@ -27,7 +37,7 @@ class Bridge:
         self._deliver = deliver
         self._dirty = True
         self._waiting = False
-        self._ticks = 0
+        self._ticks = self._rest = 0
         self._revision = source.revision()
         self._unsubscribe = source.subscribe(self._mark)
 
@@ -37,10 +47,17 @@ class Bridge:
         revision = self._source.revision()
         if revision != self._revision:
             self._revision, self._dirty = revision, True
+        if self._rest > 0:
+            self._rest -= 1
+            return
         if self._waiting or not (self._dirty or self._ticks >= _CLOCK_TICKS):
             return
         self._dirty, self._waiting, self._ticks = False, True, 0
-        self._deliver(self._source.snapshot())
+        began = time.perf_counter()
+        taken = self._source.snapshot()
+        cost = (time.perf_counter() - began) * _DRAWING
+        self._rest = min(int(cost / _SHARE / INTERVAL), _LONGEST_REST)
+        self._deliver(taken)
 
     def delivered(self) -> None:
         """The last snapshot was drawn."""

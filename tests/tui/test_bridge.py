@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from nexus_proxy.state import Snapshot
 from nexus_tui.bridge import Bridge
 from tests.support.sample_snapshot import snapshot
@@ -49,3 +51,17 @@ def test_a_closed_bridge_hears_nothing() -> None:
     source.change(snapshot())
     bridge.tick()
     assert len(delivered) == 1
+
+
+def test_a_dear_snapshot_is_followed_by_a_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of 20 ms, 60 with what is drawn of it, is due after a second and a half at the most."""
+    source, bridge, delivered = bridged()
+    clock = iter([0.0, 0.020, *([1.0] * 50)])
+    monkeypatch.setattr("nexus_tui.bridge.time.perf_counter", lambda: next(clock))
+    for _ in range(7):
+        source.change(snapshot())
+        bridge.tick()
+        bridge.delivered()
+    assert len(delivered) == 2
+    bridge.tick()
+    assert len(delivered) == 3

@@ -251,6 +251,7 @@ def _litellm(program: str, place: Place) -> Sequence[str]:
     config = place.write(
         "litellm.yaml",
         f"model_list:\n  - model_name: {payloads.MODEL}\n    litellm_params:\n"
-        f"      model: openai/{payloads.MODEL}\n      api_base: {url}\n      api_key: none\n",
+        f"      model: openai/{payloads.MODEL}\n      api_base: {url}\n      api_key: none\n"
+        "general_settings:\n  dangerously_permit_weak_or_unset_master_key: true\n",
     )
     return [program, "--config", config, "--host", "127.0.0.1", "--port", str(place.port)]
