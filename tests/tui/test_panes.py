@@ -271,7 +271,7 @@ def test_the_header_fills_any_width_and_never_overflows(width: int) -> None:
 
 async def test_keys_show_what_is_left_and_say_how_to_make_one() -> None:
     async with looking(size=(120, 36)) as look:
-        await look.press("5")
+        await look.press("7")
         (line,) = [line for line in look.text.splitlines() if " of 100,000" in line]
         assert "✕ 0 of 60" in line
         assert "4.21 of 20.00" in line
