@@ -21,7 +21,8 @@ from typing import Any
 import httpx
 from textual.pilot import Pilot
 
-from nexus_proxy.cli.assemble import gateway, open_socket, read_config
+from nexus_proxy.cli.assemble import gateway
+from nexus_proxy.cli.bound import open_socket, read_config
 from nexus_proxy.cli.demo import demo_backend
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.runtime import Runtime
