@@ -3,8 +3,10 @@
 A reservation is durable before `reserve` returns, and the limit is checked in the transaction that
 writes it: two requests, of two processes even, cannot both have the last dollar, and a process that
 is killed leaves behind what it may have spent. What a dead process had reserved is booked at its
-estimate. While the store cannot be written, the same checks are made in memory, for this process
-alone, and what is due is written when it can be.
+estimate. What a request came to counts in `standing` at once, before it is written: who asks again
+as soon as he has his answer must not find his own last request in the way. While the store cannot
+be written, the same checks are made in memory, for this process alone, and what is due is written
+when it can be.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import msgspec
 from nexus_proxy.accounting import entries
 from nexus_proxy.accounting.budget import over_limit, sentence, standing_of
 from nexus_proxy.accounting.calendar import Calendar
-from nexus_proxy.accounting.entries import ALL, Entry, Settlement, Sums
+from nexus_proxy.accounting.entries import ALL, NOTHING, Entry, Settlement, Sums
 from nexus_proxy.accounting.money import money
 from nexus_proxy.accounting.report import checked, spend
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
@@ -79,11 +81,14 @@ class Ledger:
         self._beating: asyncio.Task[None] | None = None
         self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
         self._sums: dict[str, Sums] = {}
+        """As the file had them last, by key; of the month in force."""
+        self._due: dict[tuple[str, str], Sums] = {}
+        """What is posted and not in the file yet, by month and key."""
         self._problem: str | None = None
         self._budget = budget
         self._calendar = Calendar(budget.time_zone)
         self._month = self._calendar.month(clock())
-        self.standing = standing_of(self._month, Sums(), budget)
+        self.standing = standing_of(self._month, NOTHING, budget)
 
     @property
     def problems(self) -> list[str]:
@@ -154,13 +159,12 @@ class Ledger:
             return _told(connection, entry)
 
         try:
-            await self._store.write(job, done=partial(self._learn, month))
+            await self._store.write(job, done=partial(self._learn, entry, NOTHING))
         except StoreUnavailableError:
-            self._check(entry, self._sums, key_limit_usd)
-            self._add(entry, reserved=nanousd or 0)
-            self._post(entry, entries.reserve)
+            self._check(entry, {one: self._sums_of(one) for one in {ALL, key}}, key_limit_usd)
+            self._post(entry, entries.reserve, Sums(reserved=nanousd or 0))
         except asyncio.CancelledError:
-            self._post(entry, entries.release)
+            self._post(entry, entries.release, NOTHING)  # whether it was written, nobody knows yet
             raise
         return entry
 
@@ -168,21 +172,22 @@ class Ledger:
         """Book what the request came to."""
         if settled.nanousd != (bounded := _bounded(settled.nanousd)):
             settled = msgspec.structs.replace(settled, nanousd=bounded)
-        self._post(entry, partial(_settle, settled=settled))
-        if self._store.degraded:
-            known = settled.nanousd or 0
-            unknown = settled.nanousd is None
-            self._add(entry, spent=known, reserved=-(entry.nanousd or 0), unknown=int(unknown))
+        change = Sums(
+            spent=settled.nanousd or 0,
+            reserved=-(entry.nanousd or 0),
+            unknown=int(settled.nanousd is None),
+        )
+        self._post(entry, partial(_settle, settled=settled), change)
 
     def release(self, entry: Entry) -> None:
         """Give back what was put aside: the request came to nothing."""
-        self._post(entry, entries.release)
-        if self._store.degraded:
-            self._add(entry, reserved=-(entry.nanousd or 0))
+        self._post(entry, entries.release, Sums(reserved=-(entry.nanousd or 0)))
 
     def spent_by_key(self) -> dict[str, float]:
         """USD of this month by name of the API key, reservations included."""
-        return {key: (sums.spent + sums.reserved) / NANO for key, sums in self._sums.items() if key}
+        keys = {*self._sums, *(key for month, key in self._due if month == self._month)} - {ALL}
+        every = {key: self._sums_of(key) for key in keys}
+        return {key: (sums.spent + sums.reserved) / NANO for key, sums in every.items()}
 
     async def report(self, month: str | None, by: str) -> SpendReport:
         """What a month has cost. Raises `InvalidRequestError` and `StoreUnavailableError`."""
@@ -284,16 +289,32 @@ class Ledger:
         self._problem = problem
         self._turn_to(self._calendar.month(now))
 
-    def _post(self, entry: Entry, job: Callable[[sqlite3.Connection, Entry], object]) -> None:
+    def _post(
+        self, entry: Entry, job: Callable[[sqlite3.Connection, Entry], object], change: Sums
+    ) -> None:
+        """Have `job` done some time. `change` is what it will do to the sums, and counts now."""
+
         def both(connection: sqlite3.Connection) -> BySums:
             job(connection, entry)
             return _told(connection, entry)
 
-        self._store.post(both, done=partial(self._learn, entry.month))
+        self._expect(entry, change)
+        self._judge()
+        self._store.post(both, done=partial(self._learn, entry, change))
+
+    def _expect(self, entry: Entry, change: Sums) -> None:
+        for one in {ALL, entry.key}:
+            due = self._due.pop((entry.month, one), NOTHING) + change
+            if due != NOTHING:
+                self._due[entry.month, one] = due
+
+    def _sums_of(self, key: str) -> Sums:
+        """The sums of the month in force, with what is not in the file yet."""
+        return self._sums.get(key, NOTHING) + self._due.get((self._month, key), NOTHING)
 
     def _check(self, entry: Entry, sums: BySums, key_limit_usd: float | None) -> None:
         if key_limit_usd is not None:
-            own = sums.get(entry.key, Sums())
+            own = sums.get(entry.key, NOTHING)
             if over_limit(own, entry.nanousd, key_limit_usd):
                 raise BudgetExceededError(
                     f"the API key {entry.key!r} has used its {money(key_limit_usd)} of "
@@ -304,7 +325,7 @@ class Ledger:
         limit = self._budget.monthly_limit_usd
         if limit is None or self._budget.hard_limit_action is BudgetAction.WARN:
             return
-        total = sums.get(ALL, Sums())
+        total = sums.get(ALL, NOTHING)
         if over_limit(total, entry.nanousd, limit):
             raise BudgetExceededError(
                 f"this would pass the budget of {money(limit)} for {entry.month}: "
@@ -318,10 +339,12 @@ class Ledger:
             self._judge()
         return month
 
-    def _learn(self, month: str, sums: BySums) -> None:
-        if month == self._month:
+    def _learn(self, entry: Entry, change: Sums, sums: BySums) -> None:
+        """The file has taken in a `change`, and has these sums now."""
+        self._expect(entry, -change)
+        if entry.month == self._month:
             self._sums.update(sums)
-            self._judge()
+        self._judge()
 
     def _learn_all(self, found: _Found) -> None:
         self._resume(found.newest)
@@ -329,17 +352,9 @@ class Ledger:
             self._sums = dict(found.sums)
             self._judge()
 
-    def _add(self, entry: Entry, *, spent: int = 0, reserved: int = 0, unknown: int = 0) -> None:
-        for one in {ALL, entry.key}:
-            now = self._sums.get(one, Sums())
-            self._sums[one] = Sums(
-                now.spent + spent, now.reserved + reserved, now.unknown + unknown
-            )
-        self._judge()
-
     def _judge(self) -> None:
         before = self.standing
-        self.standing = standing_of(self._month, self._sums.get(ALL, Sums()), self._budget)
+        self.standing = standing_of(self._month, self._sums_of(ALL), self._budget)
         if self.standing.level is not before.level:
             level, what = self.standing.level.value, sentence(self.standing)
             self._bus.publish(BudgetLevelChanged(level=level, what=what))

@@ -18,9 +18,10 @@ from nexus_proxy.accounting.entries import Entry, Settlement
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.usage import TokenUsage
 from nexus_proxy.config.model import BudgetConfig
-from nexus_proxy.errors import BudgetExceededError
+from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus, Event
 from nexus_proxy.state import BudgetLevel
+from nexus_proxy.store import sqlite as store_module
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
 from tests.support.gateway import until
@@ -227,3 +228,46 @@ async def test_a_clock_that_was_wrong_is_a_problem_until_it_is_right(tmp_path: P
         await book._look()
         assert book.problems == []
         assert book.standing.spent_usd == pytest.approx(0.01)
+
+
+async def test_what_is_over_counts_at_once_and_not_when_it_is_written(tmp_path: Path) -> None:
+    """Who asks again as soon as he has his answer meets no reservation of his own."""
+    async with ledger(tmp_path / "n.db", monthly_limit_usd=0.02) as book:
+        for spent in range(1, 11):
+            entry = await reserve(book)
+            book.settle(entry, settled(CENT // 10))
+            assert book.standing.reserved_usd == 0
+            assert book.standing.spent_usd == pytest.approx(spent / 1000)
+        book.release(await reserve(book, key="ci"))
+        assert book.standing.reserved_usd == 0
+        assert book.spent_by_key() == {"ci": 0.0}
+        book.settle(await reserve(book, CENT, key="ci"), settled(None))
+        assert book.standing.unknown_requests == 1
+        before = book.standing
+        await written(book)
+        assert book.standing == before
+        assert book._due == {}
+
+
+async def test_what_began_last_month_changes_nothing_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the disk takes it or not."""
+    monkeypatch.setattr(store_module, "RETRY_SECONDS", 0.01)
+    clock = Clock("2026-11-30T23:59")
+    async with ledger(tmp_path / "n.db", clock, monthly_limit_usd=1.0) as book:
+        old = [await reserve(book) for _ in range(2)]
+        clock.now = at("2026-12-01T00:01")
+        new = await reserve(book)
+        book.settle(old[0], settled(3))
+        assert (book.standing.spent_usd, book.standing.reserved_usd) == (0, 0.01)
+        await book._store.write(lambda c: c.execute("PRAGMA query_only = 1"))
+        with pytest.raises(StoreUnavailableError):
+            await book._store.write(lambda c: c.execute("CREATE TABLE refused (x)"))
+        book.settle(old[1], settled(5))
+        assert (book.standing.spent_usd, book.standing.reserved_usd) == (0, 0.01)
+        book.settle(new, settled(7))
+        assert (book.standing.spent_usd, book.standing.reserved_usd) == (7e-9, 0)
+        await written(book)  # it had a new connection by now, which may write
+        assert (book.standing.spent_usd, book.standing.reserved_usd) == (7e-9, 0)
+        assert (await book.report("2026-11", "day")).spent_usd == pytest.approx(8e-9)
