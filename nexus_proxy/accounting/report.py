@@ -23,15 +23,15 @@ WEEKDAYS_FROM = 14
 
 _PRICED = """
     SELECT {by}, COUNT(*),
-        SUM(CASE WHEN state = 'settled' AND provenance = 'measured' THEN nanousd ELSE 0 END),
+        SUM(CASE WHEN state != 'reserved' AND provenance = 'measured' THEN nanousd ELSE 0 END),
         SUM(CASE WHEN state != 'reserved' AND provenance = 'estimated' THEN nanousd ELSE 0 END),
         SUM(CASE WHEN state = 'reserved' THEN nanousd ELSE 0 END),
         SUM(nanousd IS NULL), SUM(prompt_tokens), SUM(completion_tokens)
-    FROM entries WHERE day LIKE ? GROUP BY {by}
+    FROM entries WHERE day BETWEEN ? AND ? GROUP BY {by}
 """
 _UNPRICED = """
     SELECT {by}, SUM(requests), SUM(prompt_tokens), SUM(completion_tokens)
-    FROM usage WHERE day LIKE ? GROUP BY {by}
+    FROM usage WHERE day BETWEEN ? AND ? GROUP BY {by}
 """
 
 
@@ -52,7 +52,7 @@ def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> Sp
     """The report for a month (`YYYY-MM`), in rows by one of `BY`. `today` is `YYYY-MM-DD`."""
     rows: dict[str, SpendRow] = {}
     for label, requests, measured, estimated, reserved, unknown, read, made in connection.execute(
-        _PRICED.format(by=by), (f"{month}-%",)
+        _PRICED.format(by=by), _span(month)
     ):
         rows[label] = SpendRow(
             label=label,
@@ -65,7 +65,7 @@ def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> Sp
             prompt_tokens=read or 0,
             completion_tokens=made or 0,
         )
-    for label, requests, read, made in connection.execute(_UNPRICED.format(by=by), (f"{month}-%",)):
+    for label, requests, read, made in connection.execute(_UNPRICED.format(by=by), _span(month)):
         rows[label] = _with_free(rows.get(label), label, requests, read, made)
     if by == "day":
         for number in range(1, _days_so_far(month, today) + 1):
@@ -81,6 +81,11 @@ def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> Sp
         unknown_requests=total.unknown,
         forecast_usd=_forecast(connection, month, today),
     )
+
+
+def _span(month: str) -> tuple[str, str]:
+    """First and last day that a month may have. Not `LIKE`, which uses no index."""
+    return f"{month}-01", f"{month}-31"
 
 
 def _by_label(row: SpendRow) -> tuple[str, ...]:
@@ -122,7 +127,8 @@ def _forecast(connection: sqlite3.Connection, month: str, today: str) -> float |
     by_day: dict[int, int] = {
         int(day[8:]): nanousd or 0
         for day, nanousd in connection.execute(
-            "SELECT day, SUM(nanousd) FROM entries WHERE day LIKE ? GROUP BY day", (f"{month}-%",)
+            "SELECT day, SUM(nanousd) FROM entries WHERE day BETWEEN ? AND ? GROUP BY day",
+            _span(month),
         )
     }
     seen: dict[int, list[int]] = defaultdict(list)
