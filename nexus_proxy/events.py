@@ -87,8 +87,8 @@ class DiscoveryNoted(Event, frozen=True):
 
 
 class BudgetLevelChanged(Event, frozen=True):
-    """ledger: spend came near its limit, passed it, or is below it again. `level` is `ok`, `soft`
-    or `hard`; `what` is a sentence."""
+    """ledger: spend, without what is only put aside, came near its limit, passed it, or is below it
+    again. `level` is `ok`, `soft` or `hard`; `what` is a sentence."""
 
     level: str
     what: str

@@ -230,7 +230,8 @@ class BudgetLevel(str, Enum):
 
 class BudgetStanding(Struct, frozen=True, kw_only=True):
     """The money of one month, in USD. `unknown_requests` have no known price and are in no sum.
-    `limit_usd` None: no limit. `action` is what happens at `hard`."""
+    `limit_usd` None: no limit. `action` is what happens at `hard`. For `level`, what is put aside
+    is as good as spent."""
 
     month: str
     spent_usd: float

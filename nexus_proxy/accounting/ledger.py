@@ -27,7 +27,7 @@ from typing import NamedTuple
 import msgspec
 
 from nexus_proxy.accounting import entries
-from nexus_proxy.accounting.budget import over_limit, sentence, standing_of
+from nexus_proxy.accounting.budget import level_of, over_limit, sentence, standing_of
 from nexus_proxy.accounting.calendar import Calendar
 from nexus_proxy.accounting.entries import ALL, NOTHING, Entry, Settlement, Sums
 from nexus_proxy.accounting.money import money
@@ -89,6 +89,7 @@ class Ledger:
         self._calendar = Calendar(budget.time_zone)
         self._month = self._calendar.month(clock())
         self.standing = standing_of(self._month, NOTHING, budget)
+        self._told = self.standing.level
 
     @property
     def problems(self) -> list[str]:
@@ -353,11 +354,14 @@ class Ledger:
             self._judge()
 
     def _judge(self) -> None:
-        before = self.standing
-        self.standing = standing_of(self._month, self._sums_of(ALL), self._budget)
-        if self.standing.level is not before.level:
-            level, what = self.standing.level.value, sentence(self.standing)
-            self._bus.publish(BudgetLevelChanged(level=level, what=what))
+        sums = self._sums_of(ALL)
+        self.standing = standing_of(self._month, sums, self._budget)
+        # People are told of what is spent: what is only put aside comes and goes with each request.
+        level = level_of(sums.spent, self._budget)
+        if level is not self._told:
+            self._told = level
+            what = sentence(level, self.standing)
+            self._bus.publish(BudgetLevelChanged(level=level.value, what=what))
 
 
 def _newest_month(connection: sqlite3.Connection) -> str | None:

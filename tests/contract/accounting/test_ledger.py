@@ -17,7 +17,7 @@ from nexus_proxy.accounting import ledger as module
 from nexus_proxy.accounting.entries import Entry, Settlement
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.usage import TokenUsage
-from nexus_proxy.config.model import BudgetConfig
+from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus, Event
 from nexus_proxy.state import BudgetLevel
@@ -271,3 +271,26 @@ async def test_what_began_last_month_changes_nothing_of_this_one(
         await written(book)  # it had a new connection by now, which may write
         assert (book.standing.spent_usd, book.standing.reserved_usd) == (7e-9, 0)
         assert (await book.report("2026-11", "day")).spent_usd == pytest.approx(8e-9)
+
+
+async def test_each_level_is_told_once_whatever_is_put_aside_meanwhile(tmp_path: Path) -> None:
+    """Around the limit, every reservation passes it and every settlement falls below it again."""
+    heard = list[str]()
+    async with ledger(
+        tmp_path / "n.db", monthly_limit_usd=1.0, hard_limit_action=BudgetAction.WARN
+    ) as book:
+        book._bus.subscribe(lambda event: heard.append(getattr(event, "what", "")))
+        for _ in range(120):
+            entry = await reserve(book, 5 * CENT)
+            book.settle(entry, settled(CENT))
+        assert book.standing.level is BudgetLevel.HARD
+        book.apply(BudgetConfig(time_zone="UTC", monthly_limit_usd=10.0))
+        book.apply(BudgetConfig(time_zone="UTC", monthly_limit_usd=1.3))
+        book.apply(BudgetConfig(time_zone="UTC"))
+    assert heard == [
+        "spend nears the budget, what is local is preferred: $0.7500 of $1.00 for 2026-11",
+        "the budget is spent, nothing is blocked: $1.00 of $1.00 for 2026-11",
+        "spend is within the budget: $1.20 of $10.00 for 2026-11",
+        "spend nears the budget, what is local is preferred: $1.20 of $1.30 for 2026-11",
+        "no budget is set any more: $1.20 for 2026-11",
+    ]
