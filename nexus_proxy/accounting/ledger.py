@@ -84,6 +84,8 @@ class Ledger:
         """As the file had them last, by key; of the month in force."""
         self._due: dict[tuple[str, str], Sums] = {}
         """What is posted and not in the file yet, by month and key."""
+        self._is_known = False
+        """Whether `_sums` has begun with what the file holds."""
         self._problem: str | None = None
         self._budget = budget
         self._calendar = Calendar(budget.time_zone)
@@ -101,7 +103,7 @@ class Ledger:
     async def start(self) -> None:
         """Take over what earlier runs left. Never raises, and waits for `START_SECONDS` at most."""
         await asyncio.wait([spawn(self._look(), name="ledger start")], timeout=START_SECONDS)
-        if self._store.degraded:
+        if self._store.degraded and not self._is_known:
             log.warning("spend of earlier runs is not known: %s", self._store.problem)
         self._beating = spawn(self._beat_on(), name="ledger")
 
@@ -232,7 +234,12 @@ class Ledger:
             try:
                 await self._store.write(partial(self._bury, month), done=self._learn_all)
             except StoreUnavailableError:
-                return  # the store says why; the next beat comes
+                if self._is_known:
+                    return  # the store says why; the next beat comes
+                try:
+                    self._learn_all(await self._store.read(partial(_found, month)))
+                except StoreUnavailableError:
+                    return
 
     def _flush_usage(self) -> None:
         usage, self._usage = self._usage, {}
@@ -251,12 +258,7 @@ class Ledger:
                 continue
             if count := entries.interrupt(connection, owner):
                 log.warning("%d requests of a process that died are booked as estimated", count)
-        rows = connection.execute(
-            "SELECT key, spent, reserved, unknown FROM totals WHERE month = ?", (month,)
-        )
-        return _Found(
-            month, _newest_month(connection), {key: Sums(*values) for key, *values in rows}
-        )
+        return _found(month, connection)
 
     def _is_dead(self, owner: str, pid: int | None, beat: float | None, now: float) -> bool:
         """Whether a process left for good. One without a lease never began to beat, or was taken
@@ -350,7 +352,7 @@ class Ledger:
     def _learn_all(self, found: _Found) -> None:
         self._resume(found.newest)
         if found.month == self._month:
-            self._sums = dict(found.sums)
+            self._sums, self._is_known = dict(found.sums), True
             self._judge()
 
     def _judge(self) -> None:
@@ -362,6 +364,14 @@ class Ledger:
             self._told = level
             what = sentence(level, self.standing)
             self._bus.publish(BudgetLevelChanged(level=level.value, what=what))
+
+
+def _found(month: str, connection: sqlite3.Connection) -> _Found:
+    """How a month stands."""
+    rows = connection.execute(
+        "SELECT key, spent, reserved, unknown FROM totals WHERE month = ?", (month,)
+    )
+    return _Found(month, _newest_month(connection), {key: Sums(*values) for key, *values in rows})
 
 
 def _newest_month(connection: sqlite3.Connection) -> str | None:

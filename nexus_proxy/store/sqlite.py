@@ -128,7 +128,8 @@ class Store:
         self._jobs.put(_Waiting(job, done=done))
 
     async def read(self, job: Job[T]) -> T:
-        """Run a job that only reads, on a connection of its own. Raises `StoreUnavailableError`."""
+        """Run a job that only reads, on a connection of its own; also where nothing can be written.
+        Raises `StoreUnavailableError`."""
         return await asyncio.to_thread(self._read, job)
 
     async def close(self) -> None:
@@ -290,8 +291,8 @@ class Store:
 
     def _read(self, job: Job[T]) -> T:
         try:
-            connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS
+            connection = files.connect_to_read(
+                self.path, self._migrations, busy_seconds=BUSY_SECONDS
             )
             try:
                 return job(connection)
