@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 0.25
 BEAT_SECONDS = 10.0
+GLANCE_SECONDS = 1.0
+"""How often a process looks while there is a limit and money is put aside. It may be another
+process's, and until this one knows that it came back, its requests are told of a spent budget."""
 DEAD_SECONDS = 60.0
 """Without a beat for so long, a process is taken for dead. If it was not, what it settles later
 replaces what was booked for it."""
@@ -218,8 +221,15 @@ class Ledger:
             )
 
     async def _beat_on(self) -> None:
+        waited = 0.0
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            pause = min(GLANCE_SECONDS, BEAT_SECONDS)
+            await asyncio.sleep(pause)
+            waited += pause
+            may_come_back = self.standing.limit_usd is not None and self.standing.reserved_usd > 0
+            if waited < BEAT_SECONDS and not may_come_back:
+                continue
+            waited = 0.0
             # Not only with the next reservation: none comes while the old month's budget is spent.
             self._turn_to(self._calendar.month(self._clock()))
             if not self._store.degraded:

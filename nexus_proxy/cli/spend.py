@@ -10,6 +10,7 @@ from nexus_proxy.accounting.money import money
 from nexus_proxy.accounting.report import BY
 from nexus_proxy.cli.client import Client, connected
 from nexus_proxy.cli.output import json_option, remark, show_json, show_table
+from nexus_proxy.cli.text import count
 from nexus_proxy.state import SpendReport, SpendRow
 
 _BAR = 24
@@ -25,8 +26,8 @@ def spend(client: Client, by: str, month: str | None, as_json: bool) -> None:
 
     A figure with ~ is estimated in part, ? marks requests of unknown price; local ones are free.
     """
-    query = f"?by={by}" + (f"&month={month}" if month else "")
-    found = client.get(f"/nexus/v1/spend{query}", SpendReport)
+    query = {"by": by} if month is None else {"by": by, "month": month}
+    found = client.get("/nexus/v1/spend", SpendReport, query)
     if as_json:
         show_json(found)
         return
@@ -45,10 +46,12 @@ def _usd(row: SpendRow) -> float:
 
 
 def _row(row: SpendRow, most: float) -> tuple[str, ...]:
-    figure = money(_usd(row)) if row.requests > row.free_requests else "free"
-    figure = f"~{figure}" if row.usd_estimated else figure
+    figures = []
+    if row.requests > row.free_requests + row.unknown_requests:
+        figures.append(("~" if row.usd_estimated else "") + money(_usd(row)))
     if row.unknown_requests:
-        figure += f" + {row.unknown_requests}?"
+        figures.append(f"{row.unknown_requests}?")
+    figure = " + ".join(figures) or "free"
     bar = "█" * round(_BAR * _usd(row) / most) if most else ""
     tokens = (f"{row.prompt_tokens:,}", f"{row.completion_tokens:,}")
     return (row.label or "(no key)", f"{row.requests:,}", *tokens, figure, bar)
@@ -60,7 +63,8 @@ def _summary(report: SpendReport) -> Iterator[str]:
     if report.reserved_usd:
         line += f", {money(report.reserved_usd)} reserved by requests that run"
     if report.unknown_requests:
-        line += f", {report.unknown_requests} requests of unknown price (say it in [[prices]])"
+        requests = count(report.unknown_requests, "request")
+        line += f", {requests} of unknown price (say it in [[prices]])"
     yield line + "."
     if report.forecast_usd:
         yield f"By the end of the month about {money(report.forecast_usd)} (estimated)."

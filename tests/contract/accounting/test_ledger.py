@@ -107,6 +107,24 @@ async def test_what_another_process_spends_is_seen_though_this_one_spends_nothin
         await until(idle._bus, lambda: idle.standing.level is BudgetLevel.HARD)
 
 
+async def test_what_another_process_gives_back_is_seen_before_its_next_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 3600.0)
+    monkeypatch.setattr(module, "GLANCE_SECONDS", 0.01)
+    async with (
+        ledger(tmp_path / "n.db", monthly_limit_usd=0.02) as one,
+        ledger(tmp_path / "n.db", monthly_limit_usd=0.02) as other,
+    ):
+        entry = await reserve(other, 2 * CENT)
+        with pytest.raises(BudgetExceededError):
+            await reserve(one)
+        one.release(await reserve(one, 0))  # now it knows of the other's, and asks for no more
+        other.settle(entry, settled(2 * CENT * 8 // 10))
+        await until(one._bus, lambda: one.standing.spent_usd == pytest.approx(0.016))
+        assert one.standing.reserved_usd == 0
+
+
 @pytest.mark.parametrize("nanousd", [3, None])
 async def test_who_was_taken_for_dead_and_was_not_books_what_it_measured(
     tmp_path: Path, nanousd: int | None

@@ -1,0 +1,72 @@
+"""`nexus spend`: what people and programs read of a month's money."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nexus_proxy.accounting.entries import Settlement
+from nexus_proxy.accounting.usage import TokenUsage
+from tests.contract.cli.terminal import Scene, scene
+
+CENT = 10**7
+
+
+async def spend(
+    here: Scene, nanousd: int | None, *, model: str = "m", key: str = "", provenance: str
+) -> None:
+    """One request that is over."""
+    ledger = here.gateway.runtime.ledger
+    entry = await ledger.reserve(
+        request_id="r", backend="cloud", model=model, model_asked=model, nanousd=CENT, key=key
+    )
+    usage = TokenUsage(prompt=1200, completion=34)
+    ledger.settle(
+        entry, Settlement(nanousd=nanousd, provenance=provenance, usage=usage, state="settled")
+    )
+
+
+def columns(out: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines()]
+
+
+async def test_a_month_in_rows_and_what_they_come_to(tmp_path: Path) -> None:
+    budget = {"monthly_limit_usd": 2.5}
+    async with scene(tmp_path, ["m"], routing={"budget": budget}) as here:
+        await spend(here, 25 * CENT, provenance="measured")
+        await spend(here, 125 * CENT, model="big", key="ci", provenance="estimated")
+        await spend(here, None, model="odd", provenance="unknown")
+        by_model = await here.nexus("spend", "--by", "model")
+        by_key = await here.nexus("spend", "--by", "key", "--json")
+        by_day = await here.nexus("spend")
+    header, *rows = columns(by_model.out)
+    assert header == ["MODEL", "REQUESTS", "TOKENS", "IN", "TOKENS", "OUT", "USD"]
+    assert [row[:5] for row in rows] == [
+        ["big", "1", "1,200", "34", "~$1.25"],
+        ["m", "1", "1,200", "34", "$0.2500"],
+        ["odd", "1", "1,200", "34", "1?"],  # never $0
+    ]
+    assert "$1.50 spent of $2.50, 1 request of unknown price" in by_model.err
+    (ci, nobody) = by_key.json()["rows"]
+    assert (ci["label"], ci["usd_estimated"], ci["usd_measured"]) == ("ci", 1.25, 0.0)
+    assert (nobody["label"], nobody["usd_measured"]) == ("", 0.25)
+    assert len(columns(by_day.out)) == 2  # days without a request are left out
+    assert "~$1.50 + 1?" in by_day.out
+
+
+async def test_a_month_without_spend_and_one_that_is_none(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        empty = await here.nexus("spend", "--month", "2026-01")
+        # What is typed stands for a month and for nothing else.
+        wrong = await here.nexus("spend", "--month", "2026-01&by=key")
+        unknown = await here.nexus("spend", "--by", "colour")
+    assert (empty.code, empty.out) == (0, "")
+    assert "2026-01: $0 spent." in empty.err
+    assert wrong.code == 1
+    assert "is no month; write it like 2026-11" in wrong.err
+    assert unknown.code == 2
+
+
+async def test_without_a_gateway_the_exit_code_says_so(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        done = await here.shell.also(NEXUS_PORT="1").nexus("spend")
+    assert done.code == 3
