@@ -32,6 +32,7 @@ from nexus_proxy.accounting.calendar import Calendar
 from nexus_proxy.accounting.entries import ALL, NOTHING, Entry, Settlement, Sums
 from nexus_proxy.accounting.money import money
 from nexus_proxy.accounting.report import checked, spend
+from nexus_proxy.accounting.usage import MOST_TOKENS
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
@@ -216,8 +217,8 @@ class Ledger:
             requests, prompt, completion = self._usage.get(where, (0, 0, 0))
             self._usage[where] = (
                 requests + 1,
-                prompt + record.prompt_tokens,
-                completion + (record.completion_tokens or 0),
+                prompt + _tokens(record.prompt_tokens),
+                completion + _tokens(record.completion_tokens),
             )
 
     async def _beat_on(self) -> None:
@@ -403,6 +404,11 @@ def _leave(owner: str, connection: sqlite3.Connection) -> None:
 
 def _bounded(nanousd: int | None) -> int | None:
     return None if nanousd is None else max(0, min(nanousd, MOST_NANOUSD))
+
+
+def _tokens(count: int | None) -> int:
+    """A count that breaks no sum, whatever a backend said."""
+    return count if count is not None and 0 < count <= MOST_TOKENS else 0
 
 
 def _machine() -> str:

@@ -16,7 +16,7 @@ import pytest
 from nexus_proxy.accounting import ledger as module
 from nexus_proxy.accounting.entries import Entry, Settlement
 from nexus_proxy.accounting.ledger import Ledger
-from nexus_proxy.accounting.usage import TokenUsage
+from nexus_proxy.accounting.usage import TokenUsage, counted_inside
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus, Event
@@ -24,6 +24,7 @@ from nexus_proxy.state import BudgetLevel
 from nexus_proxy.store import sqlite as store_module
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
+from nexus_proxy.telemetry.history import Record
 from tests.support.gateway import until
 
 CENT = 10**7
@@ -312,3 +313,25 @@ async def test_each_level_is_told_once_whatever_is_put_aside_meanwhile(tmp_path:
         "spend nears the budget, what is local is preferred: $1.20 of $1.30 for 2026-11",
         "no budget is set any more: $1.20 for 2026-11",
     ]
+
+
+async def test_counts_that_make_no_sense_take_no_others_with_them(tmp_path: Path) -> None:
+    """All tokens of free requests are added in one go."""
+    clock = Clock()
+    async with ledger(tmp_path / "n.db", clock) as book:
+        for prompt, completion in ((3, 5), (10**400, 2**63), (-7, -7), (4, None)):
+            record = Record("r", "chat", "c", clock.now, 0.0, model="m", backend="b")
+            record.prompt_tokens, record.completion_tokens = prompt, completion
+            book.read([record])
+        (row,) = (await book.report(None, "backend")).rows
+        assert (row.requests, row.prompt_tokens, row.completion_tokens) == (4, 7, 5)
+
+
+async def test_a_usage_that_makes_no_sense_is_booked_all_the_same(tmp_path: Path) -> None:
+    async with ledger(tmp_path / "n.db") as book:
+        entry = await reserve(book)
+        usage = counted_inside(10**30, 10**400, cached=2**70)
+        how = Settlement(nanousd=3, provenance="measured", usage=usage, state="settled")
+        book.settle(entry, how)
+        await written(book)
+        assert await rows(book) == [("settled", 3)]
