@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from nexus_proxy.dialects.openai import ABSENT, UNREADABLE, Endpoint, is_list, says_nothing
 from nexus_proxy.dialects.sse import DONE, payload
@@ -14,23 +14,29 @@ from nexus_proxy.dialects.sse import DONE, payload
 T = TypeVar("T")
 
 
+MOST_TOKENS = 10**12
+_Part = Annotated[int, Meta(le=MOST_TOKENS)]
+_Count = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
+"""What is beyond is no count of tokens: a usage that holds one says nothing."""
+
+
 class _PromptDetails(Struct, frozen=True):
-    cached_tokens: int | None = None
-    audio_tokens: int | None = None
+    cached_tokens: _Part | None = None
+    audio_tokens: _Part | None = None
 
 
 class _CompletionDetails(Struct, frozen=True):
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
+    reasoning_tokens: _Part | None = None
+    audio_tokens: _Part | None = None
 
 
 class Usage(Struct, frozen=True):
     """Tokens as the backend counted them, OpenAI's way: details are parts of the first two.
     None: it did not say."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    total_tokens: _Part | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -94,9 +100,9 @@ class _Choice(Struct):
 
 
 class _Timings(Struct):
-    cache_n: int = 0
-    prompt_n: int | None = None
-    predicted_n: int | None = None
+    cache_n: _Count = 0
+    prompt_n: _Count | None = None
+    predicted_n: _Count | None = None
 
 
 class _Chunk(Struct):
