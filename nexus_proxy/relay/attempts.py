@@ -203,10 +203,15 @@ class Relay:
 
         def decide() -> Iterator[tuple[Decision, Candidate]]:
             now = msgspec.structs.replace(facts, now=time.monotonic())
-            for decision, candidate in options(self._plan(now, key)):
-                names = decision.resolution.names
-                if candidate.backend.name not in failed and (key is None or key.allows(names)):
+            plans = self._plan(now, key)
+            allowed = (d for d in plans if key is None or key.allows(d.resolution.names))
+            is_left = False
+            for decision, candidate in options(allowed):
+                if candidate.backend.name not in failed:
+                    is_left = True
                     yield decision, candidate
+            if not is_left:  # and there were some, so all of them have failed
+                raise next(reversed(failed.values())).error
 
         for _ in range(self.rules.max_attempts):
             began, record.phase = time.perf_counter(), RequestPhase.QUEUED
@@ -217,7 +222,7 @@ class Relay:
                     id=record.id,
                     model=call.peek.model,
                     priority=_priority(call.envelope),
-                    pulse=call.sign_of_life,
+                    pulse=call.sign_of_life if call.peek.stream else None,
                 )
             finally:
                 waited = (time.perf_counter() - began) * 1000.0
