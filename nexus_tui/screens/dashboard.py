@@ -128,6 +128,11 @@ class Dashboard(Screen[None]):
         self.refresh_bindings()
 
     def action_pane(self, name: str) -> None:
+        if name == self._tabs.active:
+            return
+        # Textual moves the focus from what is hidden to its neighbour, and shows the tab of what
+        # has the focus: a pane with two places for it could not be left.
+        self.set_focus(None)
         self._tabs.active = name
 
     def action_chat(self) -> None:

@@ -12,7 +12,8 @@ PLACEHOLDER = "Say something. Enter sends, ctrl+j begins a new line."
 
 
 class ChatInput(TextArea):
-    # Every terminal delivers ctrl+j; alt+enter and shift+enter only some.
+    # Every terminal delivers ctrl+j. The others need one with the kitty keyboard protocol: without
+    # it shift+enter is enter, and alt+enter is read as enter too.
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send", priority=True, tooltip="Send the message"),
         Binding(

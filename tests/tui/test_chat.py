@@ -16,6 +16,7 @@ from nexus_tui.app import NexusApp
 from nexus_tui.flow import Flow
 from nexus_tui.source import HttpSource, RuntimeSource, Source
 from nexus_tui.talk import MOST_CHARACTERS, Answer, Message, Piece
+from nexus_tui.widgets.chat_log import ChatLog
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.nasty_names import NASTY
 from tests.support.scripted import Answer as Scripted
@@ -115,7 +116,9 @@ async def test_esc_stops_upstream_too_and_then_leaves_the_input(
         await look.press("escape")
         await backend.generations[0].closed()
         await look.sees("⊘ stopped", "⊘ cancelled")
-        await look.press("escape", "1")
+        await look.press("escape")
+        await look.until(lambda: isinstance(look.app.focused, ChatLog))
+        await look.press("1")
         await look.until(lambda: look.dashboard.pane.id == "backends-pane")
 
 

@@ -49,10 +49,10 @@ async def test_tabs_by_digit_by_tab_key_and_by_mouse() -> None:
     async with looking() as look:
         await look.press("3")
         assert look.pane.id == "requests-pane"
-        await look.press(*["tab"] * 5)
+        await look.press(*["tab"] * 6)
         assert look.pane.id == "backends-pane"
         await look.press("shift+tab")
-        assert look.pane.id == "keys-pane"
+        assert look.dashboard.pane.id == "chat-pane"
         await look.pilot.click("#--content-tab-models")
         await look.until(lambda: look.pane.id == "models-pane")
         assert look.app.focused is look.pane.table
