@@ -1,0 +1,142 @@
+"""Chunks of a chat stream as other dialects read them: their shape, and tool calls whole again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+
+class _Function(Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _CallPiece(Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    annotations: list[dict[str, Any]] | None = None
+    tool_calls: list[_CallPiece] | None = None
+
+
+class _Logprob(Struct):
+    top_logprobs: list[dict[str, Any]] | None = None
+
+
+class _Logprobs(Struct):
+    content: list[_Logprob] | None = None
+
+
+class _Choice(Struct):
+    index: int | None = None
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Chunk(Struct):
+    choices: list[_Choice] | None = None
+
+
+class Details(Struct, frozen=True):
+    """Parts of a count, in tokens."""
+
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class Counts(Struct, frozen=True):
+    """Usage as chat has it, in tokens. The details are parts of the first two."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: Details | None = None
+    completion_tokens_details: Details | None = None
+
+
+def counts(usage: Any) -> Counts | None:
+    """The value of `usage`; None where it is absent or nonsense, which breaks no answer."""
+    try:
+        return msgspec.convert(usage, Counts | None, strict=False)
+    except msgspec.ValidationError:
+        return None
+
+
+def check(chunk: dict[str, Any]) -> None:
+    """Raises `ValueError` for a chunk that is not of the shape that the translations read."""
+    msgspec.convert(chunk, _Chunk)
+
+
+class Call:
+    """One tool call so far. `id` and `name` are empty until a piece brings them.
+
+    `position` counts the calls of the answer from 0; `fresh` are arguments not taken yet.
+    """
+
+    __slots__ = ("fresh", "id", "name", "pieces", "position")
+
+    def __init__(self, position: int, id_: str) -> None:
+        self.position, self.id, self.name = position, id_, ""
+        self.pieces: list[str] = []
+        self.fresh = ""
+
+    @property
+    def arguments(self) -> str:
+        """All that has come."""
+        return "".join(self.pieces)
+
+
+class Calls:
+    """Tells which call each piece belongs to, whatever the backend makes of `index` and `id`.
+
+    Some servers leave `index` out or send 0 for all, others repeat the id in every piece: a piece
+    with a new id begins a new call, and so does one with a name where neither tells; any other
+    piece belongs to the last call of its index.
+    `invent(position)` gives an id to calls that have none.
+    """
+
+    def __init__(self, invent: Callable[[int], str]) -> None:
+        self.all: list[Call] = []
+        self._invent = invent
+        self._at: dict[Any, Call] = {}
+
+    def add(self, piece: dict[str, Any]) -> Call:
+        """Take in one entry of `delta.tool_calls`, or of a whole message's."""
+        index, id_ = piece.get("index"), piece.get("id") or ""
+        known = self.all[-1] if index is None and self.all else self._at.get(index)
+        function = piece.get("function") or {}
+        has_name = bool(function.get("name"))
+        is_new = id_ != known.id if known is not None and id_ else index is None and has_name
+        if known is None or is_new:
+            known = Call(len(self.all), id_ or self._invent(len(self.all)))
+            self.all.append(known)
+        self._at[index] = known
+        known.name = known.name or function.get("name") or ""
+        if arguments := function.get("arguments"):
+            known.pieces.append(arguments)
+            known.fresh += arguments
+        return known
+
+
+def as_chunk(answer: dict[str, Any]) -> dict[str, Any]:
+    """A whole answer of chat as the one chunk that says the same."""
+    choices = []
+    for choice in answer.get("choices") or ():
+        delta = {**(choice.get("message") or {})}
+        calls = delta.get("tool_calls") or ()
+        delta["tool_calls"] = [{**call, "index": n} for n, call in enumerate(calls)]
+        choices.append({**choice, "delta": delta})
+    return {**answer, "choices": choices}

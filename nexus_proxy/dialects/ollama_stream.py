@@ -1,0 +1,168 @@
+"""Answers of chat, completions and embeddings as Ollama's, whole and as lines of JSON.
+
+Calls come whole, in one line before the last, with their arguments as an object. The last line has
+the counts, and the times in nanoseconds: those of the backend where it tells them (llama.cpp's
+`timings`), else as seen from here: up to the first token for the prompt, the rest for the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from nexus_proxy.dialects.chat_pieces import Calls, Counts, as_chunk, check, counts
+from nexus_proxy.dialects.ollama import Json, Route, error_body
+from nexus_proxy.errors import NexusError
+
+MEDIA_TYPE = b"application/x-ndjson"
+KEEP_ALIVE = b""
+"""Nothing: clients read every line as JSON."""
+
+_REASONS = {"length": "length"}
+_encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+
+
+class FromChatStream:
+    """Chunks of a chat or completion stream in, lines out.
+
+    `created` is seconds since the epoch; `model` is the name that the client asked for.
+    """
+
+    def __init__(self, route: Route, *, created: float, model: str) -> None:
+        at = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
+        self._base: Json = {"model": model, "created_at": at}
+        self._is_chat = route is Route.CHAT
+        self._calls = Calls(lambda position: f"call_{position}")
+        self._reason: str | None = None
+        self._usage = Counts()
+        self._timings: Json = {}
+
+    def feed(self, chunk: Json) -> list[bytes]:
+        """The lines that follow from one chunk. Raises `ValueError` for what is no chunk."""
+        check(chunk)
+        self._usage = counts(chunk.get("usage")) or self._usage
+        timings = chunk.get("timings")
+        self._timings = timings if isinstance(timings, dict) else self._timings
+        lines = []
+        for choice in chunk.get("choices") or ():
+            if not choice.get("index"):
+                said = self._said(choice)
+                if said is not None:
+                    lines.append(_encode({**self._base, **said, "done": False}) + b"\n")
+        return lines
+
+    def finish(self, *, total_ns: int, first_token_ns: int | None = None) -> list[bytes]:
+        """The calls, if there are any, and the last line. Raises `ValueError` where the model
+        wrote arguments that are no JSON object, which this dialect cannot tell."""
+        lines = []
+        if calls := self.calls():
+            told = {"message": {"role": "assistant", "content": "", "tool_calls": calls}}
+            lines.append(_encode({**self._base, **told, "done": False}) + b"\n")
+        ending = self.ending(total_ns=total_ns, first_token_ns=first_token_ns)
+        return [*lines, _encode({**self._base, **self._text(""), **ending}) + b"\n"]
+
+    def error(self, error: NexusError) -> list[bytes]:
+        """The line that ends a broken stream."""
+        return [error_body(error) + b"\n"]
+
+    def calls(self) -> list[Json]:
+        """The calls so far. Raises `ValueError`, as `finish` does."""
+        return [
+            {
+                "id": call.id,
+                "function": {
+                    "index": call.position,
+                    "name": call.name,
+                    "arguments": _object(call.arguments),
+                },
+            }
+            for call in self._calls.all
+        ]
+
+    def ending(self, *, total_ns: int, first_token_ns: int | None = None) -> Json:
+        """What the last line says of the whole: the reason, counts and times."""
+        timings, usage = self._timings, self._usage
+        seen = total_ns if first_token_ns is None else first_token_ns
+        return {
+            "done": True,
+            "done_reason": _REASONS.get(self._reason or "", "stop"),
+            "total_duration": total_ns,
+            "load_duration": 0,
+            **_counted("prompt_eval_count", usage.prompt_tokens),
+            "prompt_eval_duration": _ns(timings.get("prompt_ms"), seen),
+            **_counted("eval_count", usage.completion_tokens),
+            "eval_duration": _ns(timings.get("predicted_ms"), max(0, total_ns - seen)),
+        }
+
+    def _said(self, choice: Json) -> Json | None:
+        """What a choice says, in the form of this dialect; None: nothing that is shown yet."""
+        self._reason = choice.get("finish_reason") or self._reason
+        delta = choice.get("delta") or {}
+        for piece in delta.get("tool_calls") or ():
+            self._calls.add(piece)
+        text = delta.get("content") or delta.get("refusal") or choice.get("text") or ""
+        thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+        if not text and not thought:
+            return None
+        told: Json = {"thinking": thought} if thought else {}
+        said = self._text(text, told)
+        logprobs = (choice.get("logprobs") or {}).get("content")
+        return {**said, "logprobs": logprobs} if logprobs else said
+
+    def _text(self, text: str, told: Json | None = None) -> Json:
+        said = told or {}
+        if self._is_chat:
+            return {"message": {"role": "assistant", "content": text, **said}}
+        return {"response": text, **said}
+
+
+def from_chat(
+    answer: Json,
+    route: Route,
+    *,
+    created: float,
+    model: str,
+    total_ns: int,
+    first_token_ns: int | None = None,
+) -> Json:
+    """A whole answer of chat or completions. Raises `ValueError` as `FromChatStream.finish`."""
+    stream = FromChatStream(route, created=created, model=model)
+    chunk = as_chunk(answer)
+    lines = stream.feed(chunk)
+    said: Json = msgspec.json.decode(lines[0]) if lines else {}
+    whole: Json = {**stream._base, **said}
+    if route is Route.CHAT:
+        message = whole.setdefault("message", {"role": "assistant", "content": ""})
+        if calls := stream.calls():
+            message["tool_calls"] = calls
+    else:
+        whole.setdefault("response", "")
+    return {**whole, **stream.ending(total_ns=total_ns, first_token_ns=first_token_ns)}
+
+
+def from_embeddings(answer: Json, route: Route, *, model: str, total_ns: int) -> Json:
+    """An answer of `/v1/embeddings` (floats) as one of `/api/embed` or `/api/embeddings`."""
+    entries = sorted(answer.get("data") or (), key=lambda entry: entry.get("index") or 0)
+    vectors = [entry["embedding"] for entry in entries]
+    if route is Route.EMBEDDINGS:
+        return {"embedding": vectors[0] if vectors else []}
+    usage = counts(answer.get("usage")) or Counts()
+    counted = _counted("prompt_eval_count", usage.prompt_tokens)
+    times = {"total_duration": total_ns, "load_duration": 0}
+    return {"model": model, "embeddings": vectors, **times, **counted}
+
+
+def _object(arguments: str) -> Json:
+    decoded: Json = msgspec.json.decode(arguments or "{}", type=dict[str, Any])
+    return decoded
+
+
+def _counted(key: str, count: Any) -> Json:
+    return {} if count is None else {key: count}
+
+
+def _ns(milliseconds: Any, seen: int) -> int:
+    return int(milliseconds * 1e6) if isinstance(milliseconds, int | float) else seen
