@@ -1,4 +1,5 @@
-"""Every error of a Quart route as JSON in OpenAI's shape, whoever raised it."""
+"""Every error of a Quart route as JSON, whoever raised it: in Ollama's shape below `/api/`, else in
+OpenAI's."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from nexus_proxy.api.answers import JSON
 from nexus_proxy.api.health import ANSWERS
 from nexus_proxy.api.paths import HOT
-from nexus_proxy.dialects import openai
+from nexus_proxy.dialects import ollama, openai
 from nexus_proxy.errors import (
     ConfigError,
     InvalidRequestError,
@@ -22,6 +23,7 @@ from nexus_proxy.relay import headers as wire_headers
 
 log = logging.getLogger(__name__)
 
+OLLAMA = "/api/"
 _LATER = {
     "/v1/messages": "the Anthropic API",
     "/v1/responses": "the Responses API",
@@ -35,7 +37,7 @@ _LATER = {
     "/v1/fleet": "fleet recommendations",
     "/v1/stats": "statistics",
     "/v1/history": "the request history",
-    "/api": "the Ollama API",
+    **dict.fromkeys((route.value for route in ollama.Route), "generating by the Ollama API"),
     "/metrics": "metrics",
     "/ws": "the browser dashboard",
 }
@@ -61,7 +63,8 @@ def install(app: Quart) -> None:
 
 def _answer(error: NexusError) -> Response:
     status = 422 if isinstance(error, ConfigError) else error.status
-    response = Response(openai.error_body(error), status=status, content_type=JSON)
+    dialect = ollama if request.path.startswith(OLLAMA) else openai
+    response = Response(dialect.error_body(error), status=status, content_type=JSON)
     for name, value in wire_headers.refusal(error):
         response.headers[name.decode()] = value.decode("latin-1")
     if isinstance(error, MethodNotAllowedError):

@@ -106,9 +106,12 @@ class Front:
         if answer := health.ANSWERS.get(path):
             _require(method, path, "GET", "HEAD")
             status, value = await answer(self._runtime)
-            more = [(b"content-type", b"application/json"), *self._gate.cors(headers)]
+            body, kind = msgspec.json.encode(value), b"application/json"
+            if health.wants_greeting(path, headers):
+                body, kind = health.GREETING, b"text/plain; charset=utf-8"
+            more = [(b"content-type", kind), *self._gate.cors(headers)]
             own = own_headers(headers, self._runtime.node_id)
-            await responder.respond(status, [*own, *more], msgspec.json.encode(value))
+            await responder.respond(status, [*own, *more], body)
             return True
         return False
 

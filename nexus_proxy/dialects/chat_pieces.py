@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+MOST_CHARACTERS = 16 * 1024 * 1024
+
 
 class _Function(Struct):
     name: str | None = None
@@ -80,23 +82,42 @@ def check(chunk: dict[str, Any]) -> None:
     msgspec.convert(chunk, _Chunk)
 
 
+class Room:
+    """How much of one answer is kept at most: `MOST_CHARACTERS`."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = MOST_CHARACTERS
+
+    def take(self, text: str) -> None:
+        """Make room for `text`. Raises `ValueError` where there is none."""
+        self._left -= len(text)
+        if self._left < 0:
+            raise ValueError(f"the answer is longer than {MOST_CHARACTERS} characters")
+
+
 class Call:
-    """One tool call so far. `id` and `name` are empty until a piece brings them.
+    """One tool call so far. `name` is empty until a piece brings it; `position` counts the calls of
+    the answer from 0."""
 
-    `position` counts the calls of the answer from 0; `fresh` are arguments not taken yet.
-    """
-
-    __slots__ = ("fresh", "id", "name", "pieces", "position")
+    __slots__ = ("_taken", "id", "name", "pieces", "position")
 
     def __init__(self, position: int, id_: str) -> None:
         self.position, self.id, self.name = position, id_, ""
         self.pieces: list[str] = []
-        self.fresh = ""
+        self._taken = 0
 
     @property
     def arguments(self) -> str:
         """All that has come."""
         return "".join(self.pieces)
+
+    def take(self) -> str:
+        """Of the arguments, what was not taken before."""
+        fresh = "".join(self.pieces[self._taken :])
+        self._taken = len(self.pieces)
+        return fresh
 
 
 class Calls:
@@ -108,13 +129,13 @@ class Calls:
     `invent(position)` gives an id to calls that have none.
     """
 
-    def __init__(self, invent: Callable[[int], str]) -> None:
+    def __init__(self, invent: Callable[[int], str], room: Room) -> None:
         self.all: list[Call] = []
-        self._invent = invent
+        self._invent, self._room = invent, room
         self._at: dict[Any, Call] = {}
 
     def add(self, piece: dict[str, Any]) -> Call:
-        """Take in one entry of `delta.tool_calls`, or of a whole message's."""
+        """Take in one entry of `delta.tool_calls`. Raises `ValueError` where there is no room."""
         index, id_ = piece.get("index"), piece.get("id") or ""
         known = self.all[-1] if index is None and self.all else self._at.get(index)
         function = piece.get("function") or {}
@@ -126,8 +147,8 @@ class Calls:
         self._at[index] = known
         known.name = known.name or function.get("name") or ""
         if arguments := function.get("arguments"):
+            self._room.take(arguments)
             known.pieces.append(arguments)
-            known.fresh += arguments
         return known
 
 

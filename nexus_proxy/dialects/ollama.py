@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 
 class Route(str, Enum):
-    """The hot routes of the dialect."""
+    """The hot routes of the dialect; the values are their paths."""
 
     CHAT = "/api/chat"
     GENERATE = "/api/generate"

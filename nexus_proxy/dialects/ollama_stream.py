@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from nexus_proxy.dialects.chat_pieces import Calls, Counts, as_chunk, check, counts
+from nexus_proxy.dialects.chat_pieces import Calls, Counts, Room, as_chunk, check, counts
 from nexus_proxy.dialects.ollama import Json, Route, error_body
 from nexus_proxy.errors import NexusError
 
@@ -35,13 +35,14 @@ class FromChatStream:
         at = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
         self._base: Json = {"model": model, "created_at": at}
         self._is_chat = route is Route.CHAT
-        self._calls = Calls(lambda position: f"call_{position}")
+        self._calls = Calls(lambda position: f"call_{position}", Room())
         self._reason: str | None = None
         self._usage = Counts()
         self._timings: Json = {}
 
     def feed(self, chunk: Json) -> list[bytes]:
-        """The lines that follow from one chunk. Raises `ValueError` for what is no chunk."""
+        """The lines that follow from one chunk. Raises `ValueError` for what is no chunk, and for
+        calls that become too long."""
         check(chunk)
         self._usage = counts(chunk.get("usage")) or self._usage
         timings = chunk.get("timings")

@@ -6,7 +6,8 @@ before; calls stay open to the end, since pieces of parallel calls may come in t
 custom tool comes whole, once its arguments are complete.
 
 Of `finish_reason`, `length` and `content_filter` make the response incomplete. Choices beyond the
-first do not exist in this API. A stream holds its own answer once, which the last event repeats.
+first do not exist in this API. A stream holds its own answer once, which the last event repeats;
+one longer than 16 million characters is broken off.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import Any
 
 import msgspec
 
-from nexus_proxy.dialects.chat_pieces import Call, Calls, Counts, Details, as_chunk, check, counts
+from nexus_proxy.dialects.chat_pieces import (
+    Call,
+    Calls,
+    Counts,
+    Details,
+    Room,
+    as_chunk,
+    check,
+    counts,
+)
 from nexus_proxy.dialects.responses import Translation
 from nexus_proxy.dialects.responses_tools import Json, unwrapped
 from nexus_proxy.dialects.sse import PING
@@ -170,13 +180,15 @@ class FromChatStream:
         self._started = False
         self._output: list[Json] = []
         self._open: _Open | None = None
-        self._calls = Calls(lambda position: self._answer.item_id("call", position))
+        self._room = Room()
+        self._calls = Calls(lambda position: self._answer.item_id("call", position), self._room)
         self._places: dict[int, int] = {}
         self._reason: str | None = None
         self._usage: Counts | None = None
 
     def feed(self, chunk: Json) -> list[bytes]:
-        """The events that follow from one chunk. Raises `ValueError` for what is no chunk."""
+        """The events that follow from one chunk. Raises `ValueError` for what is no chunk, and for
+        the one that makes the answer too long."""
         check(chunk)
         self._start()
         self._usage = counts(chunk.get("usage")) or self._usage
@@ -243,6 +255,7 @@ class FromChatStream:
         opened = self._open
         if opened is None or opened.kind != kind:
             opened = self._begin(kind)
+        self._room.take(text)
         opened.pieces.append(text)
         self._emit(event, {**_place(opened), "delta": text, **more})
 
@@ -291,10 +304,9 @@ class FromChatStream:
             self._output.append(item)
             self._emit("response.output_item.added", {"output_index": place, "item": item})
         item = self._output[place]
-        if call.fresh and item["type"] == "function_call":
+        if item["type"] == "function_call" and (fresh := call.take()):
             at = {"item_id": item["id"], "output_index": place}
-            self._emit("response.function_call_arguments.delta", {**at, "delta": call.fresh})
-            call.fresh = ""
+            self._emit("response.function_call_arguments.delta", {**at, "delta": fresh})
 
     def _end_call(self, call: Call, status: str) -> None:
         call.name = call.name or "unnamed"
