@@ -9,8 +9,9 @@ Nexus keeps no conversations, so what asks for one is refused: `store: true`,
 - consumed, since they mean nothing to a backend of chat: `include`, `store: false`, `metadata`,
   `client_metadata`, `prompt_cache_key`, `safety_identifier`, `truncation: disabled`,
   `stream_options`, `max_tool_calls` (it limits tools that OpenAI runs);
-- left out with a note: `service_tier`, `text.verbosity`, `reasoning.summary`,
-  `truncation: auto`, encrypted reasoning.
+- left out with a note: `service_tier`, `text.verbosity`, `truncation: auto`;
+- honoured in the answer as far as it goes, with a note: `reasoning.summary` and encrypted
+  reasoning, see `responses_stream`.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ _HANDLED = frozenset(
         "truncation",
     }
 )
+ENCRYPTED = "reasoning.encrypted_content"
+"""Asks for reasoning in a form that can be sent back."""
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -172,9 +175,9 @@ def _carry_reasoning(asked: Json, chat: Json, notes: list[str]) -> None:
     if reasoning.get("effort") is not None:
         chat["reasoning_effort"] = reasoning["effort"]
     if reasoning.get("summary") is not None:
-        notes.append("left out reasoning.summary: the reasoning itself is shown")
-    if "reasoning.encrypted_content" in _list(asked, "include"):
-        notes.append("reasoning is not encrypted")
+        notes.append("reasoning.summary: the reasoning itself is told in its place")
+    if ENCRYPTED in _list(asked, "include"):
+        notes.append("reasoning is handed to the client to be sent back, but not encrypted")
 
 
 def _carry_logprobs(asked: Json, chat: Json) -> None:

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ _HOSTED_RECORDS = frozenset(
         "tool_search_output",
     }
 )
+_SEAL = "nexus."
 _INSTRUCTS = ("system", "developer")
 _TEXT = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 
@@ -48,6 +50,7 @@ class _Item(Struct):
     namespace: str | None = None
     call_id: str | None = None
     arguments: str | None = None
+    encrypted_content: str | None = None
     tools: list[dict[str, Any]] | None = None
 
 
@@ -173,16 +176,33 @@ class Conversation:
             self._from_tools = []
 
     def _add_reasoning(self, item: Json) -> None:
-        text = joined(_parts(item.get("content"))) or joined(_parts(item.get("summary")))
-        if text:
+        sealed_ = item.get("encrypted_content") or ""
+        text = joined(_parts(item.get("content"))) or unsealed(sealed_)
+        if text := text or joined(_parts(item.get("summary"))):
             self._reasoning.append(text)
-        elif item.get("encrypted_content"):
+        elif sealed_:
             self.notes["left out reasoning that only OpenAI can decrypt"] = None
 
 
 def joined(parts: list[Json]) -> str:
     """The text of parts."""
     return "".join(part["text"] for part in parts if part["type"] == "text")
+
+
+def sealed(reasoning: str) -> str:
+    """Reasoning as `encrypted_content`, which clients send back as it is. It is not encrypted:
+    they have it in the clear as well."""
+    return _SEAL + b64encode(reasoning.encode("utf-8", "replace")).decode()
+
+
+def unsealed(content: str) -> str:
+    """What `sealed` made of it; empty for what somebody else encrypted."""
+    if not content.startswith(_SEAL):
+        return ""
+    try:
+        return b64decode(content.removeprefix(_SEAL), validate=True).decode()
+    except ValueError:
+        return ""
 
 
 def _plain(parts: list[Json]) -> Any:

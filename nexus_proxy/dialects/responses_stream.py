@@ -1,9 +1,10 @@
 """Answers of chat as answers of the Responses API, whole and streamed.
 
 Items come in the order in which the backend began them, each with an `output_index` of its own:
-reasoning (in the clear, as `reasoning_text`), messages, calls. Text of another kind ends the item
-before; calls stay open to the end, since pieces of parallel calls may come in turn. The input of a
-custom tool comes whole, once its arguments are complete.
+reasoning, messages, calls. Reasoning is in the clear, as `reasoning_text`; where the client asked
+for a summary, it stands in its place, since many clients show nothing else. Text of another kind
+ends the item before; calls stay open to the end, since pieces of parallel calls may come in turn.
+The input of a custom tool comes whole, once its arguments are complete.
 
 Of `finish_reason`, `length` and `content_filter` make the response incomplete. Choices beyond the
 first do not exist in this API. A stream holds its own answer once, which the last event repeats;
@@ -27,7 +28,8 @@ from nexus_proxy.dialects.chat_pieces import (
     check,
     counts,
 )
-from nexus_proxy.dialects.responses import Translation
+from nexus_proxy.dialects.responses import ENCRYPTED, Translation
+from nexus_proxy.dialects.responses_input import sealed
 from nexus_proxy.dialects.responses_tools import Json, unwrapped
 from nexus_proxy.dialects.sse import PING
 from nexus_proxy.errors import ContextOverflowError, NexusError, RateLimitedError
@@ -70,6 +72,9 @@ class Answer:
     ) -> None:
         asked = translation.asked
         self.tools = translation.tools
+        summary = (asked.get("reasoning") or {}).get("summary")
+        self.thoughts = "reasoning_text" if summary is None else "reasoning_summary_text"
+        self.seals = ENCRYPTED in (asked.get("include") or ())
         self._unique = response_id.removeprefix("resp_")
         told = {key: asked.get(key) for key in _ECHOED}
         self._base: Json = {
@@ -136,10 +141,17 @@ def from_chat(
 class _Open:
     """An item that is being streamed, with the one part that it has."""
 
-    __slots__ = ("annotations", "id", "index", "kind", "logprobs", "pieces")
+    __slots__ = (
+        *("_sums_up", "annotations", "id", "index", "kind", "logprobs"),
+        *("part_name", "pieces", "place", "seals"),
+    )
 
-    def __init__(self, kind: str, id_: str, index: int) -> None:
-        self.kind, self.id, self.index = kind, id_, index
+    def __init__(self, kind: str, id_: str, index: int, *, seals: bool) -> None:
+        self.kind, self.id, self.index, self.seals = kind, id_, index, seals
+        self._sums_up = kind == "reasoning_summary_text"
+        self.part_name = "reasoning_summary_part" if self._sums_up else "content_part"
+        place = "summary_index" if self._sums_up else "content_index"
+        self.place: Json = {"item_id": id_, "output_index": index, place: 0}
         self.pieces: list[str] = []
         self.logprobs: list[Json] = []
         self.annotations: list[Json] = []
@@ -148,13 +160,15 @@ class _Open:
         if self.kind == "output_text":
             told = {"annotations": self.annotations, "logprobs": self.logprobs}
             return {"type": "output_text", "text": text, **told}
-        key = "refusal" if self.kind == "refusal" else "text"
-        return {"type": self.kind, key: text}
+        if self.kind == "refusal":
+            return {"type": "refusal", "refusal": text}
+        return {"type": "summary_text" if self._sums_up else self.kind, "text": text}
 
     def item(self, content: list[Json], status: str) -> Json:
-        if self.kind == "reasoning_text":
-            told = {"summary": [], "content": content, "encrypted_content": None}
-            return {"id": self.id, "type": "reasoning", **told}
+        if self.kind.startswith("reasoning"):
+            told = {"summary": content} if self._sums_up else {"summary": [], "content": content}
+            seal = sealed(content[0]["text"]) if self.seals and content else None
+            return {"id": self.id, "type": "reasoning", **told, "encrypted_content": seal}
         return {
             "id": self.id,
             "type": "message",
@@ -237,7 +251,8 @@ class FromChatStream:
         self._reason = choice.get("finish_reason") or self._reason
         delta = choice.get("delta") or {}
         if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-            self._say("reasoning_text", thought, "response.reasoning_text.delta", {})
+            thoughts = self._answer.thoughts
+            self._say(thoughts, thought, f"response.{thoughts}.delta", {})
         if text := delta.get("content"):
             logprobs = _logprobs(choice.get("logprobs"))
             self._say("output_text", text, "response.output_text.delta", {"logprobs": logprobs})
@@ -257,28 +272,30 @@ class FromChatStream:
             opened = self._begin(kind)
         self._room.take(text)
         opened.pieces.append(text)
-        self._emit(event, {**_place(opened), "delta": text, **more})
+        self._emit(event, {**opened.place, "delta": text, **more})
 
     def _begin(self, kind: str) -> _Open:
         self._close("completed")
         index = len(self._output)
-        prefix = "rs" if kind == "reasoning_text" else "msg"
-        opened = self._open = _Open(kind, self._answer.item_id(prefix, index), index)
+        is_thought = kind == self._answer.thoughts
+        id_ = self._answer.item_id("rs" if is_thought else "msg", index)
+        opened = self._open = _Open(kind, id_, index, seals=is_thought and self._answer.seals)
         item = opened.item([], "in_progress")
         self._output.append(item)
         self._emit("response.output_item.added", {"output_index": index, "item": item})
-        self._emit("response.content_part.added", {**_place(opened), "part": opened.part("")})
+        part = {**opened.place, "part": opened.part("")}
+        self._emit(f"response.{opened.part_name}.added", part)
         return opened
 
     def _close(self, status: str) -> None:
         opened, self._open = self._open, None
         if opened is None:
             return
-        text, place = "".join(opened.pieces), _place(opened)
+        text, place = "".join(opened.pieces), opened.place
         part = opened.part(text)
         done: Json = {key: part[key] for key in ("text", "refusal", "logprobs") if key in part}
         self._emit(f"response.{opened.kind}.done", {**place, **done})
-        self._emit("response.content_part.done", {**place, "part": part})
+        self._emit(f"response.{opened.part_name}.done", {**place, "part": part})
         item = self._output[opened.index] = opened.item([part], status)
         self._emit("response.output_item.done", {"output_index": opened.index, "item": item})
 
@@ -288,7 +305,7 @@ class FromChatStream:
             return
         kind = note.get("type")
         flat = {"type": kind, **(note.get(str(kind)) or {})}
-        place = {**_place(self._open), "annotation_index": len(self._open.annotations)}
+        place = {**self._open.place, "annotation_index": len(self._open.annotations)}
         self._open.annotations.append(flat)
         self._emit("response.output_text.annotation.added", {**place, "annotation": flat})
 
@@ -338,10 +355,6 @@ class FromChatStream:
 
 
 _encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
-
-
-def _place(opened: _Open) -> Json:
-    return {"item_id": opened.id, "output_index": opened.index, "content_index": 0}
 
 
 def _code(error: NexusError) -> str:

@@ -123,8 +123,8 @@ def test_what_codex_sends_on_the_second_turn() -> None:
     assert [note.split(":")[0] for note in told.notes] == [
         "left out tools that OpenAI runs itself",
         "left out text.verbosity",
-        "left out reasoning.summary",
-        "reasoning is not encrypted",
+        "reasoning.summary",
+        "reasoning is handed to the client to be sent back, but not encrypted",
     ]
 
 

@@ -99,6 +99,31 @@ def test_the_order_of_events() -> None:
     }
 
 
+def test_reasoning_stands_for_its_summary_and_can_be_sent_back() -> None:
+    """What the Vercel AI SDK and Codex show, and send back, of a model's thoughts."""
+    fields: Json = {
+        "reasoning": {"summary": "auto"},
+        "include": ["reasoning.encrypted_content"],
+    }
+    pieces = [
+        chunk({"reasoning_content": "Hm"}),
+        chunk({"reasoning": "m."}),
+        chunk({"content": "A"}),
+    ]
+    told = events([*pieces, chunk(finish="stop")], **fields)
+    assert kinds(told)[2:9] == [
+        *["output_item.added", "reasoning_summary_part.added"],
+        *["reasoning_summary_text.delta", "reasoning_summary_text.delta"],
+        *["reasoning_summary_text.done", "reasoning_summary_part.done", "output_item.done"],
+    ]
+    thought, said = told[-1]["response"]["output"]
+    assert thought["summary"] == [{"type": "summary_text", "text": "Hmm."}]
+    back = to_chat(asked([{**thought, "summary": []}, said]))
+    assert back.chat["messages"][0]["reasoning_content"] == "Hmm."
+    foreign = to_chat(asked([{**thought, "summary": [], "encrypted_content": "gAAA"}, said]))
+    assert foreign.notes == ["left out reasoning that only OpenAI can decrypt"]
+
+
 def test_names_that_chat_does_not_have_are_put_back() -> None:
     pieces = [
         calls(call_piece(0, '{"input": "*** ', id="c1", name="apply_patch")),
