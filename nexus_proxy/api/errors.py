@@ -11,7 +11,8 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from nexus_proxy.api.answers import JSON
 from nexus_proxy.api.health import ANSWERS
 from nexus_proxy.api.paths import HOT
-from nexus_proxy.dialects import ollama, openai
+from nexus_proxy.dialects import ollama_request as ollama
+from nexus_proxy.dialects import openai
 from nexus_proxy.errors import (
     ConfigError,
     InvalidRequestError,

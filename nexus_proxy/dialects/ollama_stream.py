@@ -1,8 +1,7 @@
 """Answers of chat, completions and embeddings as Ollama's, whole and as lines of JSON.
 
 Calls come whole, in one line before the last, with their arguments as an object. The last line has
-the counts, and the times in nanoseconds: those of the backend where it tells them (llama.cpp's
-`timings`), else as seen from here: up to the first token for the prompt, the rest for the answer.
+the counts, and the times in nanoseconds where the backend tells them (llama.cpp's `timings`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 import msgspec
 
 from nexus_proxy.dialects.chat_pieces import Calls, Counts, Room, as_chunk, check, counts
-from nexus_proxy.dialects.ollama import Json, Route, error_body
+from nexus_proxy.dialects.ollama_request import Json, Route, error_body
 from nexus_proxy.errors import NexusError
 
 MEDIA_TYPE = b"application/x-ndjson"
@@ -55,15 +54,14 @@ class FromChatStream:
                     lines.append(_encode({**self._base, **said, "done": False}) + b"\n")
         return lines
 
-    def finish(self, *, total_ns: int, first_token_ns: int | None = None) -> list[bytes]:
+    def finish(self) -> list[bytes]:
         """The calls, if there are any, and the last line. Raises `ValueError` where the model
         wrote arguments that are no JSON object, which this dialect cannot tell."""
         lines = []
         if calls := self.calls():
             told = {"message": {"role": "assistant", "content": "", "tool_calls": calls}}
             lines.append(_encode({**self._base, **told, "done": False}) + b"\n")
-        ending = self.ending(total_ns=total_ns, first_token_ns=first_token_ns)
-        return [*lines, _encode({**self._base, **self._text(""), **ending}) + b"\n"]
+        return [*lines, _encode({**self._base, **self._text(""), **self.ending()}) + b"\n"]
 
     def error(self, error: NexusError) -> list[bytes]:
         """The line that ends a broken stream."""
@@ -83,20 +81,18 @@ class FromChatStream:
             for call in self._calls.all
         ]
 
-    def ending(self, *, total_ns: int, first_token_ns: int | None = None) -> Json:
+    def ending(self) -> Json:
         """What the last line says of the whole: the reason, counts and times."""
-        timings, usage = self._timings, self._usage
-        seen = total_ns if first_token_ns is None else first_token_ns
-        return {
-            "done": True,
-            "done_reason": _REASONS.get(self._reason or "", "stop"),
-            "total_duration": total_ns,
-            "load_duration": 0,
-            **_counted("prompt_eval_count", usage.prompt_tokens),
-            "prompt_eval_duration": _ns(timings.get("prompt_ms"), seen),
-            **_counted("eval_count", usage.completion_tokens),
-            "eval_duration": _ns(timings.get("predicted_ms"), max(0, total_ns - seen)),
+        read, wrote = (_ns(self._timings.get(key)) for key in ("prompt_ms", "predicted_ms"))
+        told = {
+            "total_duration": None if read is None or wrote is None else read + wrote,
+            "prompt_eval_count": self._usage.prompt_tokens,
+            "prompt_eval_duration": read,
+            "eval_count": self._usage.completion_tokens,
+            "eval_duration": wrote,
         }
+        known = {key: value for key, value in told.items() if value is not None}
+        return {"done": True, "done_reason": _REASONS.get(self._reason or "", "stop"), **known}
 
     def _said(self, choice: Json) -> Json | None:
         """What a choice says, in the form of this dialect; None: nothing that is shown yet."""
@@ -126,8 +122,6 @@ def from_chat(
     *,
     created: float,
     model: str,
-    total_ns: int,
-    first_token_ns: int | None = None,
 ) -> Json:
     """A whole answer of chat or completions. Raises `ValueError` as `FromChatStream.finish`."""
     stream = FromChatStream(route, created=created, model=model)
@@ -141,19 +135,20 @@ def from_chat(
             message["tool_calls"] = calls
     else:
         whole.setdefault("response", "")
-    return {**whole, **stream.ending(total_ns=total_ns, first_token_ns=first_token_ns)}
+    return {**whole, **stream.ending()}
 
 
-def from_embeddings(answer: Json, route: Route, *, model: str, total_ns: int) -> Json:
+def from_embeddings(answer: Json, route: Route, *, model: str) -> Json:
     """An answer of `/v1/embeddings` (floats) as one of `/api/embed` or `/api/embeddings`."""
     entries = sorted(answer.get("data") or (), key=lambda entry: entry.get("index") or 0)
     vectors = [entry["embedding"] for entry in entries]
     if route is Route.EMBEDDINGS:
         return {"embedding": vectors[0] if vectors else []}
     usage = counts(answer.get("usage")) or Counts()
-    counted = _counted("prompt_eval_count", usage.prompt_tokens)
-    times = {"total_duration": total_ns, "load_duration": 0}
-    return {"model": model, "embeddings": vectors, **times, **counted}
+    told: Json = {"model": model, "embeddings": vectors}
+    if usage.prompt_tokens is not None:
+        told["prompt_eval_count"] = usage.prompt_tokens
+    return told
 
 
 def _object(arguments: str) -> Json:
@@ -161,9 +156,5 @@ def _object(arguments: str) -> Json:
     return decoded
 
 
-def _counted(key: str, count: Any) -> Json:
-    return {} if count is None else {key: count}
-
-
-def _ns(milliseconds: Any, seen: int) -> int:
-    return int(milliseconds * 1e6) if isinstance(milliseconds, int | float) else seen
+def _ns(milliseconds: Any) -> int | None:
+    return int(milliseconds * 1e6) if isinstance(milliseconds, int | float) else None

@@ -28,8 +28,8 @@ from nexus_proxy.dialects.chat_pieces import (
     check,
     counts,
 )
-from nexus_proxy.dialects.responses import ENCRYPTED, Translation
 from nexus_proxy.dialects.responses_input import sealed
+from nexus_proxy.dialects.responses_request import ENCRYPTED, Translation
 from nexus_proxy.dialects.responses_tools import Json, unwrapped
 from nexus_proxy.dialects.sse import PING
 from nexus_proxy.errors import ContextOverflowError, NexusError, RateLimitedError

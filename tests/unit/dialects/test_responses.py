@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_proxy.dialects.responses import peek, to_chat
+from nexus_proxy.dialects.responses_request import peek, to_chat
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.state import Capability
 from tests.unit.dialects.chat_streams import JSON, TEXT, Json

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from nexus_proxy.dialects.responses import to_chat
+from nexus_proxy.dialects.responses_request import to_chat
 from nexus_proxy.dialects.responses_stream import KEEP_ALIVE, FromChatStream, from_chat
 from nexus_proxy.errors import UpstreamCutError
 from tests.unit.dialects.chat_streams import (
