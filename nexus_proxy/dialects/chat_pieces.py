@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
+
+T = TypeVar("T")
 
 MOST_CHARACTERS = 16 * 1024 * 1024
 
@@ -69,10 +71,28 @@ class Counts(Struct, frozen=True):
     completion_tokens_details: Details | None = None
 
 
-def counts(usage: Any) -> Counts | None:
-    """The value of `usage`; None where it is absent or nonsense, which breaks no answer."""
+class _Timings(Struct):
+    prompt_n: int
+    predicted_n: int | None = None
+    cache_n: int = 0
+
+
+def counts(chunk: dict[str, Any]) -> Counts | None:
+    """What a chunk or an answer says of usage, by `usage` or by llama.cpp's `timings`; None where
+    that is absent or nonsense, which breaks no answer."""
+    told = _read(chunk.get("usage"), Counts)
+    if told is not None and told.prompt_tokens is not None:
+        return told
+    timed = _read(chunk.get("timings"), _Timings)
+    if timed is None:
+        return told
+    cached = Details(cached_tokens=timed.cache_n) if timed.cache_n else None
+    return Counts(timed.cache_n + timed.prompt_n, timed.predicted_n, prompt_tokens_details=cached)
+
+
+def _read(value: Any, shape: type[T]) -> T | None:
     try:
-        return msgspec.convert(usage, Counts | None, strict=False)
+        return None if value is None else msgspec.convert(value, shape, strict=False)
     except msgspec.ValidationError:
         return None
 

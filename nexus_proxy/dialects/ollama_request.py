@@ -113,16 +113,15 @@ def to_openai(route: Route, request: bytes | Json) -> Translation:
     """The request in OpenAI's form. Raises `InvalidRequestError` for what cannot be honoured."""
     asked = _decoded(request) if isinstance(request, bytes) else request
     _check(asked)
+    endpoint = target(route, asked)
     model = {"model": asked["model"]} if "model" in asked else {}
     notes: list[str] = []
-    if route in (Route.EMBED, Route.EMBEDDINGS):
-        return Translation(
-            endpoint=Endpoint.EMBEDDINGS, body=model | _embeddings(route, asked), notes=notes
-        )
+    if endpoint is Endpoint.EMBEDDINGS:
+        body = model | _embeddings(route, asked)
+        return Translation(endpoint=endpoint, body=body, notes=notes)
     stream = asked.get("stream")
-    body: Json = {**model, "stream": stream is None or bool(stream)}
-    is_plain = route is Route.GENERATE and bool(asked.get("raw") or asked.get("suffix"))
-    if is_plain:
+    body = {**model, "stream": stream is None or bool(stream)}
+    if endpoint is Endpoint.COMPLETIONS:
         body |= _completion(asked)
     else:
         body["messages"] = _generate(asked) if route is Route.GENERATE else _messages(asked)
@@ -130,8 +129,16 @@ def to_openai(route: Route, request: bytes | Json) -> Translation:
     _carry_options(asked, body, notes)
     if asked.get("keep_alive") is not None:
         notes.append("left out keep_alive: how long a model stays loaded is the backend's to say")
-    endpoint = Endpoint.COMPLETIONS if is_plain else Endpoint.CHAT
     return Translation(endpoint=endpoint, body=body, notes=notes)
+
+
+def target(route: Route, asked: Json) -> Endpoint:
+    """Which of OpenAI's endpoints a request is for."""
+    if route in (Route.EMBED, Route.EMBEDDINGS):
+        return Endpoint.EMBEDDINGS
+    if route is Route.GENERATE and (asked.get("raw") or asked.get("suffix")):
+        return Endpoint.COMPLETIONS
+    return Endpoint.CHAT
 
 
 def error_body(error: NexusError) -> bytes:

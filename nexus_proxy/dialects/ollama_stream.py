@@ -40,35 +40,41 @@ class FromChatStream:
         self._timings: Json = {}
 
     def feed(self, chunk: Json) -> list[bytes]:
-        """The lines that follow from one chunk. Raises `ValueError` for what is no chunk, and for
-        calls that become too long."""
+        """The lines that follow from one chunk. Raises `ValueError` for what is no chunk, for
+        calls that become too long, and for arguments that are no JSON object, which this dialect
+        cannot tell."""
         check(chunk)
-        self._usage = counts(chunk.get("usage")) or self._usage
-        timings = chunk.get("timings")
-        self._timings = timings if isinstance(timings, dict) else self._timings
+        self._look(chunk)
         lines = []
         for choice in chunk.get("choices") or ():
             if not choice.get("index"):
-                said = self._said(choice)
+                told, said = self._reason, self._said(choice)
                 if said is not None:
-                    lines.append(_encode({**self._base, **said, "done": False}) + b"\n")
+                    lines.append(self._line(said))
+                if choice.get("finish_reason") and not told and (calls := self.calls()):
+                    lines.append(self._line(self._text("", {"tool_calls": calls})))
         return lines
 
     def finish(self) -> list[bytes]:
-        """The calls, if there are any, and the last line. Raises `ValueError` where the model
-        wrote arguments that are no JSON object, which this dialect cannot tell."""
-        lines = []
-        if calls := self.calls():
-            told = {"message": {"role": "assistant", "content": "", "tool_calls": calls}}
-            lines.append(_encode({**self._base, **told, "done": False}) + b"\n")
-        return [*lines, _encode({**self._base, **self._text(""), **self.ending()}) + b"\n"]
+        """The last line."""
+        return [_encode({**self._base, **self._text(""), **self.ending()}) + b"\n"]
 
     def error(self, error: NexusError) -> list[bytes]:
         """The line that ends a broken stream."""
         return [error_body(error) + b"\n"]
 
+    def whole(self, chunk: Json) -> Json:
+        """The answer that one chunk is; raises as `feed` does."""
+        check(chunk)
+        self._look(chunk)
+        choice: Json = next(iter(chunk.get("choices") or ()), {})
+        said = self._said(choice) or self._text("")
+        if calls := self.calls():
+            said["message"]["tool_calls"] = calls
+        return {**self._base, **said, **self.ending()}
+
     def calls(self) -> list[Json]:
-        """The calls so far. Raises `ValueError`, as `finish` does."""
+        """The calls so far. Raises `ValueError` for arguments that are no JSON object."""
         return [
             {
                 "id": call.id,
@@ -94,12 +100,18 @@ class FromChatStream:
         known = {key: value for key, value in told.items() if value is not None}
         return {"done": True, "done_reason": _REASONS.get(self._reason or "", "stop"), **known}
 
+    def _look(self, chunk: Json) -> None:
+        self._usage = counts(chunk) or self._usage
+        timings = chunk.get("timings")
+        self._timings = timings if isinstance(timings, dict) else self._timings
+
     def _said(self, choice: Json) -> Json | None:
         """What a choice says, in the form of this dialect; None: nothing that is shown yet."""
         self._reason = choice.get("finish_reason") or self._reason
         delta = choice.get("delta") or {}
-        for piece in delta.get("tool_calls") or ():
-            self._calls.add(piece)
+        if self._is_chat:
+            for piece in delta.get("tool_calls") or ():
+                self._calls.add(piece)
         text = delta.get("content") or delta.get("refusal") or choice.get("text") or ""
         thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
         if not text and not thought:
@@ -108,6 +120,9 @@ class FromChatStream:
         said = self._text(text, told)
         logprobs = (choice.get("logprobs") or {}).get("content")
         return {**said, "logprobs": logprobs} if logprobs else said
+
+    def _line(self, said: Json) -> bytes:
+        return _encode({**self._base, **said, "done": False}) + b"\n"
 
     def _text(self, text: str, told: Json | None = None) -> Json:
         said = told or {}
@@ -123,19 +138,9 @@ def from_chat(
     created: float,
     model: str,
 ) -> Json:
-    """A whole answer of chat or completions. Raises `ValueError` as `FromChatStream.finish`."""
+    """A whole answer of chat or completions. Raises `ValueError` as `FromChatStream.feed`."""
     stream = FromChatStream(route, created=created, model=model)
-    chunk = as_chunk(answer)
-    lines = stream.feed(chunk)
-    said: Json = msgspec.json.decode(lines[0]) if lines else {}
-    whole: Json = {**stream._base, **said}
-    if route is Route.CHAT:
-        message = whole.setdefault("message", {"role": "assistant", "content": ""})
-        if calls := stream.calls():
-            message["tool_calls"] = calls
-    else:
-        whole.setdefault("response", "")
-    return {**whole, **stream.ending()}
+    return stream.whole(as_chunk(answer))
 
 
 def from_embeddings(answer: Json, route: Route, *, model: str) -> Json:
@@ -144,7 +149,7 @@ def from_embeddings(answer: Json, route: Route, *, model: str) -> Json:
     vectors = [entry["embedding"] for entry in entries]
     if route is Route.EMBEDDINGS:
         return {"embedding": vectors[0] if vectors else []}
-    usage = counts(answer.get("usage")) or Counts()
+    usage = counts(answer) or Counts()
     told: Json = {"model": model, "embeddings": vectors}
     if usage.prompt_tokens is not None:
         told["prompt_eval_count"] = usage.prompt_tokens

@@ -205,7 +205,7 @@ class FromChatStream:
         the one that makes the answer too long."""
         check(chunk)
         self._start()
-        self._usage = counts(chunk.get("usage")) or self._usage
+        self._usage = counts(chunk) or self._usage
         for choice in chunk.get("choices") or ():
             if not choice.get("index"):
                 self._add(choice)

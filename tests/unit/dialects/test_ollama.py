@@ -29,6 +29,14 @@ from tests.unit.dialects.chat_streams import (
 )
 
 HI: Json = {"role": "user", "content": "hi"}
+TIMINGS: Json = {
+    "cache_n": 4,
+    "prompt_n": 1,
+    "prompt_ms": 1.5,
+    "predicted_n": 6,
+    "predicted_ms": 2.5,
+}
+"""As llama.cpp tells them, instead of usage."""
 WEATHER: Json = {"function": {"name": "get_weather", "arguments": {"city": "Paris"}}}
 
 
@@ -192,13 +200,14 @@ def test_a_stream() -> None:
 
 def test_generate_and_the_times_that_the_backend_tells() -> None:
     text = {"choices": [{"index": 0, "text": "Hi", "finish_reason": None}]}
-    end = chunk(finish="length", timings={"prompt_ms": 1.5, "predicted_ms": 2.5})
+    end = chunk(finish="length", timings=TIMINGS)
     first, last = (
         ollama.GenerateResponse.model_validate(line) for line in lines([text, end], Route.GENERATE)
     )
     assert (first.response, last.response, last.done_reason) == ("Hi", "", "length")
     assert (last.prompt_eval_duration, last.eval_duration) == (1_500_000, 2_500_000)
     assert last.total_duration == 4_000_000
+    assert (last.prompt_eval_count, last.eval_count) == (5, 6)
 
 
 @given(answers())
@@ -217,7 +226,7 @@ def test_a_stream_says_what_the_whole_answer_says(pair: tuple[Json, list[Json]])
 
 def test_arguments_that_are_no_object_cannot_be_told() -> None:
     with pytest.raises(ValueError, match="malformed"):
-        lines([calls(call_piece(0, "{no", id="c", name="f"))])
+        lines([calls(call_piece(0, "{no", id="c", name="f")), chunk(finish="tool_calls")])
 
 
 def test_a_broken_stream_ends_with_an_error() -> None:
