@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from nexus_proxy.api.answers import JSON
 from nexus_proxy.api.health import ANSWERS
-from nexus_proxy.api.paths import HOT
+from nexus_proxy.api.paths import HOT, REQUEST_ID, dialect_of
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import (
     ConfigError,
@@ -23,7 +23,6 @@ from nexus_proxy.relay import headers as wire_headers
 log = logging.getLogger(__name__)
 
 _LATER = {
-    "/v1/messages": "the Anthropic API",
     "/v1/responses": "the Responses API",
     "/v1/rerank": "reranking",
     "/v1/audio": "audio",
@@ -61,7 +60,12 @@ def install(app: Quart) -> None:
 
 def _answer(error: NexusError) -> Response:
     status = 422 if isinstance(error, ConfigError) else error.status
-    response = Response(openai.error_body(error), status=status, content_type=JSON)
+    dialect = dialect_of(request.path)
+    if dialect is None:
+        body = openai.error_body(error)
+    else:
+        body = dialect.error_body(error, str(request.scope.get(REQUEST_ID, "")))
+    response = Response(body, status=status, content_type=JSON)
     for name, value in wire_headers.refusal(error):
         response.headers[name.decode()] = value.decode("latin-1")
     if isinstance(error, MethodNotAllowedError):
