@@ -370,6 +370,8 @@ class RequestView(Struct, frozen=True, kw_only=True):
     attempts: tuple[AttemptView, ...]
     worker: int | None = None
     """The process that served it, where several do."""
+    notes: tuple[str, ...] = ()
+    """What of it could not be carried over into the backend's dialect."""
 
 
 class KeyView(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from nexus_proxy.api import (
     errors,
     events,
     management,
+    messages,
     models,
     ollama,
     websockets,
@@ -38,7 +39,7 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     app.url_map.merge_slashes = False
     errors.install(app)
     access.guard(app, runtime, loopback=loopback)
-    for family in (models, ollama, management, configuration, events):
+    for family in (models, ollama, messages, management, configuration, events):
         family.add_routes(app, runtime)
     over_http = BodyFirst(cast("App", app), runtime)
 

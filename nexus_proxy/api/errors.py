@@ -1,5 +1,4 @@
-"""Every error of a Quart route as JSON, whoever raised it: in Ollama's shape below `/api/`, else in
-OpenAI's."""
+"""Every error of a Quart route as JSON in the dialect of its path, whoever raised it."""
 
 from __future__ import annotations
 
@@ -10,8 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from nexus_proxy.api.answers import JSON
 from nexus_proxy.api.health import ANSWERS
-from nexus_proxy.api.paths import HOT
-from nexus_proxy.dialects import ollama_request as ollama
+from nexus_proxy.api.paths import HOT, REQUEST_ID, dialect_of
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import (
     ConfigError,
@@ -24,10 +22,7 @@ from nexus_proxy.relay import headers as wire_headers
 
 log = logging.getLogger(__name__)
 
-OLLAMA = "/api/"
 _LATER = {
-    "/v1/messages": "the Anthropic API",
-    "/v1/responses": "the Responses API",
     "/v1/rerank": "reranking",
     "/v1/audio": "audio",
     "/v1/images": "images",
@@ -38,7 +33,6 @@ _LATER = {
     "/v1/fleet": "fleet recommendations",
     "/v1/stats": "statistics",
     "/v1/history": "the request history",
-    **dict.fromkeys((route.value for route in ollama.Route), "generating by the Ollama API"),
     "/metrics": "metrics",
     "/ws": "the browser dashboard",
 }
@@ -64,8 +58,12 @@ def install(app: Quart) -> None:
 
 def _answer(error: NexusError) -> Response:
     status = 422 if isinstance(error, ConfigError) else error.status
-    dialect = ollama if request.path.startswith(OLLAMA) else openai
-    response = Response(dialect.error_body(error), status=status, content_type=JSON)
+    dialect = dialect_of(request.path)
+    if dialect is None:
+        body = openai.error_body(error)
+    else:
+        body = dialect.error_body(error, str(request.scope.get(REQUEST_ID, "")))
+    response = Response(body, status=status, content_type=JSON)
     for name, value in wire_headers.refusal(error):
         response.headers[name.decode()] = value.decode("latin-1")
     if isinstance(error, MethodNotAllowedError):

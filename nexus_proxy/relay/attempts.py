@@ -47,6 +47,7 @@ from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName
 from nexus_proxy.relay.till import Till
+from nexus_proxy.relay.translating import complete, translate
 from nexus_proxy.relay.tries import Failure, Tries
 from nexus_proxy.relay.upstream import Exchange, Pools
 from nexus_proxy.routing.pipeline import Decision, plan
@@ -124,6 +125,8 @@ class Relay:
         )
         self._history.open(record)
         base = [(b"x-request-id", record.id.encode()), self._node, *envelope.answer_headers]
+        if envelope.dialect is not None and envelope.dialect.id_header is not None:
+            base.append((envelope.dialect.id_header, record.id.encode()))
         call = Call(
             envelope,
             body,
@@ -133,6 +136,7 @@ class Relay:
             self._history,
             base,
             time.monotonic(),
+            envelope.endpoint,
         )
         try:
             try:
@@ -252,8 +256,12 @@ class Relay:
             raise envelope.problem or NexusError("the request's headers cannot be read")
         if envelope.key is not None:
             record.key = envelope.key.name
-        call.peek = peek = openai.peek(envelope.endpoint, call.body)
+        if envelope.dialect is not None:
+            translate(call, envelope.dialect)
+        call.peek = peek = openai.peek(call.endpoint, call.body)
         record.model_asked, record.stream = peek.model, peek.stream
+        if call.asked is not None:
+            complete(call)
         self._turn += 1
         home = None
         if len(self._registry) > 1:
@@ -386,7 +394,7 @@ class Relay:
     ) -> None:
         line = self.lines.to(backend)
         key = self._key(backend)
-        outbound = Outbound(call, line, candidate.served_id)
+        outbound = Outbound(call, line, candidate.model, candidate.served_id)
         request = outbound.request(key)
         connect_seconds = line.clocks.connect_seconds
         async with Exchange(line.pool, request, connect_seconds=connect_seconds) as exchange:
@@ -406,7 +414,7 @@ class Relay:
                     patience,
                     attempt,
                     secret=Secret(key) if key else None,
-                    rename=_rename(candidate.served_id, call.peek.model),
+                    rename=_rename(call, candidate.served_id),
                     strip_usage=outbound.strip_usage,
                 )
                 try:
@@ -467,8 +475,10 @@ def _note_leaving(record: Record) -> None:
         record.phase, record.error = RequestPhase.CANCELLED, "the client left"
 
 
-def _rename(served: str, asked: str) -> ModelName | None:
-    return None if served == asked else ModelName(served, asked)
+def _rename(call: Call, served: str) -> ModelName | None:
+    if served == call.peek.model or call.asked is not None:  # a translated answer is named anew
+        return None
+    return ModelName(served, call.peek.model)
 
 
 @lru_cache(maxsize=1024)

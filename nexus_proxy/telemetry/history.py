@@ -80,6 +80,8 @@ class Record(Struct):
     cost_usd: float | None = None
     cost_source: str = "n/a"
     attempts: list[Attempt] = []
+    notes: Sequence[str] = ()
+    """What of the request the backend's dialect could not carry."""
     frozen: RequestView | None = None
     """The view of a finished record, made when somebody looks."""
     glance: RequestView | None = None
@@ -139,6 +141,7 @@ class Record(Struct):
                 )
                 for a in self.attempts
             ),
+            notes=tuple(self.notes),
         )
         if self.phase in _OVER and self.total_ms is not None:
             if whole:
