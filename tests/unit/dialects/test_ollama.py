@@ -82,6 +82,10 @@ def test_a_tool_loop_without_ids() -> None:
     assert first["function"] == {"name": "get_weather", "arguments": '{"city":"Paris"}'}
     assert [m["tool_call_id"] for m in got[2:]] == [second["id"], first["id"]]
     assert first["id"] != second["id"]
+    twice = {"role": "assistant", "content": "", "tool_calls": [WEATHER, WEATHER]}
+    result = {"role": "tool", "tool_name": "get_weather", "content": "sunny"}
+    got = body(messages=[HI, twice, result, result])["messages"]
+    assert [m["tool_call_id"] for m in got[2:]] == [call["id"] for call in got[1]["tool_calls"]]
     with pytest.raises(InvalidRequestError, match="answers no call"):
         body(messages=[HI, {"role": "tool", "content": "sunny"}])
 
