@@ -68,6 +68,7 @@ from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
 from nexus_proxy.telemetry.logs import Logs
 from nexus_proxy.telemetry.request_log import RequestLog
+from nexus_proxy.telemetry.tally import Tally
 
 if TYPE_CHECKING:
     import httpx
@@ -124,7 +125,8 @@ class Runtime:
         self.siblings = Siblings(self.seat, self)
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.relay = self._make_relay()
-        self.history.readers += [RequestLog(logs), self.ledger.read]
+        self.tally = Tally()
+        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -260,6 +262,14 @@ class Runtime:
             quality=self.quality.views(),
             queue=self.admission.waiting(),
         )
+
+    def counted(self) -> Tally:
+        """What this process's requests came to, to the last one that ended."""
+        from nexus_proxy.telemetry.metrics import process_figures
+
+        self.history.settle()
+        self.tally.process = process_figures()
+        return self.tally
 
     def dry_run(self, facts: RequestFacts) -> list[DecisionView]:
         """What would happen to such a request: one record per model of the plan.

@@ -62,6 +62,7 @@ _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase
 _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
 NO_PACE = (None, None)
+LEFT, CLIENT_LEFT = "the client left", "client_left"
 _NOTHING_ASKED = openai.RequestPeek(
     model="?",
     stream=False,
@@ -143,6 +144,7 @@ class Relay:
             except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
                 failure = _for_people(error, record)
                 record.phase, record.error = _FAILED, failure.message
+                record.code = failure.code
                 await tell_failure(failure, call)
         except asyncio.CancelledError:
             _note_leaving(record)
@@ -343,18 +345,18 @@ class Relay:
                 await self._pay(call, backend, candidate, attempt, price)
             outcome = _SERVED
         except BudgetExceededError as error:
-            attempt.error = error.message
+            attempt.error, attempt.code = error.message, error.code
             return Failure(error, Fault.UNSUPPORTED)
         except UpstreamError as error:
-            attempt.error = error.message
+            attempt.error, attempt.code = error.message, error.code
             failure = self._blame.judge(error, backend, model)
             if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
                 outcome = Outcome.CUT if call.committed else Outcome.FAULT
             if failure.fault is Fault.LOADING:
                 record.forget_repeats()
             return failure
-        except asyncio.CancelledError:
-            attempt.error = "the client left"
+        except (asyncio.CancelledError, ConnectionError):
+            attempt.error, attempt.code = LEFT, CLIENT_LEFT
             raise
         finally:
             attempt.total_ms = attempt.elapsed_ms()
@@ -464,7 +466,7 @@ def _for_people(error: Exception, record: Record) -> NexusError:
 
 def _note_leaving(record: Record) -> None:
     if record.phase is not _FAILED:
-        record.phase, record.error = RequestPhase.CANCELLED, "the client left"
+        record.phase, record.error, record.code = RequestPhase.CANCELLED, LEFT, CLIENT_LEFT
 
 
 def _rename(served: str, asked: str) -> ModelName | None:

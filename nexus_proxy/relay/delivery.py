@@ -261,6 +261,8 @@ class Delivery:
             self._call.usage = usage
             record.prompt_tokens = usage.prompt_tokens
             record.completion_tokens = usage.completion_tokens
+            record.cached_tokens = usage.cached_tokens
+            record.reasoning_tokens = usage.reasoning_tokens
             record.usage_source = "measured"
 
     async def _respond(self, body: bytes) -> None:

@@ -43,6 +43,7 @@ from nexus_proxy.siblings.wire import Door, Question, SiblingAway, ask, listen
 from nexus_proxy.state import BackendState, RequestView, Snapshot
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
+from nexus_proxy.telemetry.tally import Tally, total
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,10 @@ class Own(Protocol):
 
     def snapshot(self) -> Snapshot:
         """This worker's own view."""
+        ...
+
+    def counted(self) -> Tally:
+        """What this worker's requests came to."""
         ...
 
     async def run_command(self, name: str, arguments: Mapping[str, Any]) -> Result:
@@ -137,6 +142,14 @@ class Siblings:
         merged = merge.merge([Told(self.seat.number, own), *(Told(n, s) for n, s in told.items())])
         problems = [f"worker {n} is left out, it does not answer: {why}" for n, why in away.items()]
         return msgspec.structs.replace(merged, problems=(*problems, *merged.problems))
+
+    async def tally(self) -> Tally:
+        """What the requests of all workers came to; a copy. Raises `SiblingAway`: a sum without one
+        of them would be a counter that goes back."""
+        told, away = await self._all(Question(what="tally"), Tally)
+        for number, why in away.items():
+            raise SiblingAway(f"worker {number} does not answer: {why}; ask again in a moment")
+        return total([self._own.counted(), *told.values()])
 
     async def requests(self, limit: int) -> tuple[RequestView, ...]:
         """All requests that run in any worker and the newest that ended, newest first."""
@@ -290,6 +303,8 @@ class Siblings:
         match question.what:
             case "snapshot":
                 yield own.snapshot()
+            case "tally":
+                yield own.counted()
             case "requests":
                 yield own.history.newest(question.limit)
             case "request":

@@ -37,6 +37,7 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     what: Literal[
         "snapshot",
+        "tally",
         "requests",
         "request",
         "health",
@@ -55,6 +56,10 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class SiblingAway(NexusError):
     """The other worker does not answer: it starts, stops, hangs or is gone."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "worker_away"
 
 
 Answers = Callable[[Question], AsyncIterator[Any]]

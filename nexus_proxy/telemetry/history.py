@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 class Attempt(Struct):
     """One try at one backend, while it runs and after. Durations in milliseconds; `started` in
-    seconds since the epoch, `clock` from `time.perf_counter`."""
+    seconds since the epoch, `clock` from `time.perf_counter`. `code` is the kind of `error`."""
 
     backend: str
     model: str
@@ -44,6 +44,7 @@ class Attempt(Struct):
     first_token_ms: float | None = None
     total_ms: float | None = None
     error: str | None = None
+    code: str | None = None
 
     def elapsed_ms(self) -> float:
         """Milliseconds since it started."""
@@ -65,8 +66,11 @@ class Record(Struct):
     phase: RequestPhase = RequestPhase.ROUTING
     status: int | None = None
     error: str | None = None
+    code: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
     usage_source: str = "unknown"
     first_token_ms: float | None = None
     total_ms: float | None = None
@@ -115,8 +119,11 @@ class Record(Struct):
             phase=self.phase,
             status=self.status,
             error=self.error,
+            code=self.code,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
+            cached_tokens=self.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens,
             usage_source=self.usage_source,
             first_token_ms=self.first_token_ms,
             total_ms=self.total_ms,
@@ -136,6 +143,7 @@ class Record(Struct):
                     first_token_ms=a.first_token_ms,
                     total_ms=a.total_ms,
                     error=a.error,
+                    code=a.code,
                 )
                 for a in self.attempts
             ),

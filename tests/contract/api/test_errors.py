@@ -38,7 +38,6 @@ async def test_an_unknown_path_is_404_and_says_what_there_is() -> None:
         ("POST", "/v1/responses"),
         ("POST", "/api/chat"),
         ("GET", "/api/tags"),
-        ("GET", "/metrics"),
         ("POST", "/v1/models/load"),
     ],
 )
