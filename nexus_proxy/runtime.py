@@ -403,6 +403,9 @@ class Runtime:
         self.relay.till.apply(config.prices)
         self._take_keys(config)
         self.logs.apply(config.logging)
+        # A reload may name a variable that was none of ours when the logs were made.
+        named = (b.api_key_env for b in config.backends if b.api_key_env)
+        self.logs.learn(self._environ.get(name, "") for name in named)
 
     async def _open_store(self) -> None:
         """Go on where the last run ended, and keep what comes."""

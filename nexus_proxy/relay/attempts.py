@@ -43,6 +43,7 @@ from nexus_proxy.relay.failing import tell_failure
 from nexus_proxy.relay.line import Lines
 from nexus_proxy.relay.outbound import Outbound
 from nexus_proxy.relay.patience import Patience, Watch
+from nexus_proxy.relay.quoting import without_quotations
 from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName
@@ -143,8 +144,9 @@ class Relay:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
                 failure = _for_people(error, record)
-                record.phase, record.error = _FAILED, failure.message
-                record.code = failure.code
+                record.phase, record.code = _FAILED, failure.code
+                model = call.peek.model
+                record.error = without_quotations(failure.message, call.body, but=model)
                 await tell_failure(failure, call)
         except asyncio.CancelledError:
             _note_leaving(record)

@@ -19,6 +19,7 @@ from nexus_proxy.errors import (
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import HeaderList, retry_after_seconds, returned
 from nexus_proxy.relay.patience import Patience
+from nexus_proxy.relay.quoting import without_quotations
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName, StreamTap
 from nexus_proxy.relay.upstream import Exchange
@@ -99,7 +100,7 @@ class Delivery:
         """What an answer with another status than 200 amounts to."""
         head = self._head
         body = self._hide(await self.read(MAX_ERROR_BODY))
-        said = error_sentence(body)
+        said = self._said(body)
         sentence = f"answered {head.status}{f': {said}' if said else ''}"
         if head.status < 400:  # a redirect would take the key and the prompt elsewhere
             return self._garbage(f"{sentence}, which is no answer; is its URL the right one?")
@@ -144,7 +145,7 @@ class Delivery:
         body = await self.read(MAX_WHOLE_ANSWER)
         facts = read_answer(self._call.envelope.endpoint, body)
         if not facts.is_answer:
-            said = error_sentence(self._hide(body))
+            said = self._said(self._hide(body))
             raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
@@ -279,6 +280,11 @@ class Delivery:
             headers = [h for h in headers if not h[0].startswith(b"x-ratelimit-")]
         return headers
 
+    def _said(self, body: bytes) -> str:
+        """What an error says, for people and for the record."""
+        said, call = error_sentence(body), self._call
+        return without_quotations(said, call.body, but=call.peek.model) if said else said
+
     def _hide(self, data: bytes) -> bytes:
         return data if self._secret is None else self._secret.hide(data)
 
@@ -311,7 +317,7 @@ class Delivery:
         code = inner.get("code") if isinstance(inner, dict) else None
         status = code if isinstance(code, int) and 400 <= code < 600 else 502
         return UpstreamStatusError(
-            f"{self._attempt.backend} reported an error: {error_sentence(body) or 'no reason'}",
+            f"{self._attempt.backend} reported an error: {self._said(body) or 'no reason'}",
             backend=self._attempt.backend,
             upstream_status=status,
             body=body,

@@ -80,7 +80,7 @@ class Mixed:
 @asynccontextmanager
 async def mixed(**more: Any) -> AsyncIterator[Mixed]:
     """A gateway with a key and a provider's key, and what it serves."""
-    told = Answer(text=tuple(ANSWER.split(" ")))
+    told = Answer(text=(ANSWER[:10], ANSWER[10:]))
     async with (
         ScriptedBackend(["gpt-4o"], name="cloud") as cloud,
         ScriptedBackend(["m"], name="one") as one,
