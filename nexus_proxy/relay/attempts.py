@@ -55,7 +55,8 @@ from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
 from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts
 from nexus_proxy.state import BackendState, RequestPhase
-from nexus_proxy.telemetry.history import Attempt, History, Record
+from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, History, Record
+from nexus_proxy.telemetry.tracing import Trace
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase
 _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
 NO_PACE = (None, None)
-LEFT, CLIENT_LEFT = "the client left", "client_left"
+LEFT = "the client left"
 _NOTHING_ASKED = openai.RequestPeek(
     model="?",
     stream=False,
@@ -78,7 +79,8 @@ class Relay:
     """Serves hot requests. Knows no HTTP server: it reads an `Envelope` and a body, and writes a
     `Responder`.
 
-    `suspect(name)` asks the health checker to look at a backend soon.
+    `suspect(name)` asks the health checker to look at a backend soon; `begin_trace`, where traces
+    are wanted, finds a request's place in one by its headers.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Relay:
         self.limits, self.till, self._admission = limits, till, admission
         self._turn = 0
         self.pools = Pools(environ)
+        self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
         self.apply(get_config())
 
     def apply(self, config: Config) -> None:
@@ -124,6 +127,8 @@ class Relay:
             time.time(),
             time.perf_counter(),
         )
+        if self.begin_trace is not None:
+            record.trace = self.begin_trace(envelope.headers)
         self._history.open(record)
         base = [(b"x-request-id", record.id.encode()), self._node, *envelope.answer_headers]
         call = Call(

@@ -21,12 +21,15 @@ from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestS
 from nexus_proxy.routing.pipeline import Decision
 from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals
 from nexus_proxy.telemetry.rate import Rate
+from nexus_proxy.telemetry.tracing import Trace
 
 KEPT = 1000
 """Finished requests kept in memory."""
 SETTLE_SECONDS = 0.05
 """How long what has ended may wait before its readers hear of it."""
 
+CLIENT_LEFT = "client_left"
+"""The kind of error of a client that left."""
 Reader = Callable[[Sequence["Record"]], None]
 
 log = logging.getLogger(__name__)
@@ -45,6 +48,7 @@ class Attempt(Struct):
     total_ms: float | None = None
     error: str | None = None
     code: str | None = None
+    span_id: int | None = None
 
     def elapsed_ms(self) -> float:
         """Milliseconds since it started."""
@@ -84,6 +88,7 @@ class Record(Struct):
     cost_usd: float | None = None
     cost_source: str = "n/a"
     attempts: list[Attempt] = []
+    trace: Trace | None = None
     frozen: RequestView | None = None
     """The view of a finished record, made when somebody looks."""
     glance: RequestView | None = None

@@ -30,7 +30,10 @@ _KEY_SHAPES = re.compile(
 )
 _KEY_SIGNS = ("sk-", "AIza", "earer ")
 """Without one of these nothing has the shape of a key."""
-_QUIET = ("hypercorn.access", "hypercorn.error", "asyncio", "httpx", "httpcore", "zeroconf")
+_QUIET = (
+    *("hypercorn.access", "hypercorn.error", "asyncio"),
+    *("httpx", "httpcore", "zeroconf", "urllib3"),
+)
 ROOTS = ("nexus_proxy", "nexus_tui")
 
 

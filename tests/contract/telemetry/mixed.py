@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +78,9 @@ class Mixed:
 
 
 @asynccontextmanager
-async def mixed(**more: Any) -> AsyncIterator[Mixed]:
+async def mixed(
+    *, more_environ: Mapping[str, str] | None = None, **more: Any
+) -> AsyncIterator[Mixed]:
     """A gateway with a key and a provider's key, and what it serves."""
     told = Answer(text=(ANSWER[:10], ANSWER[10:]))
     async with (
@@ -91,7 +93,7 @@ async def mixed(**more: Any) -> AsyncIterator[Mixed]:
                 backend_entry("one", one.url, max_concurrent=1, priority=10),
                 backend_entry("two", two.url),
             ],
-            environ={"OPENAI_API_KEY": PROVIDER},
+            environ={"OPENAI_API_KEY": PROVIDER, **(more_environ or {})},
             keys=[{"name": "ci", "hash": hash_of(SECRET)}],
             routing={"strategy": "priority_only", "budget": {"monthly_limit_usd": 100.0}},
             **more,
