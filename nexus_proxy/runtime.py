@@ -130,7 +130,7 @@ class Runtime:
         self.siblings = Siblings(self.seat, self)
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.relay = self._make_relay()
-        self.tally = Tally()
+        self.tally = Tally(born=secrets.token_hex(8))
         self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)

@@ -25,7 +25,6 @@ T = TypeVar("T")
 LONGEST_QUESTION = 1 << 20
 _LENGTH = struct.Struct("!I")
 _VALUE, _REFUSAL = b"+", b"-"
-_REBUILT = {error.code: error for error in (CommandError, NotFoundError, ConfigError)}
 
 
 class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,6 +37,7 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
     what: Literal[
         "snapshot",
         "tally",
+        "total",
         "requests",
         "request",
         "health",
@@ -60,6 +60,9 @@ class SiblingAway(NexusError):
     status = 503
     type = "service_unavailable"
     code = "worker_away"
+
+
+_REBUILT = {e.code: e for e in (CommandError, NotFoundError, ConfigError, SiblingAway)}
 
 
 Answers = Callable[[Question], AsyncIterator[Any]]

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from nexus_proxy.state import RequestPhase
 from nexus_proxy.telemetry.history import Attempt, Record
@@ -161,6 +162,7 @@ class Tally(Struct, kw_only=True):
         queue_wait: seconds of the requests that waited for a slot.
         routing: seconds from a request's arrival to its first decision.
         process: what the operating system says of the process, by the names of Prometheus.
+        born: tells this tally from that of a process that takes its place.
     """
 
     rows: dict[Labels, Row] = {}
@@ -169,6 +171,7 @@ class Tally(Struct, kw_only=True):
     queue_wait: Spread = field(default_factory=lambda: spread(QUEUE_WAIT))
     routing: Spread = field(default_factory=lambda: spread(ROUTING))
     process: dict[str, float] = {}
+    born: str = ""
 
     def __call__(self, ended: Sequence[Record]) -> None:
         """Count the requests that ended."""
@@ -195,6 +198,11 @@ class Tally(Struct, kw_only=True):
                 labels = (record.endpoint, OTHER, OTHER, OTHER, outcome)
             row = self.rows.setdefault(labels, Row())
         return row
+
+    def bequest(self) -> Tally:
+        """What stays of it when its process has ended: all that only grows."""
+        grows = {name: n for name, n in self.process.items() if name.endswith("_total")}
+        return replace(self, process=grows)
 
     def include(self, other: Tally) -> None:
         """Add another one up."""

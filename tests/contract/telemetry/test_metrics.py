@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import signal
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.contract.api.test_access import KEY, open_gateway
 from tests.contract.hot.asking import CHAT, body_for, post
 from tests.contract.workers.conftest import backend, config
-from tests.contract.workers.running import chat, two_workers
+from tests.contract.workers.running import PATIENCE, Workers, chat, two_workers, until
 from tests.support.gateway import backend_entry, running_gateway
 from tests.support.scripted import ScriptedBackend
 
@@ -100,3 +104,32 @@ async def test_workers_add_up_whichever_is_scraped(config: str) -> None:
             assert stats["total"]["requests"] == 3
             assert stats["by_backend"]["one"]["mean_duration_ms"] > 0
             assert len((await client.get("/v1/history")).json()["requests"]) == 3
+
+
+async def test_the_sums_survive_a_worker(config: str) -> None:
+    async with two_workers(config) as workers:
+        async with workers.connected() as clients:
+            for client in clients.values():
+                assert (await chat(client)).status_code == 200
+            assert await requests_counted(clients[0]) == 2
+        killed = workers.pids()[1]
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: replaced(workers, killed))
+        async with workers.connected() as clients:
+            assert (await chat(clients[1])).status_code == 200
+            for client in clients.values():
+                assert await requests_counted(client) == 3
+
+
+async def replaced(workers: Workers, killed: int) -> bool:
+    return workers.pids().get(1, killed) != killed
+
+
+async def requests_counted(client: httpx.AsyncClient) -> float:
+    """As soon as all workers answer; until then the scrape is refused."""
+    async with asyncio.timeout(PATIENCE):
+        while (answer := await client.get("/metrics")).status_code == 503:
+            assert answer.json()["error"]["code"] == "worker_away"
+    assert answer.status_code == 200
+    found = re.findall(r"^nexus_requests_total\{.*\} (\S+)$", answer.text, re.M)
+    return sum(map(float, found))
