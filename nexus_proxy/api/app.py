@@ -14,8 +14,10 @@ from nexus_proxy.api import (
     events,
     management,
     messages,
+    metrics,
     models,
     ollama,
+    stats,
     websockets,
 )
 from nexus_proxy.api.asgi import Receive, Scope, Send
@@ -39,7 +41,7 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     app.url_map.merge_slashes = False
     errors.install(app)
     access.guard(app, runtime, loopback=loopback)
-    for family in (models, ollama, messages, management, configuration, events):
+    for family in (models, ollama, messages, management, configuration, events, metrics, stats):
         family.add_routes(app, runtime)
     over_http = BodyFirst(cast("App", app), runtime)
 

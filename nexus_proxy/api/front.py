@@ -19,7 +19,7 @@ from nexus_proxy.api import health
 from nexus_proxy.api.asgi import AsgiResponder, Incoming, Receive, Scope, Send
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.hot import DISCARD_FACTOR, HotRoutes
-from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, dialect_of
+from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, dialect_of, is_management
 from nexus_proxy.api.refusals import own_headers, refuse
 from nexus_proxy.errors import MethodNotAllowedError, NexusError, SlowBodyError
 from nexus_proxy.events import ConfigReloaded, Event
@@ -68,7 +68,7 @@ class Front:
             self._gate.check(headers)
             # Only now: a page that may not ask gets no header that lets it read the answer.
             cors = self._gate.cors(headers)
-            if path.startswith("/nexus/"):
+            if is_management(path):
                 self._gate.check_management(headers)
             if await self._answered(path, scope, headers, receive, responder):
                 return

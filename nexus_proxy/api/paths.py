@@ -29,6 +29,15 @@ _BARE = re.compile(
 )
 
 
+TELLING = ("/metrics", "/v1/stats", "/v1/history")
+"""They tell about everybody's requests, models, keys and spend."""
+
+
+def is_management(path: str) -> bool:
+    """Whether a canonical path is for the operator, not for every client."""
+    return path.startswith("/nexus/") or path in TELLING
+
+
 def canonical(path: str) -> str:
     """The path as routes are written: one `/v1`, single slashes, no trailing slash."""
     path = _SLASHES.sub("/", path)

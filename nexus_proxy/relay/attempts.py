@@ -43,6 +43,7 @@ from nexus_proxy.relay.failing import tell_failure
 from nexus_proxy.relay.line import Lines
 from nexus_proxy.relay.outbound import Outbound
 from nexus_proxy.relay.patience import Patience, Watch
+from nexus_proxy.relay.quoting import without_quotations
 from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName
@@ -55,7 +56,8 @@ from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
 from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts
 from nexus_proxy.state import BackendState, RequestPhase
-from nexus_proxy.telemetry.history import Attempt, History, Record
+from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, History, Record
+from nexus_proxy.telemetry.tracing import Trace
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase
 _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
 NO_PACE = (None, None)
+LEFT = "the client left"
 _NOTHING_ASKED = openai.RequestPeek(
     model="?",
     stream=False,
@@ -77,7 +80,8 @@ class Relay:
     """Serves hot requests. Knows no HTTP server: it reads an `Envelope` and a body, and writes a
     `Responder`.
 
-    `suspect(name)` asks the health checker to look at a backend soon.
+    `suspect(name)` asks the health checker to look at a backend soon; `begin_trace`, where traces
+    are wanted, finds a request's place in one by its headers.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class Relay:
         self.limits, self.till, self._admission = limits, till, admission
         self._turn = 0
         self.pools = Pools(environ)
+        self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
         self.apply(get_config())
 
     def apply(self, config: Config) -> None:
@@ -123,6 +128,8 @@ class Relay:
             time.time(),
             time.perf_counter(),
         )
+        if self.begin_trace is not None:
+            record.trace = self.begin_trace(envelope.headers)
         self._history.open(record)
         base = [(b"x-request-id", record.id.encode()), self._node, *envelope.answer_headers]
         if envelope.dialect is not None and envelope.dialect.id_header is not None:
@@ -146,7 +153,9 @@ class Relay:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
                 failure = _for_people(error, record)
-                record.phase, record.error = _FAILED, failure.message
+                record.phase, record.code = _FAILED, failure.code
+                model = call.peek.model
+                record.error = without_quotations(failure.message, call.body, but=model)
                 await tell_failure(failure, call)
         except asyncio.CancelledError:
             _note_leaving(record)
@@ -351,18 +360,18 @@ class Relay:
                 await self._pay(call, backend, candidate, attempt, price)
             outcome = _SERVED
         except BudgetExceededError as error:
-            attempt.error = error.message
+            attempt.error, attempt.code = error.message, error.code
             return Failure(error, Fault.UNSUPPORTED)
         except UpstreamError as error:
-            attempt.error = error.message
+            attempt.error, attempt.code = error.message, error.code
             failure = self._blame.judge(error, backend, model)
             if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
                 outcome = Outcome.CUT if call.committed else Outcome.FAULT
             if failure.fault is Fault.LOADING:
                 record.forget_repeats()
             return failure
-        except asyncio.CancelledError:
-            attempt.error = "the client left"
+        except (asyncio.CancelledError, ConnectionError):
+            attempt.error, attempt.code = LEFT, CLIENT_LEFT
             raise
         finally:
             attempt.total_ms = attempt.elapsed_ms()
@@ -472,7 +481,7 @@ def _for_people(error: Exception, record: Record) -> NexusError:
 
 def _note_leaving(record: Record) -> None:
     if record.phase is not _FAILED:
-        record.phase, record.error = RequestPhase.CANCELLED, "the client left"
+        record.phase, record.error, record.code = RequestPhase.CANCELLED, LEFT, CLIENT_LEFT
 
 
 def _rename(call: Call, served: str) -> ModelName | None:

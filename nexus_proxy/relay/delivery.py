@@ -20,6 +20,7 @@ from nexus_proxy.errors import (
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import HeaderList, retry_after_seconds, returned
 from nexus_proxy.relay.patience import Patience
+from nexus_proxy.relay.quoting import without_quotations
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName, StreamTap
 from nexus_proxy.relay.upstream import Exchange
@@ -100,7 +101,7 @@ class Delivery:
         """What an answer with another status than 200 amounts to."""
         head = self._head
         body = self._hide(await self.read(MAX_ERROR_BODY))
-        said = error_sentence(body)
+        said = self._sentence(body)
         sentence = f"answered {head.status}{f': {said}' if said else ''}"
         if head.status < 400:  # a redirect would take the key and the prompt elsewhere
             return self._garbage(f"{sentence}, which is no answer; is its URL the right one?")
@@ -149,7 +150,7 @@ class Delivery:
         body = await self.read(MAX_WHOLE_ANSWER)
         facts = read_answer(self._call.endpoint, body)
         if not facts.is_answer:
-            said = error_sentence(self._hide(body))
+            said = self._sentence(self._hide(body))
             raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
@@ -191,7 +192,7 @@ class Delivery:
         """Give what came to the client; hold it back as long as another backend may take over."""
         events = self._observe(data)
         if (voice := self._call.voice) is not None:
-            events = self._said(voice, events)
+            events = self._voiced(voice, events)
         if self._call.committed:
             if not events:
                 return None
@@ -201,7 +202,7 @@ class Delivery:
         promised = self._tap.seen_token or self._tap.complete or self._held_size > MAX_HELD
         return self._open if promised else None
 
-    def _said(self, voice: ChatStream, events: list[bytes]) -> list[bytes]:
+    def _voiced(self, voice: ChatStream, events: list[bytes]) -> list[bytes]:
         """The backend's events as the caller's."""
         if self._tap.error is not None:
             return []  # told when the backend's stream has ended
@@ -278,6 +279,8 @@ class Delivery:
             self._call.usage = usage
             record.prompt_tokens = usage.prompt_tokens
             record.completion_tokens = usage.completion_tokens
+            record.cached_tokens = usage.cached_tokens
+            record.reasoning_tokens = usage.reasoning_tokens
             record.usage_source = "measured"
 
     async def _respond(self, body: bytes) -> None:
@@ -302,6 +305,11 @@ class Delivery:
         if self._call.admitted_tokens is not None:  # the limits that it has here are others
             headers = [h for h in headers if not h[0].startswith(b"x-ratelimit-")]
         return headers
+
+    def _sentence(self, body: bytes) -> str:
+        """What an error says, for people and for the record."""
+        said, call = error_sentence(body), self._call
+        return without_quotations(said, call.body, but=call.peek.model) if said else said
 
     def _hide(self, data: bytes) -> bytes:
         return data if self._secret is None else self._secret.hide(data)
@@ -335,7 +343,7 @@ class Delivery:
         code = inner.get("code") if isinstance(inner, dict) else None
         status = code if isinstance(code, int) and 400 <= code < 600 else 502
         return UpstreamStatusError(
-            f"{self._attempt.backend} reported an error: {error_sentence(body) or 'no reason'}",
+            f"{self._attempt.backend} reported an error: {self._sentence(body) or 'no reason'}",
             backend=self._attempt.backend,
             upstream_status=status,
             body=body,

@@ -10,6 +10,7 @@ from nexus_proxy.relay.headers import fixed_lines
 from nexus_proxy.relay.line import Line
 from nexus_proxy.routing.types import BYTES_PER_TOKEN
 from nexus_proxy.state import ModelInfo
+from nexus_proxy.telemetry.tracing import new_id
 
 _EMBEDDINGS = Endpoint.EMBEDDINGS
 
@@ -57,10 +58,17 @@ class Outbound:
             fixed,
             len(body),
             call.record.id.encode(),
-            call.envelope.passed_on,
+            self._passed_on(),
             line.auth(key),
         )
         return [head, body]
+
+    def _passed_on(self) -> bytes:
+        record, lines = self._call.record, self._call.envelope.passed_on
+        if record.trace is None:
+            return lines
+        span_id = record.attempts[-1].span_id = new_id()
+        return record.trace.onward(lines, span_id)
 
     def _body(self) -> bytes:
         """The caller's bytes, with single top-level values replaced where that must be."""

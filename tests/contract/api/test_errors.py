@@ -33,7 +33,6 @@ async def test_an_unknown_path_is_404_and_says_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/metrics"),
         ("POST", "/v1/models/load"),
     ],
 )
