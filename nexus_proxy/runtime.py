@@ -54,6 +54,7 @@ from nexus_proxy.health.checker import HealthChecker
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
+from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.routing.pipeline import plan
@@ -129,6 +130,7 @@ class Runtime:
         self.discovery = self._make_discovery()
         self.siblings = Siblings(self.seat, self)
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
+        self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
         self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
@@ -170,6 +172,7 @@ class Runtime:
             limits=self.limits,
             till=Till(self.ledger, self.prices),
             admission=self.admission,
+            aloft=self.aloft,
         )
 
     @property
@@ -270,6 +273,7 @@ class Runtime:
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),
+            airplane=self.registry.airplane,
         )
 
     def counted(self) -> Tally:
@@ -331,6 +335,10 @@ class Runtime:
         added = await self.discovery.add_url(url, name=name, type_=type_, zone=zone)
         await self.health.check(added)
         return added
+
+    def cloud_requests(self) -> int:
+        """See `commands.Operations`."""
+        return len(self.aloft)
 
     async def check_backend(self, name: str) -> str:
         """See `commands.Operations`."""
@@ -408,6 +416,7 @@ class Runtime:
     def _take_over(self, config: Config) -> None:
         self.registry.aliases = dict(config.routing.aliases)
         self.registry.pins = dict(config.routing.pins)
+        self.registry.set_airplane(config.routing.airplane)
         self.relay.apply(config)
         self.quality.apply(config.quality)
         self.ledger.apply(config.routing.budget)

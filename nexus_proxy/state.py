@@ -484,3 +484,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """By model, best first; those without a score last."""
     queue: tuple[WaiterView, ...] = ()
     """Who waits for a slot, in the order of service."""
+    airplane: bool = False
+    """Nothing is sent to clouds."""

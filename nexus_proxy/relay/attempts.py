@@ -26,6 +26,7 @@ from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config, Priority
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import (
+    AirplaneError,
     BudgetExceededError,
     ConnectFailedError,
     NexusError,
@@ -36,6 +37,7 @@ from nexus_proxy.quality.affinity import NO_KEYS, Affinity, Keys
 from nexus_proxy.quality.service import Outcome, Quality
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call, Envelope
 from nexus_proxy.relay.delivery import Delivery
@@ -51,6 +53,7 @@ from nexus_proxy.relay.till import Till
 from nexus_proxy.relay.translating import complete, translate
 from nexus_proxy.relay.tries import Failure, Tries
 from nexus_proxy.relay.upstream import Exchange, Pools
+from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
@@ -97,6 +100,7 @@ class Relay:
         limits: Limits,
         till: Till,
         admission: Admission,
+        aloft: Aloft,
     ) -> None:
         self._registry = registry
         self._history = history
@@ -106,6 +110,7 @@ class Relay:
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
         self.limits, self.till, self._admission = limits, till, admission
+        self._aloft = aloft
         self._turn = 0
         self.pools = Pools(environ)
         self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
@@ -354,12 +359,13 @@ class Relay:
         price = self.till.price(backend, candidate.model, served_id)
         self._quality.begin(backend, model)
         try:
-            if price is Unpriced.FREE:
-                await self._exchange(call, backend, candidate, attempt)
+            if is_away(backend, candidate.zone):
+                async with self._aloft.flight(backend.name):
+                    await self._send(call, backend, candidate, attempt, price)
             else:
-                await self._pay(call, backend, candidate, attempt, price)
+                await self._send(call, backend, candidate, attempt, price)
             outcome = _SERVED
-        except BudgetExceededError as error:
+        except (BudgetExceededError, AirplaneError) as error:
             attempt.error, attempt.code = error.message, error.code
             return Failure(error, Fault.UNSUPPORTED)
         except UpstreamError as error:
@@ -381,6 +387,19 @@ class Relay:
             self._affinity.note(call.keys, backend, model)
         self._registry.learn(backend, model, *pace)
         return None
+
+    async def _send(
+        self,
+        call: Call,
+        backend: Backend,
+        candidate: Candidate,
+        attempt: Attempt,
+        price: Price | Unpriced,
+    ) -> None:
+        if price is Unpriced.FREE:
+            await self._exchange(call, backend, candidate, attempt)
+        else:
+            await self._pay(call, backend, candidate, attempt, price)
 
     async def _pay(
         self,

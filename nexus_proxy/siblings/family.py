@@ -26,6 +26,7 @@ import msgspec
 from nexus_proxy.commands import Result
 from nexus_proxy.errors import CommandError, ConfigError, NexusError, NotFoundError
 from nexus_proxy.events import (
+    AirplaneChanged,
     BackendAdded,
     BackendChanged,
     BackendRemoved,
@@ -55,7 +56,7 @@ FOLLOW_SECONDS = 5.0
 VERB_SECONDS = 60.0
 RETRY_SECONDS = 0.5
 QUEUED_EVENTS = 256
-CHANGES = (BackendAdded, BackendRemoved, BackendChanged, ConfigReloaded)
+CHANGES = (BackendAdded, BackendRemoved, BackendChanged, AirplaneChanged, ConfigReloaded)
 """What makes the others look at the lead again."""
 Heard = Callable[[dict[str, Any] | None], None]
 """Told of each event of the siblings, as `told_event` has it; None: some were lost."""
