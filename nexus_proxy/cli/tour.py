@@ -61,7 +61,11 @@ STOPS: tuple[Stop, ...] = (
         CHAT,
         tuple(_chat(f"Count from {n} to {n + 20}.", stream=True) for n in range(4)),
     ),
-    ("a model that does not exist, which fails", CHAT, ({**_chat("Hello?"), "model": "smollm3"},)),
+    (
+        "a model that does not exist, which fails",
+        CHAT,
+        ({**_chat("Hello?"), "model": f"{NAME}/smollm3"},),
+    ),
 )
 
 
