@@ -39,6 +39,18 @@ class Endpoint(str, Enum):
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
 
 
+PATHS: dict[Endpoint, str] = {
+    Endpoint.CHAT: "/v1/chat/completions",
+    Endpoint.COMPLETIONS: "/v1/completions",
+    Endpoint.EMBEDDINGS: "/v1/embeddings",
+    Endpoint.MESSAGES: "/v1/messages",
+    Endpoint.RESPONSES: "/v1/responses",
+    Endpoint.OLLAMA_CHAT: "/api/chat",
+    Endpoint.OLLAMA_GENERATE: "/api/generate",
+    Endpoint.OLLAMA_EMBED: "/api/embed",
+    Endpoint.OLLAMA_EMBEDDINGS: "/api/embeddings",
+}
+"""Where clients find each hot route."""
 SENT = (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
 """What backends are asked at; all others are translated into one of these."""
 
