@@ -27,6 +27,7 @@ import msgspec
 
 from nexus_proxy.dialects.anthropic_stream import MessageStream, stop_of, usage_of
 from nexus_proxy.dialects.base import Asked, Json
+from nexus_proxy.dialects.chat_pieces import counts
 from nexus_proxy.dialects.openai import Endpoint, error_sentence
 from nexus_proxy.errors import InvalidRequestError, NexusError, UpstreamStatusError
 
@@ -92,7 +93,7 @@ class Messages:
             "content": content,
             "stop_reason": reason,
             "stop_sequence": sequence,
-            "usage": usage_of(answer.get("usage"), asked.prompt_tokens),
+            "usage": usage_of(counts(answer), asked.prompt_tokens),
         }
 
     def stream(self, asked: Asked) -> MessageStream:

@@ -45,6 +45,9 @@ async def test_a_tool_loop(llama_server: Callable[..., LlamaServer]) -> None:
             call: Any = answer.content[-1]
             assert (call.type, call.name) == ("tool_use", "get_weather")
             assert answer.usage.input_tokens > 10
+            assert (
+                answer.usage.output_tokens > 5
+            )  # a stream of llama.cpp tells it in `timings` alone
             result: Any = {"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}
             more: list[Any] = [
                 *question,
