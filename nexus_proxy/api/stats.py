@@ -16,10 +16,11 @@ from msgspec import Struct
 from quart import Quart, Response, request
 
 from nexus_proxy.api.answers import json_answer
-from nexus_proxy.api.asking import HISTORY_KEPT, phases, whole_number
+from nexus_proxy.api.asking import phases, whole_number
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.state import RequestPhase, RequestView
+from nexus_proxy.telemetry.history import KEPT
 from nexus_proxy.telemetry.tally import Labels, Row, Tally
 
 HISTORY_LIMIT = 100
@@ -100,7 +101,7 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
         wanted_phases = phases(None if is_code else status)
         views = [
             view
-            for view in await runtime.siblings.requests(HISTORY_KEPT)
+            for view in await runtime.siblings.requests(KEPT)
             if view.started >= since
             and view.phase in wanted_phases
             and (not is_code or str(view.status) == status)

@@ -29,6 +29,7 @@ from nexus_proxy.dialects.anthropic_stream import MessageStream, stop_of, usage_
 from nexus_proxy.dialects.base import Asked, Json
 from nexus_proxy.dialects.chat_pieces import counts
 from nexus_proxy.dialects.openai import Endpoint, error_sentence
+from nexus_proxy.dialects.sse import MEDIA_TYPE
 from nexus_proxy.errors import InvalidRequestError, NexusError, UpstreamStatusError
 
 BILLING = "x-anthropic-billing-header:"
@@ -58,7 +59,7 @@ _TYPES = {
 class Messages:
     """Anthropic's `/v1/messages`; see `Dialect`."""
 
-    stream_type = b"text/event-stream; charset=utf-8"
+    stream_type = MEDIA_TYPE
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'
     id_header: bytes | None = b"request-id"
 

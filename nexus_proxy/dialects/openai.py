@@ -279,7 +279,10 @@ def stream_options_with_usage(body: bytes) -> Any:
 
 
 def error_body(error: NexusError) -> bytes:
-    """`{"error": {message, type, param, code}}`, with `context` on routing refusals."""
+    """`{"error": {message, type, param, code}}`, with `context` on routing refusals; what a backend
+    said, in its own words."""
+    if isinstance(error, UpstreamStatusError):
+        return upstream_error_body(error)
     inner: dict[str, Any] = {
         "message": error.message,
         "type": error.type,

@@ -11,13 +11,14 @@ from nexus_proxy.dialects.base import Asked, Json
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.dialects.responses_request import to_chat
 from nexus_proxy.dialects.responses_stream import KEEP_ALIVE, FromChatStream, from_chat
-from nexus_proxy.errors import NexusError, UpstreamStatusError
+from nexus_proxy.dialects.sse import MEDIA_TYPE
+from nexus_proxy.errors import NexusError
 
 
 class Responses:
     """OpenAI's Responses API; see `Dialect`."""
 
-    stream_type = b"text/event-stream; charset=utf-8"
+    stream_type = MEDIA_TYPE
     ping = KEEP_ALIVE
     id_header: bytes | None = None
 
@@ -40,8 +41,6 @@ class Responses:
 
     def error_body(self, error: NexusError, request_id: str) -> bytes:
         """As in chat."""
-        if isinstance(error, UpstreamStatusError):
-            return openai.upstream_error_body(error)
         return openai.error_body(error)
 
 
