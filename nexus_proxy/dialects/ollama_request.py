@@ -1,4 +1,4 @@
-"""Ollama's native dialect: what routing must know of a request, and requests as OpenAI chat.
+"""Ollama's native dialect: requests as OpenAI chat.
 
 `/api/chat` and `/api/generate` become chat; `/api/generate` with `raw` or `suffix` becomes a plain
 completion, since no template is wanted there. `/api/embed` and `/api/embeddings` become embeddings.
@@ -21,11 +21,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from nexus_proxy.dialects import openai
-from nexus_proxy.dialects.openai import UNREADABLE, Endpoint, RequestPeek
+from nexus_proxy.dialects.base import Json
+from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import InvalidRequestError, NexusError
-
-Json = dict[str, Any]
 
 
 class Route(str, Enum):
@@ -103,15 +101,8 @@ class Translation(Struct, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def peek(route: Route, body: bytes) -> RequestPeek:
-    """What routing needs of a request. Raises `InvalidRequestError`."""
-    translation = to_openai(route, body)
-    return openai.peek(translation.endpoint, msgspec.json.encode(translation.body))
-
-
-def to_openai(route: Route, request: bytes | Json) -> Translation:
+def to_openai(route: Route, asked: Json) -> Translation:
     """The request in OpenAI's form. Raises `InvalidRequestError` for what cannot be honoured."""
-    asked = _decoded(request) if isinstance(request, bytes) else request
     _check(asked)
     endpoint = target(route, asked)
     model = {"model": asked["model"]} if "model" in asked else {}
@@ -144,13 +135,6 @@ def target(route: Route, asked: Json) -> Endpoint:
 def error_body(error: NexusError) -> bytes:
     """`{"error": "…"}`; with a newline after it, it also ends a broken stream."""
     return msgspec.json.encode({"error": error.message})
-
-
-def _decoded(body: bytes) -> Json:
-    try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except UNREADABLE as error:
-        raise InvalidRequestError(f"the body is no JSON object: {error}") from None
 
 
 def _check(asked: Json) -> None:
