@@ -150,7 +150,7 @@ def stop_of(choice: Json, has_calls: bool, asked: Asked) -> tuple[str, str | Non
     sequence = choice.get("stop_reason")
     if has_calls and said == "stop":
         return "tool_use", None
-    if said == "stop" and sequence and sequence in (asked.body.get("stop_sequences") or ()):
+    if said == "stop" and sequence and sequence in (asked.kept or ()):
         return "stop_sequence", sequence
     return _REASONS.get(said, "end_turn"), None
 

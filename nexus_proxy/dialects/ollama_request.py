@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from nexus_proxy.dialects.base import Json
+from nexus_proxy.dialects.base import Json, Translated
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import InvalidRequestError, NexusError
 
@@ -88,28 +88,15 @@ class _Request(Struct):
     options: dict[str, Any] | None = None
 
 
-class Translation(Struct, frozen=True, kw_only=True):
-    """A request as one of OpenAI's.
-
-    Attributes:
-        endpoint: what `body` is for.
-        notes: what could not be carried, as sentences without a full stop.
-    """
-
-    endpoint: Endpoint
-    body: Json
-    notes: list[str]
-
-
-def to_openai(route: Route, asked: Json) -> Translation:
+def to_openai(route: Route, asked: Json) -> Translated:
     """The request in OpenAI's form. Raises `InvalidRequestError` for what cannot be honoured."""
     _check(asked)
-    endpoint = target(route, asked)
+    endpoint = _endpoint(route, asked)
     model = {"model": asked["model"]} if "model" in asked else {}
     notes: list[str] = []
     if endpoint is Endpoint.EMBEDDINGS:
         body = model | _embeddings(route, asked)
-        return Translation(endpoint=endpoint, body=body, notes=notes)
+        return Translated(endpoint=endpoint, body=body, notes=notes)
     stream = asked.get("stream")
     body = {**model, "stream": stream is None or bool(stream)}
     if endpoint is Endpoint.COMPLETIONS:
@@ -120,11 +107,10 @@ def to_openai(route: Route, asked: Json) -> Translation:
     _carry_options(asked, body, notes)
     if asked.get("keep_alive") is not None:
         notes.append("left out keep_alive: how long a model stays loaded is the backend's to say")
-    return Translation(endpoint=endpoint, body=body, notes=notes)
+    return Translated(endpoint=endpoint, body=body, notes=notes)
 
 
-def target(route: Route, asked: Json) -> Endpoint:
-    """Which of OpenAI's endpoints a request is for."""
+def _endpoint(route: Route, asked: Json) -> Endpoint:
     if route in (Route.EMBED, Route.EMBEDDINGS):
         return Endpoint.EMBEDDINGS
     if route is Route.GENERATE and (asked.get("raw") or asked.get("suffix")):

@@ -14,13 +14,14 @@ def translate(call: Call, dialect: Dialect) -> None:
     """Replace the body of `call` by its translation, and look at that. Raises
     `InvalidRequestError`."""
     body = openai.decode_object(call.body)
-    chat, call.record.notes = dialect.to_chat(body)
-    call.body, call.endpoint = msgspec.json.encode(chat), dialect.target(body)
+    translated = dialect.to_chat(body)
+    call.record.notes = translated.notes
+    call.body, call.endpoint = msgspec.json.encode(translated.body), translated.endpoint
     call.peek = openai.peek(call.endpoint, call.body)
     call.asked = Asked(
         id=call.record.id,
         model=str(body.get("model")),
         created=int(call.record.started),
         prompt_tokens=call.peek.prompt_bytes // BYTES_PER_TOKEN,
-        body=body,
+        kept=translated.kept,
     )

@@ -30,8 +30,8 @@ JSON = st.recursive(
 
 def peek(dialect: Dialect, body: Json) -> RequestPeek:
     """What routing sees of a request once it is translated."""
-    chat, _notes = dialect.to_chat(body)
-    return openai.peek(dialect.target(body), msgspec.json.encode(chat))
+    told = dialect.to_chat(body)
+    return openai.peek(told.endpoint, msgspec.json.encode(told.body))
 
 
 def chunk(delta: Json | None = None, finish: str | None = None, **more: Any) -> Json:
