@@ -397,20 +397,11 @@ class Relay:
         attempt: Attempt,
         price: Price | Unpriced,
     ) -> None:
+        """An exchange; with its money put aside before, where it costs any. Raises
+        `BudgetExceededError` too."""
         if price is Unpriced.FREE:
             await self._exchange(call, backend, candidate, attempt)
-        else:
-            await self._pay(call, backend, candidate, attempt, price)
-
-    async def _pay(
-        self,
-        call: Call,
-        backend: Backend,
-        candidate: Candidate,
-        attempt: Attempt,
-        price: Price | Unpriced,
-    ) -> None:
-        """An exchange with its money put aside before. Raises `BudgetExceededError` too."""
+            return
         call.usage, call.relayed_tokens = None, 0
         with await self.till.open(call, backend, price) as bill:
             usd = bill.estimated.usd
