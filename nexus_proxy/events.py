@@ -38,6 +38,12 @@ class BackendChanged(Event, frozen=True):
     what: str
 
 
+class AirplaneChanged(Event, frozen=True):
+    """registry: airplane mode was switched on or off."""
+
+    on: bool
+
+
 class QualityChanged(Event, frozen=True):
     """quality: a backend is left out for a model, or used for it again. `what` is a sentence."""
 

@@ -288,7 +288,7 @@ class RequestPhase(str, Enum):
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
-    """One try at one backend. `error` is None for the one that answered."""
+    """One try at one backend. `error` is None for the one that answered; `code` is its kind."""
 
     backend: str
     model: str
@@ -297,6 +297,7 @@ class AttemptView(Struct, frozen=True, kw_only=True):
     first_token_ms: float | None
     total_ms: float | None
     error: str | None
+    code: str | None = None
 
 
 class RejectionView(Struct, frozen=True, kw_only=True):
@@ -370,6 +371,14 @@ class RequestView(Struct, frozen=True, kw_only=True):
     attempts: tuple[AttemptView, ...]
     worker: int | None = None
     """The process that served it, where several do."""
+    notes: tuple[str, ...] = ()
+    """What of it could not be carried over into the backend's dialect."""
+    code: str | None = None
+    """The kind of `error`, as clients are told it in `error.code`."""
+    cached_tokens: int | None = None
+    """Of the prompt's, read from the backend's cache."""
+    reasoning_tokens: int | None = None
+    """Of the completion's, thought and not said."""
 
 
 class KeyView(Struct, frozen=True, kw_only=True):
@@ -475,3 +484,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """By model, best first; those without a score last."""
     queue: tuple[WaiterView, ...] = ()
     """Who waits for a slot, in the order of service."""
+    airplane: bool = False
+    """Nothing is sent to clouds."""

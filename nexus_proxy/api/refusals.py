@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.base import Dialect
+from nexus_proxy.dialects.foreign import error_body, id_headers
 from nexus_proxy.errors import MethodNotAllowedError, NexusError
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.responder import HeaderList, Responder
@@ -23,10 +24,15 @@ async def refuse(
     *,
     node_id: str,
     cors: HeaderList,
+    dialect: Dialect | None = None,
 ) -> None:
-    """Answer with `error`. `headers` are the request's; `cors` lets a page read the answer."""
+    """Answer with `error`. `headers` are the request's; `cors` lets a page read the answer;
+    `dialect` is the caller's, where it is not OpenAI's."""
+    own = own_headers(headers, node_id)
     more = [(b"content-type", b"application/json"), *wire_headers.refusal(error), *cors]
     if isinstance(error, MethodNotAllowedError):
         more.append((b"allow", ", ".join(error.allow).encode()))
-    answer = openai.error_body(error)
-    await responder.respond(error.status, [*own_headers(headers, node_id), *more], answer)
+    _, request_id = own[0]
+    answer = error_body(error, dialect, request_id.decode())
+    more += id_headers(dialect, request_id)
+    await responder.respond(error.status, [*own, *more], answer)

@@ -24,13 +24,35 @@ from nexus_proxy.state import Capability
 
 
 class Endpoint(str, Enum):
-    """The hot routes of the dialect."""
+    """The hot routes, of all dialects."""
 
     CHAT = "chat"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
+    MESSAGES = "messages"
+    RESPONSES = "responses"
+    OLLAMA_CHAT = "ollama chat"
+    OLLAMA_GENERATE = "ollama generate"
+    OLLAMA_EMBED = "ollama embed"
+    OLLAMA_EMBEDDINGS = "ollama embeddings"
 
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
+
+
+PATHS: dict[Endpoint, str] = {
+    Endpoint.CHAT: "/v1/chat/completions",
+    Endpoint.COMPLETIONS: "/v1/completions",
+    Endpoint.EMBEDDINGS: "/v1/embeddings",
+    Endpoint.MESSAGES: "/v1/messages",
+    Endpoint.RESPONSES: "/v1/responses",
+    Endpoint.OLLAMA_CHAT: "/api/chat",
+    Endpoint.OLLAMA_GENERATE: "/api/generate",
+    Endpoint.OLLAMA_EMBED: "/api/embed",
+    Endpoint.OLLAMA_EMBEDDINGS: "/api/embeddings",
+}
+"""Where clients find each hot route."""
+SENT = (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
+"""What backends are asked at; all others are translated into one of these."""
 
 
 class RequestPeek(Struct, frozen=True, kw_only=True):
@@ -162,10 +184,6 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
     )
 
 
-def _said(message: _Message) -> Raw:
-    return message.content if len(message.content) > 4 else message.tool_calls
-
-
 def _longest_answer(body: _Body) -> int | None:
     said = body.max_tokens if body.max_completion_tokens is ABSENT else body.max_completion_tokens
     if said is ABSENT:
@@ -229,6 +247,15 @@ def _measure_parts(content: Raw, needs: set[Capability]) -> int:
     return sum(len(part.text) for part in parts)
 
 
+def decode_object(body: bytes) -> dict[str, Any]:
+    """A whole body of any dialect. Raises `InvalidRequestError` with the parser's own words."""
+    try:
+        decoded = msgspec.json.decode(body, type=dict[str, Any])
+    except UNREADABLE as error:
+        raise InvalidRequestError(_explain(body, error)) from None
+    return decoded
+
+
 def _explain(body: bytes, error: Exception) -> str:
     if not body.strip():
         return "the body is empty; send a JSON object"
@@ -252,7 +279,10 @@ def stream_options_with_usage(body: bytes) -> Any:
 
 
 def error_body(error: NexusError) -> bytes:
-    """`{"error": {message, type, param, code}}`, with `context` on routing refusals."""
+    """`{"error": {message, type, param, code}}`, with `context` on routing refusals; what a backend
+    said, in its own words."""
+    if isinstance(error, UpstreamStatusError):
+        return upstream_error_body(error)
     inner: dict[str, Any] = {
         "message": error.message,
         "type": error.type,

@@ -251,6 +251,20 @@ class _Piece(Struct):
 _check_piece = msgspec.json.Decoder(_Piece).decode
 
 
+def decode_chunk(event: bytes) -> dict[str, Any] | None:
+    """One whole event as a plain object; None for `[DONE]`, comments and `null` (with which
+    llama.cpp begins the answer to a list of prompts).
+
+    Raises `ValueError` or `RecursionError` for an event that is no chunk.
+    """
+    data = payload(event)
+    if data in (None, DONE, b"null"):
+        return None
+    _check_piece(data)
+    chunk: dict[str, Any] = msgspec.json.decode(data)
+    return chunk
+
+
 class Aggregator:
     """Builds the non-streaming answer out of the chunks of a stream.
 
@@ -265,16 +279,10 @@ class Aggregator:
         self._choices: dict[int, dict[str, Any]] = {}
 
     def add(self, event: bytes) -> None:
-        """Take in one whole event; `[DONE]`, comments and `null` (with which llama.cpp begins
-        the answer to a list of prompts) are passed over.
-
-        Raises `ValueError` or `RecursionError` for an event that is no chunk.
-        """
-        data = payload(event)
-        if data in (None, DONE, b"null"):
+        """Take in one whole event. Raises as `decode_chunk` does."""
+        chunk = decode_chunk(event)
+        if chunk is None:
             return
-        _check_piece(data)
-        chunk = msgspec.json.decode(data)
         for choice in chunk.pop("choices", None) or ():
             self._add_choice(choice)
         self._top.update(chunk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.foreign import error_body
 from nexus_proxy.errors import NexusError, UpstreamStatusError
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.call import Call
@@ -17,15 +18,21 @@ async def tell_failure(error: NexusError, call: Call) -> None:
             await _end_stream(error, call)
         return
     if isinstance(error, UpstreamStatusError):
-        body, kept = openai.upstream_error_body(error), wire_headers.returned(error.headers)
+        kept = wire_headers.returned(error.headers)
     else:
-        body, kept = openai.error_body(error), wire_headers.refusal(error)
+        kept = wire_headers.refusal(error)
+    body = error_body(error, call.envelope.dialect, call.record.id)
     json_type = (b"content-type", b"application/json")
     await call.responder.respond(status, call.headers(*kept, json_type), body)
 
 
 async def _end_stream(error: NexusError, call: Call) -> None:
-    record = call.record
+    record, dialect = call.record, call.envelope.dialect
+    if dialect is not None and call.asked is not None:
+        voice = call.voice or dialect.stream(call.asked)
+        await call.write_all(b"".join(voice.error(error)))
+        await call.responder.finish()
+        return
     event = openai.stream_error_event(
         error,
         endpoint=call.envelope.endpoint,

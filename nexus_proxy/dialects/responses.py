@@ -1,0 +1,43 @@
+"""`/v1/responses` as the relay speaks it. What becomes of a request is told in `responses_request`,
+of an answer in `responses_stream`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.base import Asked, Json, Translated
+from nexus_proxy.dialects.responses_request import to_chat
+from nexus_proxy.dialects.responses_stream import KEEP_ALIVE, FromChatStream, from_chat
+from nexus_proxy.dialects.sse import MEDIA_TYPE
+from nexus_proxy.errors import NexusError
+
+
+class Responses:
+    """OpenAI's Responses API; see `Dialect`."""
+
+    stream_type = MEDIA_TYPE
+    ping = KEEP_ALIVE
+    id_header: bytes | None = None
+
+    def to_chat(self, body: Json) -> Translated:
+        """See `Dialect.to_chat`."""
+        translation = to_chat(body)
+        return Translated(body=translation.chat, notes=translation.notes, kept=translation)
+
+    def from_chat(self, answer: Json, asked: Asked) -> Json:
+        """See `Dialect.from_chat`."""
+        return from_chat(answer, asked.kept, **_named(asked))
+
+    def stream(self, asked: Asked) -> FromChatStream:
+        """See `Dialect.stream`."""
+        return FromChatStream(asked.kept, **_named(asked))
+
+    def error_body(self, error: NexusError, request_id: str) -> bytes:
+        """As in chat."""
+        return openai.error_body(error)
+
+
+def _named(asked: Asked) -> dict[str, Any]:
+    return {"response_id": f"resp_{asked.id}", "created": asked.created, "model": asked.model}
