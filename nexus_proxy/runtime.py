@@ -20,6 +20,7 @@ from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.admission.keys import Keyring
 from nexus_proxy.admission.limits import Limits
 from nexus_proxy.admission.queue import Admission
+from nexus_proxy.admission.shared import SharedBuckets
 from nexus_proxy.commands import Result
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
@@ -57,13 +58,16 @@ from nexus_proxy.registry import Registry
 from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
+from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.pipeline import plan
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
+from nexus_proxy.store.redis import SharedStore
 from nexus_proxy.store.sqlite import Store
+from nexus_proxy.store.sums import SharedSums
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
@@ -75,6 +79,7 @@ from nexus_proxy.telemetry.tracing import asked_for, missing
 if TYPE_CHECKING:
     import httpx
 
+    from nexus_proxy.admission.cells import Cells
     from nexus_proxy.telemetry.spans import Tracer
 
 log = logging.getLogger(__name__)
@@ -121,14 +126,31 @@ class Runtime:
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
-        self.ledger = Ledger(self.store, self.bus, loaded.config.routing.budget)
+        self._shared = _shared_store(loaded.config, environ)
+        self.ledger = Ledger(
+            self.store,
+            self.bus,
+            loaded.config.routing.budget,
+            shared=SharedSums(self._shared) if self._shared else None,
+        )
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
-        self.limits = Limits(self.keyring)
+        self.limits = Limits(
+            self.keyring,
+            cells=_cells(self.seat),
+            shared=SharedBuckets(self._shared) if self._shared else None,
+        )
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = self._make_health()
         self.discovery = self._make_discovery()
         self.siblings = Siblings(self.seat, self)
+        self.replicas = Replicas(
+            self._shared,
+            registry=self.registry,
+            ledger=self.ledger,
+            limits=self.limits,
+            seat=self.seat,
+        )
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
@@ -206,6 +228,7 @@ class Runtime:
             self._watching = spawn(
                 watch(self.config_file.path, self._file_changed), name="config watch"
             )
+        await self.replicas.start()
         await self.siblings.start()
         self.started.set()
 
@@ -240,6 +263,7 @@ class Runtime:
         await self.health.stop()
         self.history.settle()
         self.quality.stop()
+        await self.replicas.stop()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -268,12 +292,15 @@ class Runtime:
             aliases=dict(self.registry.aliases),
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
-            keys=self.limits.views(self.keyring, self.ledger.spent_by_key()),
+            keys=self.replicas.with_others(
+                self.limits.views(self.keyring, self.ledger.spent_by_key())
+            ),
             budget=self.ledger.standing,
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),
             airplane=self.registry.airplane,
+            replicas=self.replicas.count,
         )
 
     def counted(self) -> Tally:
@@ -297,6 +324,8 @@ class Runtime:
 
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems
+        if self.replicas.problem:
+            problems.append(self.replicas.problem)
         if self.prices.problem:
             problems.append(self.prices.problem)
         if self._trace_problem:
@@ -321,6 +350,7 @@ class Runtime:
     async def run_command(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """Run a verb of the table. Raises `CommandError`."""
         result = await commands.run(self, name, arguments)
+        self.replicas.did(name, arguments)
         log.info("%s: %s", name, result.message)
         return result
 
@@ -362,10 +392,11 @@ class Runtime:
             raise
         self._config_problem = None
         changes = tuple(map(_with_delay, diff(self.config, loaded.config)))
-        self.loaded = loaded
+        before, self.loaded = self.config, loaded
         if changes:
             self._take_over(loaded.config)
             self.discovery.apply(loaded.config)
+            self.replicas.reloaded(before, loaded.config)
             self.bus.publish(ConfigReloaded(diff=changes))
         return changes
 
@@ -499,6 +530,23 @@ class Runtime:
 def _is_exposed(config: Config) -> bool:
     """Whether other machines can connect, and nobody said that all of them may."""
     return not (is_loopback(config.server.host) or config.server.allow_unauthenticated)
+
+
+def _cells(seat: Seat) -> Cells | None:
+    """Where workers share the limits of API keys. Asks for what Windows does not have."""
+    if seat.cells < 0:
+        return None
+    from nexus_proxy.admission.cells import Cells
+
+    return Cells(seat.cells)
+
+
+def _shared_store(config: Config, environ: Mapping[str, str]) -> SharedStore | None:
+    """Where replicas share what they know, if they do."""
+    if config.state.url is None:
+        return None
+    variable = config.state.password_env
+    return SharedStore(config.state.url, environ.get(variable) if variable else None)
 
 
 def _with_delay(line: str) -> str:

@@ -260,7 +260,8 @@ class SpendRow(Struct, frozen=True, kw_only=True):
 
 class SpendReport(Struct, frozen=True, kw_only=True):
     """A month (`YYYY-MM`) of spend. `forecast_usd` is for the whole month, estimated; None with too
-    little behind it, or for a month that is over."""
+    little behind it, or for a month that is over. `elsewhere_usd` is what other replicas have spent
+    and put aside in the month in force; it counts against the limit and is in no row."""
 
     month: str
     by: str
@@ -270,6 +271,7 @@ class SpendReport(Struct, frozen=True, kw_only=True):
     unknown_requests: int
     forecast_usd: float | None
     limit_usd: float | None = None
+    elsewhere_usd: float = 0.0
 
 
 class RequestPhase(str, Enum):
@@ -486,3 +488,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Who waits for a slot, in the order of service."""
     airplane: bool = False
     """Nothing is sent to clouds."""
+    replicas: int | None = None
+    """How many gateways share `state.url`, this one included; None: it shares nothing."""

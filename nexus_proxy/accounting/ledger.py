@@ -16,11 +16,9 @@ not to be learnt, each counts what it knew of the others last, and what it spend
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import secrets
-import socket
 import sqlite3
 import sys
 import time
@@ -46,6 +44,7 @@ from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
 from nexus_proxy.state import SpendReport
+from nexus_proxy.store.machine import machine_id
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import Agreed, Row, SharedSums
@@ -97,9 +96,11 @@ class Ledger:
         self._store, self._bus, self._clock = store, bus, clock
         self._shared, self._replica = shared, ""
         self._revision = 0
+        self._apart: set[str] = set()
+        """Keys of which this process has published what its file did not take."""
         self._others: dict[str, Sums] = {}
         """What other replicas have come to in the month in force, by key, as was last seen."""
-        self._machine = _machine()
+        self._machine = machine_id()
         self._owner = f"{os.getpid()}-{self._machine}-{secrets.token_hex(8)}"
         self._beating: asyncio.Task[None] | None = None
         self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
@@ -234,7 +235,12 @@ class Ledger:
         self._flush_usage()
         await self._store.write(lambda _connection: None)  # what ended just now is in it too
         found = await self._store.read(lambda connection: spend(connection, month, by, today))
-        return msgspec.structs.replace(found, limit_usd=self._budget.monthly_limit_usd)
+        others = self._others.get(ALL, NOTHING) if month == self._month else NOTHING
+        return msgspec.structs.replace(
+            found,
+            limit_usd=self._budget.monthly_limit_usd,
+            elsewhere_usd=(others.spent + others.reserved) / NANO,
+        )
 
     # -- the rest ------------------------------------------------------------------------------
 
@@ -407,7 +413,9 @@ class Ledger:
             if (sums := self._sums.get(key)) is not None and self._replica:
                 rows.append(Row(self._replica, key, sums.revision, sums.figures))
             due = self._due.get((self._month, key), NOTHING) if self._store.degraded else NOTHING
-            rows.append(Row(self._owner, key, self._revision, due.figures))
+            if due != NOTHING or key in self._apart:
+                self._apart.add(key)
+                rows.append(Row(self._owner, key, self._revision, due.figures))
         return rows
 
     def _learn_others(self, month: str, agreed: Agreed) -> None:
@@ -417,7 +425,7 @@ class Ledger:
 
     def _turn_to(self, month: str) -> str:
         if month != self._month:
-            self._month, self._sums, self._others = month, {}, {}
+            self._month, self._sums, self._others, self._apart = month, {}, {}, set()
             self._judge()
         return month
 
@@ -485,12 +493,3 @@ def _bounded(nanousd: int | None) -> int | None:
 def _tokens(count: int | None) -> int:
     """A count that breaks no sum, whatever a backend said."""
     return count if count is not None and 0 < count <= MOST_TOKENS else 0
-
-
-def _machine() -> str:
-    """What tells the machine, or the container, in which a process id means something."""
-    try:
-        space = str(os.stat("/proc/self/ns/pid").st_ino)
-    except OSError:
-        space = ""
-    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]

@@ -271,6 +271,21 @@ class StateConfig(_Section, frozen=True):
             examples=["/var/lib/nexus/nexus.db"],
         ),
     ] = None
+    url: Annotated[
+        str | None,
+        Meta(
+            description="Redis or Valkey server through which several gateways share budgets, "
+            "limits of API keys, drains and pins.",
+            examples=["redis://10.0.0.5:6379/0"],
+        ),
+    ] = None
+    password_env: Annotated[
+        str | None,
+        Meta(
+            description="Variable that holds the password of that server.",
+            examples=["REDIS_PASSWORD"],
+        ),
+    ] = None
 
 
 class RoutingConfig(_Section, frozen=True):

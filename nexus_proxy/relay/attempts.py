@@ -184,7 +184,9 @@ class Relay:
         failed: dict[str, Failure] = {}
         is_busy = False
         for decision in self._plan(facts, key):
-            if key is not None and not self._may_use(call, key, decision, first=not decisions):
+            if key is not None and not await self._may_use(
+                call, key, decision, first=not decisions
+            ):
                 continue
             decisions.append(decision)
             record.decision = decision
@@ -311,14 +313,14 @@ class Relay:
                 key.require(facts.model_asked, (facts.model_asked,))
             raise
 
-    def _may_use(self, call: Call, key: Key, decision: Decision, *, first: bool) -> bool:
+    async def _may_use(self, call: Call, key: Key, decision: Decision, *, first: bool) -> bool:
         """Whether an API key may have the decision's model. For the model that was asked for: take
         the request off the key's limits. Raises `ModelNotAllowedError` and `RateLimitedError`."""
         if not first:
             return key.allows(decision.resolution.names)
         key.require(call.peek.model, decision.resolution.names)
         tokens = decision.facts.prompt_tokens + (call.peek.max_tokens or 0)
-        self.limits.admit(key, tokens)
+        await self.limits.admit_everywhere(key, tokens)
         call.admitted_tokens = tokens
         call.base_headers += self.limits.headers(key)
         return True

@@ -35,6 +35,10 @@ class Script(NamedTuple):
     lua: str
 
 
+HELLO = Script("hello", "return redis.call('TIME')[1]")
+"""Whether it answers and lets us in."""
+
+
 class SharedStore:
     """One server. `open` before the first question.
 
@@ -42,12 +46,12 @@ class SharedStore:
         problem: a sentence while it does not answer, else None.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str | None = None) -> None:
         parts = urlsplit(url)
         self.place = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
         """Where it is, without what lets us in."""
         self.problem: str | None = None
-        self._url = url
+        self._url, self._password = url, password
         self._client: Redis | None = None
         self._scripts: dict[str, AsyncScript] = {}
 
@@ -62,6 +66,7 @@ class SharedStore:
             socket_connect_timeout=ANSWER_SECONDS,
             decode_responses=True,
             client_name="nexus",
+            password=self._password,
         )
         self._client = redis.Redis(connection_pool=pool, retry=None)
 
