@@ -82,6 +82,10 @@ log = logging.getLogger(__name__)
 SHOWN_REQUESTS = 1000
 SHOWN_DECISIONS = 50
 SHOWN_LINES = 500
+CONTENT_LOGGED = (
+    "content logging is on: the log holds what is asked and answered; "
+    "logging.enable_content_logging = false ends it"
+)
 
 
 class Runtime:
@@ -297,6 +301,8 @@ class Runtime:
 
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems
+        if self.config.logging.enable_content_logging:
+            problems.append(CONTENT_LOGGED)
         if self.prices.problem:
             problems.append(self.prices.problem)
         if self._trace_problem:
@@ -423,6 +429,8 @@ class Runtime:
         self.relay.till.apply(config.prices)
         self._take_keys(config)
         self.logs.apply(config.logging)
+        if config.logging.enable_content_logging:
+            log.warning("%s", CONTENT_LOGGED)
         # A reload may name a variable that was none of ours when the logs were made.
         named = (b.api_key_env for b in config.backends if b.api_key_env)
         self.logs.learn(self._environ.get(name, "") for name in named)

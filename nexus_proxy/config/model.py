@@ -363,6 +363,13 @@ class LoggingConfig(_Section, frozen=True):
         dict[str, LogLevel],
         Meta(description="Level of one part of Nexus.", examples=[{"relay": "debug"}]),
     ] = field(default_factory=dict)
+    enable_content_logging: Annotated[
+        bool,
+        Meta(
+            description="true: what is asked and answered is written into the log line of each "
+            "request, 4000 characters of each. Keys never are."
+        ),
+    ] = False
 
 
 class BackendConfig(_Section, frozen=True):

@@ -43,6 +43,7 @@ from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call, Envelope
 from nexus_proxy.relay.delivery import Delivery
 from nexus_proxy.relay.failing import tell_failure
+from nexus_proxy.relay.heard import Heard
 from nexus_proxy.relay.line import Lines
 from nexus_proxy.relay.outbound import Outbound
 from nexus_proxy.relay.patience import Patience, Watch
@@ -121,6 +122,7 @@ class Relay:
         """Take over a changed configuration, for requests that come from now on."""
         self.rules = Rules(config.routing)
         self._timeouts = config.timeouts
+        self._logs_content = config.logging.enable_content_logging
         self.lines = Lines(self.pools, config.timeouts)
 
     async def serve(
@@ -151,6 +153,8 @@ class Relay:
             time.monotonic(),
             envelope.endpoint,
         )
+        if self._logs_content:
+            call.heard = Heard()
         try:
             try:
                 await self._serve(call)
@@ -171,6 +175,8 @@ class Relay:
         finally:
             if call.admitted_tokens is not None:
                 self._settle_limits(call, call.admitted_tokens)
+            if call.heard is not None:
+                record.said = call.heard.said(call.peek, call.body)
             self._history.close(record)
 
     # -- one request ---------------------------------------------------------------------------
