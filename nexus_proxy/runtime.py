@@ -58,6 +58,7 @@ from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.routing.pipeline import plan
+from nexus_proxy.routing.timing import timed
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
@@ -137,6 +138,7 @@ class Runtime:
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
+        self.relay.timed_stages = timed(self.tally.note_stage)
         self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)

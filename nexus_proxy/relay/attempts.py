@@ -59,7 +59,8 @@ from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
-from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts
+from nexus_proxy.routing.timing import EACH
+from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts, Stage
 from nexus_proxy.state import BackendState, RequestPhase
 from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, History, Record
 from nexus_proxy.telemetry.tracing import Trace
@@ -86,7 +87,7 @@ class Relay:
     `Responder`.
 
     `suspect(name)` asks the health checker to look at a backend soon; `begin_trace`, where traces
-    are wanted, finds a request's place in one by its headers.
+    are wanted, finds a request's place in one by its headers; `timed_stages` route some of them.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Relay:
         self._aloft = aloft
         self._turn = 0
         self.pools = Pools(environ)
+        self.timed_stages: tuple[Stage, ...] | None = None
         self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
         self.apply(get_config())
 
@@ -300,6 +302,7 @@ class Relay:
             turn=self._turn,
             now=call.clock,
             luck=random.random,
+            stages=None if self._turn % EACH else self.timed_stages,
         )
 
     def _keys(self, envelope: Envelope, peek: openai.RequestPeek) -> Keys:

@@ -76,10 +76,7 @@ def test_a_level_that_is_no_longer_set_falls_back() -> None:
     "key", ["sk-0123456789", "nxs-" + "s" * 43, "AIza" + "x" * 30, "Bearer abc.def"]
 )
 def test_what_looks_like_a_key_is_masked(key: str) -> None:
-    assert (
-        Redactor()(f"it is {key}, is it not").removeprefix("it is ").removeprefix("Bearer ")
-        == "[key], is it not"
-    )
+    assert Redactor()(f"it is {key}!") in ("it is [key]!", "it is Bearer [key]!")
 
 
 def test_keys_learnt_later_are_masked_too() -> None:
