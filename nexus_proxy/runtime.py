@@ -60,6 +60,7 @@ from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.pipeline import plan
+from nexus_proxy.routing.timing import timed
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
@@ -87,6 +88,10 @@ log = logging.getLogger(__name__)
 SHOWN_REQUESTS = 1000
 SHOWN_DECISIONS = 50
 SHOWN_LINES = 500
+CONTENT_LOGGED = (
+    "content logging is on: the log holds what is asked and answered; "
+    "logging.enable_content_logging = false ends it"
+)
 
 
 class Runtime:
@@ -155,6 +160,7 @@ class Runtime:
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
+        self.relay.timed_stages = timed(self.tally.note_stage)
         self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
@@ -326,6 +332,8 @@ class Runtime:
         problems = self.ledger.problems
         if self.replicas.problem:
             problems.append(self.replicas.problem)
+        if self.config.logging.enable_content_logging:
+            problems.append(CONTENT_LOGGED)
         if self.prices.problem:
             problems.append(self.prices.problem)
         if self._trace_problem:
@@ -454,6 +462,8 @@ class Runtime:
         self.relay.till.apply(config.prices)
         self._take_keys(config)
         self.logs.apply(config.logging)
+        if config.logging.enable_content_logging:
+            log.warning("%s", CONTENT_LOGGED)
         # A reload may name a variable that was none of ours when the logs were made.
         named = (b.api_key_env for b in config.backends if b.api_key_env)
         self.logs.learn(self._environ.get(name, "") for name in named)

@@ -1,7 +1,6 @@
 """`/nexus/v1/*`: state, verbs, requests, dry runs and configuration, for UI, CLI and scripts.
 
-Views are encoded as `nexus_proxy.state` declares them; a zone is its number, 0 (open) to 3
-(restricted).
+Views are encoded as `nexus_proxy.state` declares them.
 """
 
 from __future__ import annotations
