@@ -1,0 +1,78 @@
+"""Verbs on the gateway itself."""
+
+from __future__ import annotations
+
+from nexus_proxy.commands.base import Argument, Arguments, Command, Danger, Operations, Result
+from nexus_proxy.commands.traffic import nobody_else, requests
+from nexus_proxy.routing.airplane import is_away
+
+
+async def _airplane(operations: Operations, arguments: Arguments) -> Result:
+    on, cut = arguments["state"], operations.cloud_requests()
+    operations.registry.set_airplane(on)
+    operations.config_file.set("routing.airplane", on)
+    if not on:
+        return Result(message="airplane mode is off: clouds get requests again")
+    ended = f"; {requests(cut)} to clouds cut" if cut else ""
+    return Result(message=f"airplane mode is on: nothing is sent to clouds{ended}")
+
+
+async def _revoke(operations: Operations, arguments: Arguments) -> Result:
+    name = arguments["key"]
+    operations.revoke_key(name)
+    return Result(message=f"{name} revoked; requests that run with it finish")
+
+
+async def _reload(operations: Operations, _arguments: Arguments) -> Result:
+    diff = await operations.reload_config()
+    return Result(message="; ".join(diff) or "nothing changed", data={"diff": list(diff)})
+
+
+def _grounding(operations: Operations, arguments: Arguments) -> str | None:
+    registry = operations.registry
+    clouds = [
+        b for b in registry if b.accepted and b.enabled and is_away(b.traits.is_cloud, b.zone)
+    ]
+    cut = operations.cloud_requests()
+    if not arguments["state"] or registry.airplane or not (clouds or cut):
+        return None
+    names = {b.name for b in clouds}
+    models = sorted({model for b in clouds for model in b.models})
+    lonely = [m for m in models if all(b.name in names for b in registry.serving(m))]
+    return (
+        f"Turn airplane mode on? {requests(cut)} to clouds {'is' if cut == 1 else 'are'} cut at "
+        f"once{nobody_else(lonely)}"
+    )
+
+
+def _revoking(_operations: Operations, arguments: Arguments) -> str | None:
+    return f"Revoke {arguments['key']}? Whoever uses it is refused from now on, for good"
+
+
+GATEWAY: tuple[Command, ...] = (
+    Command(
+        name="gateway.airplane",
+        title="Gateway: airplane mode",
+        help="Send nothing to clouds, and cut what runs there.",
+        arguments=(Argument(name="state", kind="switch", help="on or off."),),
+        handler=_airplane,
+        key="o",
+        danger=Danger.CONFIRM,
+        consequence=_grounding,
+    ),
+    Command(
+        name="key.revoke",
+        title="Key: revoke",
+        help="Let an API key in no more; running requests finish.",
+        arguments=(Argument(name="key", kind="key", help="Name of the API key."),),
+        handler=_revoke,
+        danger=Danger.CONFIRM,
+        consequence=_revoking,
+    ),
+    Command(
+        name="config.reload",
+        title="Config: reload",
+        help="Read the file again and apply it.",
+        handler=_reload,
+    ),
+)
