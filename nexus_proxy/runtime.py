@@ -20,7 +20,7 @@ from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.admission.keys import Keyring
 from nexus_proxy.admission.limits import Limits
 from nexus_proxy.admission.queue import Admission
-from nexus_proxy.commands import Result
+from nexus_proxy.commands import Removed, Result
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
 from nexus_proxy.config.model import (
@@ -112,6 +112,7 @@ class Runtime:
         self.draining = False
         self.started = asyncio.Event()
         self._environ, self._explicit, self._flags = environ, explicit, dict(flags or {})
+        self.removed: dict[str, Removed] = {}
         self._config_problem: str | None = None
         self._tracer: Tracer | None = None
         self._trace_problem: str | None = None
@@ -266,6 +267,7 @@ class Runtime:
             requests=self.history.shown(SHOWN_REQUESTS, SHOWN_DECISIONS),
             logs=tuple(lines)[-SHOWN_LINES:],
             aliases=dict(self.registry.aliases),
+            fallbacks={k: tuple(v) for k, v in self.config.routing.fallbacks.items()},
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
             keys=self.limits.views(self.keyring, self.ledger.spent_by_key()),

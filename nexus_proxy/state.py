@@ -486,3 +486,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Who waits for a slot, in the order of service."""
     airplane: bool = False
     """Nothing is sent to clouds."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """Model -> models that are tried where it cannot be served, in this order."""

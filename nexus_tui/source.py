@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from nexus_proxy.commands import Result
+from nexus_proxy.commands import Act, Result
 from nexus_proxy.errors import CommandError, GatewayUnreachableError, NexusError
 from nexus_proxy.events import CHANGE_EVENTS
 from nexus_proxy.state import RequestView, Snapshot
@@ -229,6 +229,7 @@ class HttpSource:
         return Result(
             message=str(answer.get("message") or "done"),
             data=data if isinstance(data, dict) else {},
+            inverse=_act(answer.get("inverse")),
         )
 
     async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
@@ -349,6 +350,14 @@ def _decoded(response: httpx.Response) -> dict[str, Any]:
     except msgspec.DecodeError:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _act(told: Any) -> Act | None:
+    """What undoes a verb, where the gateway told it."""
+    try:
+        return msgspec.convert(told, Act | None)
+    except msgspec.ValidationError:
+        return None
 
 
 def _error_message(answer: Mapping[str, Any], status: int) -> str:

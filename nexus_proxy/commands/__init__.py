@@ -1,8 +1,8 @@
 """THE table of operator verbs. Keys, palette, CLI and management API all run these and no others.
 
 A verb is one row: its name, what it says of itself, its arguments, what must be asked before it
-runs, and the function that does it. The rows stand in one module for each noun. Handlers act
-through `Operations`, which the runtime is.
+runs, and the function that does it and tells what would undo it. The rows stand in one module for
+each noun. Handlers act through `Operations`, which the runtime is.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 from nexus_proxy.commands.arguments import typed
 from nexus_proxy.commands.backends import BACKENDS
-from nexus_proxy.commands.base import Argument, Command, Danger, Operations, Result
+from nexus_proxy.commands.base import Act, Argument, Command, Danger, Operations, Removed, Result
 from nexus_proxy.commands.gateway import GATEWAY
 from nexus_proxy.commands.models import MODELS
 from nexus_proxy.errors import NotFoundError
 
-__all__ = ["Argument", "Command", "Danger", "Operations", "Result"]
+__all__ = ["Act", "Argument", "Command", "Danger", "Operations", "Removed", "Result"]
 
 COMMANDS: tuple[Command, ...] = (*BACKENDS, *MODELS, *GATEWAY)
 

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from nexus_proxy.config.model import BackendConfig, BackendType, Zone
+    from nexus_proxy.config.model import BackendConfig, BackendType, Config, Zone
     from nexus_proxy.config.write import ConfigFile
     from nexus_proxy.registry import Registry
+
+
+class Removed(Struct, frozen=True):
+    """What brings a removed backend back: its entry, and the models that were pinned to it."""
+
+    entry: BackendConfig
+    pins: tuple[str, ...]
 
 
 class Operations(Protocol):
@@ -19,6 +26,13 @@ class Operations(Protocol):
 
     registry: Registry
     config_file: ConfigFile
+    removed: dict[str, Removed]
+    """By name: what was removed since the start."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        ...
 
     async def add_backend(
         self, url: str, *, name: str | None, type_: BackendType | None, zone: Zone | None
@@ -59,7 +73,8 @@ class Danger(Enum):
 
 class Argument(Struct, frozen=True, kw_only=True):
     """One argument. `kind` is `backend`, `model`, `key`, `zone`, `type`, `url`, `int`, `words`,
-    `switch` (`on` or `off`) or `text`."""
+    `switch` (`on` or `off`), `alias` (one that is set), `fallback` (a model that has some),
+    `target` (a model that may not be there yet) or `text`."""
 
     name: str
     kind: str
@@ -67,11 +82,20 @@ class Argument(Struct, frozen=True, kw_only=True):
     required: bool = True
 
 
+class Act(Struct, frozen=True):
+    """A verb to be run, with its arguments as JSON has them."""
+
+    verb: str
+    arguments: dict[str, Any]
+
+
 class Result(Struct, frozen=True, kw_only=True):
-    """What a verb did, as a sentence, and data for programs."""
+    """What a verb did, as a sentence, and data for programs. `inverse` undoes it; None where
+    nothing does, or nothing was changed."""
 
     message: str
     data: dict[str, Any] = {}
+    inverse: Act | None = None
 
 
 Arguments = Mapping[str, Any]

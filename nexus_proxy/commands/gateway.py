@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from nexus_proxy.commands.base import Argument, Arguments, Command, Danger, Operations, Result
-from nexus_proxy.commands.traffic import nobody_else, requests
+from nexus_proxy.commands.base import Act, Argument, Arguments, Command, Danger, Operations, Result
+from nexus_proxy.commands.traffic import moves, requests
 from nexus_proxy.routing.airplane import is_away
 
 
 async def _airplane(operations: Operations, arguments: Arguments) -> Result:
     on, cut = arguments["state"], operations.cloud_requests()
+    was = operations.registry.airplane
     operations.registry.set_airplane(on)
     operations.config_file.set("routing.airplane", on)
-    if not on:
-        return Result(message="airplane mode is off: clouds get requests again")
     ended = f"; {requests(cut)} to clouds cut" if cut else ""
-    return Result(message=f"airplane mode is on: nothing is sent to clouds{ended}")
+    return Result(
+        message=f"airplane mode is on: nothing is sent to clouds{ended}"
+        if on
+        else "airplane mode is off: clouds get requests again",
+        inverse=None if was == on else Act("gateway.airplane", {"state": "on" if was else "off"}),
+    )
 
 
 async def _revoke(operations: Operations, arguments: Arguments) -> Result:
@@ -36,12 +40,10 @@ def _grounding(operations: Operations, arguments: Arguments) -> str | None:
     cut = operations.cloud_requests()
     if not arguments["state"] or registry.airplane or not (clouds or cut):
         return None
-    names = {b.name for b in clouds}
     models = sorted({model for b in clouds for model in b.models})
-    lonely = [m for m in models if all(b.name in names for b in registry.serving(m))]
     return (
         f"Turn airplane mode on? {requests(cut)} to clouds {'is' if cut == 1 else 'are'} cut at "
-        f"once{nobody_else(lonely)}"
+        f"once{moves(operations, models, {b.name for b in clouds})}"
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from nexus_proxy.config.atomic import content, replace
 from nexus_proxy.config.document import Document, parse
+from nexus_proxy.config.keys import KeyPath
 from nexus_proxy.config.load import problems
 from nexus_proxy.config.model import BackendConfig, KeyConfig
 from nexus_proxy.config.paths import config_file
@@ -43,6 +44,10 @@ class ConfigFile:
     def text(self) -> str:
         """The file as it is now; empty where there is none. Raises `OSError`."""
         return content(self.path).decode("utf-8-sig")
+
+    def ahead(self) -> ConfigFile:
+        """The same file, for a change that no gateway runs with yet."""
+        return ConfigFile(self.path, is_live=False)
 
     def add_backend(self, entry: BackendConfig) -> None:
         """Append an entry, with the keys that differ from their default."""
@@ -90,15 +95,23 @@ class ConfigFile:
 
     def set_pin(self, model: str, backend: str) -> None:
         """Keep that a model goes to one backend first."""
-        self._change(lambda tree: _place(tree, ("routing", "pins", model), backend))
+        self.place(("routing", "pins", model), backend)
 
     def remove_pin(self, model: str) -> None:
         """Forget a pin. Nothing happens where there is none."""
-        self._change(lambda tree: tree.get("routing", {}).get("pins", {}).pop(model, None))
+        self.discard(("routing", "pins", model))
 
     def set(self, key: str, value: str | bool | int | float) -> None:
         """Set one value by its dotted key, e.g. `routing.strategy`."""
-        self._change(lambda tree: _place(tree, tuple(key.split(".")), value))
+        self.place(tuple(key.split(".")), value)
+
+    def place(self, path: KeyPath, value: object) -> None:
+        """Set the value at `path`; backends and API keys are named in it by their name."""
+        self._change(lambda tree: _place(tree, path, value))
+
+    def discard(self, path: KeyPath) -> None:
+        """Remove the key at `path`. Nothing happens where there is none."""
+        self._change(lambda tree: _discard(tree, path))
 
     def _change(self, change: Change) -> None:
         try:
@@ -148,11 +161,30 @@ def _sound(document: Document) -> Document:
     return document
 
 
-def _place(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+def _place(tree: dict[str, Any], path: KeyPath, value: object) -> None:
     *tables, key = path
+    at: Any = tree
     for table in tables:
-        tree = tree.setdefault(table, {})
-    tree[key] = value
+        at = _entry(at, table) if isinstance(at, list) else at.setdefault(table, {})
+    at[key] = value
+
+
+def _discard(tree: dict[str, Any], path: KeyPath) -> None:
+    *tables, key = path
+    at: Any = tree
+    for table in tables:
+        at = _entry(at, table) if isinstance(at, list) else at.get(table, {})
+    at.pop(key, None)
+
+
+def _entry(entries: list[Any], which: str | int) -> Any:
+    """The table of a list that is called `which`, or stands at that place."""
+    if isinstance(which, int):
+        return entries[which]
+    found = next((entry for entry in entries if entry.get("name") == which), None)
+    if found is None:
+        raise CommandError(f"{which!r} does not stand in the file any more")
+    return found
 
 
 def _fresh(entry: BackendConfig | KeyConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 from textual.worker import Worker, WorkerState
 
+from nexus_proxy.commands import Result
 from nexus_proxy.errors import NexusError
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.modal import Question
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 HINT = "Enter asks the server what it is. With or without /v1. Esc cancels."
 
 
-class AddBackend(Question[str]):
-    """Returns what the verb said once it has worked; errors stay inside, beside the URL."""
+class AddBackend(Question[Result]):
+    """Returns what the verb did once it has worked; errors stay inside, beside the URL."""
 
     def __init__(self, source: Source) -> None:
         super().__init__("Add a backend by its URL")
@@ -54,7 +55,7 @@ class AddBackend(Question[str]):
         except NexusError as error:
             self._say(clean(str(error)), problem=True)
         else:
-            self.dismiss(result.message)
+            self.dismiss(result)
 
     def _say(self, text: str, *, problem: bool = False) -> None:
         hint = self.query_one(".hint", Static)

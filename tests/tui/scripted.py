@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from nexus_proxy.commands import Result
+from nexus_proxy.commands import Act, Result
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.state import RequestView, Snapshot
 from nexus_tui.talk import Answer, Message, Piece
@@ -28,6 +28,8 @@ class ScriptedSource:
         self.ran: list[tuple[str, dict[str, Any]]] = []
         self.questions: dict[str, str] = {}
         self.refusal: str | None = None
+        self.inverse: Act | None = None
+        """What would undo the verbs that are run."""
         self.answers = asyncio.Event()
         """Verbs wait for this; set from the start."""
         self.answers.set()
@@ -71,7 +73,7 @@ class ScriptedSource:
         if self.refusal is not None:
             raise CommandError(self.refusal)
         self.ran.append((name, dict(arguments)))
-        return Result(message=f"ran {name}")
+        return Result(message=f"ran {name}", inverse=self.inverse)
 
     async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
         self.asked.append(messages)
