@@ -33,6 +33,7 @@ from nexus_proxy.config.model import (
     Zone,
 )
 from nexus_proxy.config.paths import state_file
+from nexus_proxy.config.settings import is_late
 from nexus_proxy.config.values import is_loopback
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
@@ -505,9 +506,7 @@ def _is_exposed(config: Config) -> bool:
 
 def _with_delay(line: str) -> str:
     """A line of the diff; says so if it takes a restart."""
-    late = line.startswith(
-        ("server.host:", "server.port:", "server.allow_unauthenticated:", "state.")
-    )
+    late = is_late(line.partition(":")[0])
     return f"{line} (from the next start on)" if late else line
 
 

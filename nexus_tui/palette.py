@@ -85,6 +85,8 @@ def makes_sense(name: str, view: BackendView) -> bool:
             return view.drained
         case "backend.accept":
             return not (view.accepted and view.enabled)
+        case "backend.disable":
+            return view.accepted and view.enabled
         case "backend.pin":
             return bool(view.models)
         case _:

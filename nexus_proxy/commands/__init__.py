@@ -15,11 +15,12 @@ from nexus_proxy.commands.backends import BACKENDS
 from nexus_proxy.commands.base import Act, Argument, Command, Danger, Operations, Removed, Result
 from nexus_proxy.commands.gateway import GATEWAY
 from nexus_proxy.commands.models import MODELS
+from nexus_proxy.commands.settings import SETTINGS
 from nexus_proxy.errors import NotFoundError
 
 __all__ = ["Act", "Argument", "Command", "Danger", "Operations", "Removed", "Result"]
 
-COMMANDS: tuple[Command, ...] = (*BACKENDS, *MODELS, *GATEWAY)
+COMMANDS: tuple[Command, ...] = (*BACKENDS, *MODELS, *GATEWAY, *SETTINGS)
 
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}
 

@@ -42,6 +42,8 @@ def _typed(argument: Argument, value: Any) -> Any:
             case "words":
                 words = value.split(",") if isinstance(value, str) else value
                 return tuple(str(word).strip() for word in words if str(word).strip())
+            case "value":
+                return value
             case _:
                 return str(value)
     except (ValueError, TypeError, OverflowError) as error:

@@ -186,7 +186,8 @@ def _draining(operations: Operations, arguments: Arguments) -> str | None:
     return f"Drain {backend.name}? " + emptied(operations, backend.name)
 
 
-def _loosening(operations: Operations, arguments: Arguments) -> str | None:
+def loosening(operations: Operations, arguments: Arguments) -> str | None:
+    """Which prompts a backend may be sent from now on; None: no others than before."""
     backend, zone = operations.registry.get(arguments["backend"]), arguments["zone"]
     if zone <= backend.zone:
         return None
@@ -272,7 +273,7 @@ BACKENDS: tuple[Command, ...] = (
         handler=_zone,
         key="z",
         danger=Danger.TYPE_NAME,
-        consequence=_loosening,
+        consequence=loosening,
     ),
     Command(
         name="backend.priority",

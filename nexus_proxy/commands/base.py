@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from nexus_proxy.config.model import BackendConfig, BackendType, Config, Zone
+    from nexus_proxy.config.model import BackendConfig, BackendType, Config, Loaded, Zone
     from nexus_proxy.config.write import ConfigFile
     from nexus_proxy.registry import Registry
 
@@ -26,6 +26,7 @@ class Operations(Protocol):
 
     registry: Registry
     config_file: ConfigFile
+    loaded: Loaded
     removed: dict[str, Removed]
     """By name: what was removed since the start."""
 
@@ -74,7 +75,8 @@ class Danger(Enum):
 class Argument(Struct, frozen=True, kw_only=True):
     """One argument. `kind` is `backend`, `model`, `key`, `zone`, `type`, `url`, `int`, `words`,
     `switch` (`on` or `off`), `alias` (one that is set), `fallback` (a model that has some),
-    `target` (a model that may not be there yet) or `text`."""
+    `target` (a model that may not be there yet), `setting` (a dotted key of the configuration),
+    `value` (what may stand there) or `text`."""
 
     name: str
     kind: str

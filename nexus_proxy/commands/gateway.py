@@ -27,12 +27,8 @@ async def _revoke(operations: Operations, arguments: Arguments) -> Result:
     return Result(message=f"{name} revoked; requests that run with it finish")
 
 
-async def _reload(operations: Operations, _arguments: Arguments) -> Result:
-    diff = await operations.reload_config()
-    return Result(message="; ".join(diff) or "nothing changed", data={"diff": list(diff)})
-
-
-def _grounding(operations: Operations, arguments: Arguments) -> str | None:
+def grounding(operations: Operations, arguments: Arguments) -> str | None:
+    """What airplane mode is going to cut; None: nothing."""
     registry = operations.registry
     clouds = [
         b for b in registry if b.accepted and b.enabled and is_away(b.traits.is_cloud, b.zone)
@@ -60,7 +56,7 @@ GATEWAY: tuple[Command, ...] = (
         handler=_airplane,
         key="o",
         danger=Danger.CONFIRM,
-        consequence=_grounding,
+        consequence=grounding,
     ),
     Command(
         name="key.revoke",
@@ -70,11 +66,5 @@ GATEWAY: tuple[Command, ...] = (
         handler=_revoke,
         danger=Danger.CONFIRM,
         consequence=_revoking,
-    ),
-    Command(
-        name="config.reload",
-        title="Config: reload",
-        help="Read the file again and apply it.",
-        handler=_reload,
     ),
 )

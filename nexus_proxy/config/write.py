@@ -113,6 +113,24 @@ class ConfigFile:
         """Remove the key at `path`. Nothing happens where there is none."""
         self._change(lambda tree: _discard(tree, path))
 
+    def drafted(self, path: KeyPath, value: object) -> tuple[str, str]:
+        """The text of the file as it is, and with the value set; None: with the key removed."""
+
+        def change(tree: dict[str, Any]) -> None:
+            if value is None:
+                _discard(tree, path)
+            else:
+                _place(tree, path, value)
+
+        try:
+            raw = content(self.path)
+            new = self._changed(raw, change)
+        except OSError as error:
+            raise self._not_kept((error.strerror or str(error)).lower()) from None
+        except ConfigError as error:
+            raise self._not_kept(f"it would not load: {error}") from None
+        return raw.decode("utf-8-sig"), new.decode("utf-8-sig")
+
     def _change(self, change: Change) -> None:
         try:
             if not any(self._attempt(change) for _ in range(ATTEMPTS)):
@@ -125,14 +143,18 @@ class ConfigFile:
     def _attempt(self, change: Change) -> bool:
         """Whether the change stands in the file now."""
         raw = content(self.path)
+        data = self._changed(raw, change)
+        return data == raw or replace(self.path, data, expected=raw)
+
+    def _changed(self, raw: bytes, change: Change) -> bytes:
+        """The file's text once its values are changed. Raises `ConfigError`: it would not load."""
         document = _sound(parse(raw, str(self.path)))
         wanted = deepcopy(document.data)
         change(wanted)
         if wanted == document.data:
-            return True
+            return raw
         _sound(Document(str(self.path), wanted))
-        data = self._edited(raw, document.data, wanted)
-        return replace(self.path, data, expected=raw)
+        return self._edited(raw, document.data, wanted)
 
     def _edited(self, raw: bytes, old: dict[str, Any], new: dict[str, Any]) -> bytes:
         from nexus_proxy.config.edit import edit

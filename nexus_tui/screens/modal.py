@@ -32,7 +32,8 @@ class Question(ModalScreen[R | None]):
 
     def asked(self) -> Static:
         """The question itself; its words may be foreign."""
-        return Static(Content(clean(self._question)), classes="question")
+        lines = map(clean, self._question.split("\n"))
+        return Static(Content("\n".join(lines)), classes="question")
 
     def action_back_out(self) -> None:
         self.dismiss(None)
