@@ -30,6 +30,7 @@ from nexus_tui.widgets.header_strip import HeaderStrip
 
 if TYPE_CHECKING:
     from textual.driver import Driver
+    from textual.theme import Theme
 
     from nexus_proxy.commands import Act, Result
     from nexus_proxy.state import Snapshot
@@ -88,9 +89,17 @@ class NexusApp(App[Leave]):
         *verb_bindings(),
     ]
 
-    def __init__(self, source: Source, *, theme: str = DARK.name) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        theme: str = DARK.name,
+        on_theme: Callable[[str], None] | None = None,
+    ) -> None:
         super().__init__()
         self.source = source
+        self._on_theme = on_theme
+        """Told of another theme that is chosen."""
         self.acts: deque[Done] = deque(maxlen=_ACTS_KEPT)
         """What can be undone, the newest last."""
         self.animation_level = "none"
@@ -114,12 +123,17 @@ class NexusApp(App[Leave]):
     def get_default_screen(self) -> Screen[None]:
         return Dashboard(self.source)
 
+    def _theme_chosen(self, theme: Theme) -> None:
+        if self._on_theme is not None:
+            self._on_theme(theme.name)
+
     # -- snapshots ---------------------------------------------------------------------------
 
     def on_mount(self) -> None:
         self._bridge = Bridge(self.source, lambda taken: self.post_message(SnapshotReady(taken)))
         self.set_interval(INTERVAL, self._bridge.tick)
         self._bridge.tick()
+        self.theme_changed_signal.subscribe(self, self._theme_chosen)
 
     def on_unmount(self) -> None:
         if self._bridge is not None:

@@ -128,7 +128,8 @@ class ConfigFile:
         except OSError as error:
             raise self._not_kept((error.strerror or str(error)).lower()) from None
         except ConfigError as error:
-            raise self._not_kept(f"it would not load: {error}") from None
+            hint = f" ({error.hint})" if error.hint else ""
+            raise CommandError(f"{error.key}: {error.problem}{hint}") from None
         return raw.decode("utf-8-sig"), new.decode("utf-8-sig")
 
     def _change(self, change: Change) -> None:

@@ -74,7 +74,7 @@ async def test_a_draft_shows_the_diff_and_changes_nothing(tmp_path: Path) -> Non
         ("routing.max_retries", "11", "from 0 to 10, but is 11"),
         ("routing.strategy", "smrt", 'did you mean "smart"?'),
         ("routing.strategi", "smart", "did you mean routing.strategy?"),
-        ("server.host", "not a host", "it would not load"),
+        ("server.host", "not a host", "server.host: is not an address or a host name"),
         ("backends.one.name", "two", "keeps its name"),
         ("backends.one.url", None, "is missing"),
         ("routing.aliases", '{ gpt = "m" }', "set its keys"),
