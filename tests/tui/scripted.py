@@ -14,6 +14,7 @@ from nexus_proxy.config.settings import Setting
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.state import RequestView, Sighting, Snapshot
 from nexus_tui.talk import Answer, Message, Piece
+from tests.support.sample_settings import sample_settings
 from tests.support.sample_snapshot import DECISION
 from tests.support.sample_snapshot import snapshot as sample
 
@@ -35,7 +36,7 @@ class ScriptedSource:
         self.answers = asyncio.Event()
         """Verbs wait for this; set from the start."""
         self.answers.set()
-        self.configured: Sequence[Setting] = ()
+        self.configured: Sequence[Setting] = sample_settings()
         self.sighting: Sighting | None = None
         """What answers at any URL; None: nothing."""
         self.looked: list[str] = []

@@ -9,7 +9,6 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from nexus_proxy.config.settings import Setting
 from nexus_tui.app import Leave, NexusApp
 from nexus_tui.screens.add_backend import AddBackend
 from nexus_tui.screens.edit_setting import Apply, EditSetting
@@ -112,20 +111,14 @@ async def test_an_empty_value_takes_the_key_out_of_the_file(
 async def test_without_the_management_key_the_configuration_can_only_be_read() -> None:
     source = ScriptedSource(attached=True)
     source.read_only = True
-    source.configured = [
-        Setting(
-            key="server.port",
-            value=8000,
-            origin="--port",
-            help="Port.",
-            wanted="a whole number",
-            is_late=True,
-        )
-    ]
     async with looking(source) as look:
         await look.press("9")
-        await look.sees("server.port", "8000", "--port")
-        await look.press("enter")
+        await look.sees("server.port", "8100", "--port")
+        await look.press("slash")
+        await look.type("from:env")
+        await look.until(lambda: "server.port" not in look.text)
+        await look.sees("logging.level", "NEXUS_LOG_LEVEL", "1 of ")
+        await look.press("escape", "g", "j", "enter")
         await look.sees("Read-only: attach with the management key", "with the next start")
         assert not look.app.screen.query(Input)
 
