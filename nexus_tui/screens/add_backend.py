@@ -119,5 +119,5 @@ def _key(seen: Sighting) -> Cell:
     if seen.key_variable is not None:
         return Cell(f"from {clean(seen.key_variable)}")
     if seen.needs_key:
-        return Cell("wants one: set api_key_env of its [[backends]] entry", "warn")
+        return Cell("wants one: then set its api_key_env, in the configuration (9)", "warn")
     return Cell("none needed")

@@ -157,7 +157,7 @@ async def test_a_backend_that_wants_a_key_says_so_before_it_is_added(
         await pilot.press("a")
         await sees(pilot, lambda: isinstance(app.screen, AddBackend))
         await pilot.press(*box.url.removeprefix("http://"))
-        await sees(pilot, lambda: "wants one: set api_key_env" in text(app))
+        await sees(pilot, lambda: "wants one: then set its api_key_env" in text(app))
         assert "✕ no" in text(app)
 
 
