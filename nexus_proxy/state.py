@@ -459,6 +459,22 @@ class Totals(Struct, frozen=True, kw_only=True):
     tokens_per_second: float
 
 
+class Sighting(Struct, frozen=True, kw_only=True):
+    """What answers at a URL that is not listed. `name` and `zone` are what it would get, `kind` is
+    its type, or `nexus`. `problem`: it is a backend, but the test of it failed; why."""
+
+    url: str
+    name: str
+    kind: str
+    version: str | None
+    zone: Zone
+    needs_key: bool
+    key_variable: str | None
+    models: tuple[str, ...] = ()
+    probe_ms: float | None = None
+    problem: str | None = None
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The gateway at one moment. `requests` is newest first and bounded (running ones are always
     all there). `problems` are sentences about what is wrong now, worst first."""
@@ -490,3 +506,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Nothing is sent to clouds."""
     replicas: int | None = None
     """How many gateways share `state.url`, this one included; None: it shares nothing."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """Model -> models that are tried where it cannot be served, in this order."""
