@@ -6,6 +6,7 @@ runs, and the function that does it. Handlers act through `Operations`, which th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from nexus_proxy.config.model import BackendConfig, BackendType
     from nexus_proxy.config.write import ConfigFile
     from nexus_proxy.registry import Registry
+    from nexus_proxy.state import RequestView
 
 
 class Operations(Protocol):
@@ -51,6 +53,15 @@ class Operations(Protocol):
         """How many requests run on clouds now."""
         ...
 
+    def running_request(self, request_id: str) -> RequestView | None:
+        """A request that runs in this process."""
+        ...
+
+    async def cancel_request(self, request_id: str) -> None:
+        """End a request, in whichever process it runs. Raises `NotFoundError`, and `CommandError`
+        where it is answered already."""
+        ...
+
     def revoke_key(self, name: str) -> None:
         """Let an API key in no more, from now on and after a restart."""
         ...
@@ -67,8 +78,8 @@ class Danger(Enum):
 
 
 class Argument(Struct, frozen=True, kw_only=True):
-    """One argument. `kind` is `backend`, `model`, `key`, `zone`, `type`, `url`, `int`, `words`,
-    `switch` (`on` or `off`) or `text`."""
+    """One argument. `kind` is `backend`, `model`, `key`, `request`, `zone`, `type`, `url`, `int`,
+    `words`, `switch` (`on` or `off`) or `text`."""
 
     name: str
     kind: str
@@ -231,6 +242,25 @@ def _grounding(operations: Operations, arguments: Arguments) -> str | None:
     )
 
 
+async def _cancel(operations: Operations, arguments: Arguments) -> Result:
+    name = arguments["request"]
+    await operations.cancel_request(name)
+    return Result(message=f"{name} cancelled; its client was told")
+
+
+def _cancelling(operations: Operations, arguments: Arguments) -> str | None:
+    name = arguments["request"]
+    view = operations.running_request(name)
+    if view is None:  # or it runs in another process
+        return f"Cancel {name}? Its client gets an error"
+    where = f" on {view.backend}" if view.backend else ""
+    seconds = max(0.0, time.time() - view.started)
+    return (
+        f"Cancel {name}? {view.model or view.model_asked}{where} has worked on it for "
+        f"{seconds:.0f} s; its client gets an error"
+    )
+
+
 async def _revoke(operations: Operations, arguments: Arguments) -> Result:
     name = arguments["key"]
     operations.revoke_key(name)
@@ -388,6 +418,16 @@ COMMANDS: tuple[Command, ...] = (
         key="o",
         danger=Danger.CONFIRM,
         consequence=_grounding,
+    ),
+    Command(
+        name="request.cancel",
+        title="Request: cancel",
+        help="End a running request, also at its backend; its client gets an error.",
+        arguments=(Argument(name="request", kind="request", help="Id of a running request."),),
+        handler=_cancel,
+        key="X",
+        danger=Danger.CONFIRM,
+        consequence=_cancelling,
     ),
     Command(
         name="key.revoke",

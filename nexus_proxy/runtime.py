@@ -62,7 +62,7 @@ from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
+from nexus_proxy.state import BackendState, BackendView, DecisionView, RequestView, Snapshot
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
@@ -339,6 +339,18 @@ class Runtime:
     def cloud_requests(self) -> int:
         """See `commands.Operations`."""
         return len(self.aloft)
+
+    def running_request(self, request_id: str) -> RequestView | None:
+        """See `commands.Operations`."""
+        return self.history.running(request_id)
+
+    async def cancel_request(self, request_id: str) -> None:
+        """See `commands.Operations`."""
+        await self.siblings.cancel(request_id)
+
+    def cancel_own(self, request_id: str) -> None:
+        """See `siblings.family.Own`."""
+        self.relay.underway.cancel(request_id)
 
     async def check_backend(self, name: str) -> str:
         """See `commands.Operations`."""

@@ -284,7 +284,7 @@ class RequestPhase(str, Enum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    """The client left."""
+    """The client left, or the operator ended it."""
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):

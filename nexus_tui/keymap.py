@@ -31,8 +31,12 @@ def _help(command: Command) -> str:
 
 
 def needs_selection(name: str) -> bool:
-    """Whether a verb acts on a backend or model."""
-    return any(one.kind in {"backend", "model"} for one in BY_NAME[name].arguments if one.required)
+    """Whether a verb acts on a backend, model or request."""
+    return any(
+        one.kind in {"backend", "model", "request"}
+        for one in BY_NAME[name].arguments
+        if one.required
+    )
 
 
 def verb_bindings() -> list[Binding]:

@@ -10,6 +10,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from nexus_proxy.commands import COMMANDS, Command
+from nexus_tui.format import RUNNING
 from nexus_tui.keymap import label
 from nexus_tui.safe_text import clean
 from nexus_tui.selection import Selection
@@ -48,6 +49,8 @@ def offers(snapshot: Snapshot) -> Iterator[Offer]:
             yield from _on_pins(command, snapshot)
         elif "key" in kinds:
             yield from _on_keys(command, snapshot)
+        elif "request" in kinds:
+            yield from _on_requests(command, snapshot)
         else:
             yield Offer(command.title, command.help, command.name, Selection())
 
@@ -70,6 +73,13 @@ def _on_keys(command: Command, snapshot: Snapshot) -> Iterator[Offer]:
     for view in snapshot.keys:
         text = f"{label(command)} the key {clean(view.name)}"
         yield Offer(text, command.help, command.name, Selection(), {"key": view.name})
+
+
+def _on_requests(command: Command, snapshot: Snapshot) -> Iterator[Offer]:
+    for view in snapshot.requests:
+        if view.phase in RUNNING:
+            text = f"{label(command)} {clean(view.id)} ({clean(view.model or view.model_asked)})"
+            yield Offer(text, command.help, command.name, Selection(request=view.id))
 
 
 def makes_sense(name: str, view: BackendView) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nexus_proxy.commands import BY_NAME, Argument, Command, Danger
 from nexus_proxy.config.model import Zone
 from nexus_proxy.errors import CommandError, NexusError
-from nexus_tui.format import STAR
+from nexus_tui.format import RUNNING, STAR
 from nexus_tui.keymap import label, toggled
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.add_backend import AddBackend
@@ -97,6 +97,8 @@ async def _value(
             return selection.model or await _choose_model(app, command, snapshot, view)
         case "key":
             return await _choose_key(app, command, snapshot)
+        case "request":
+            return selection.request or await _choose_request(app, command, snapshot)
         case "switch":  # the one of the gateway: the other way round
             return "off" if snapshot.airplane else "on"
         case "zone":
@@ -131,6 +133,14 @@ async def _choose_key(app: NexusApp, command: Command, snapshot: Snapshot) -> st
     if not choices:
         raise CommandError("There is no API key. `nexus keys create NAME` makes one.")
     return await app.push_screen_wait(Choose(f"{label(command)}: which key?", choices))
+
+
+async def _choose_request(app: NexusApp, command: Command, snapshot: Snapshot) -> str | None:
+    running = (view for view in snapshot.requests if view.phase in RUNNING)
+    choices = [Choice(view.id, f"{view.id}  {view.model or view.model_asked}") for view in running]
+    if not choices:
+        raise CommandError("No request runs now.")
+    return await app.push_screen_wait(Choose(f"{label(command)}: which request?", choices))
 
 
 async def _choose_model(

@@ -33,7 +33,12 @@ _WORST_FIRST = (
     BackendState.UP,
     BackendState.UNKNOWN,  # of a worker that has just started: the others know better
 )
-_RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
+_RUNNING = (
+    RequestPhase.ROUTING,
+    RequestPhase.QUEUED,
+    RequestPhase.WAITING,
+    RequestPhase.STREAMING,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from nexus_proxy.errors import NotFoundError
+from nexus_proxy.errors import NotFoundError, RequestCancelledError
 from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestStarted
 from nexus_proxy.routing.pipeline import Decision
 from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals
@@ -30,6 +30,8 @@ SETTLE_SECONDS = 0.05
 
 CLIENT_LEFT = "client_left"
 """The kind of error of a client that left."""
+ENDED_FROM_OUTSIDE = (CLIENT_LEFT, RequestCancelledError.code)
+"""Kinds of errors of tries that nobody failed."""
 Reader = Callable[[Sequence["Record"]], None]
 
 log = logging.getLogger(__name__)
@@ -233,6 +235,11 @@ class History:
                 log.exception("a reader of finished requests failed")
         for record in ended:
             self._bus.publish(RequestFinished(id=record.id, backend=record.backend))
+
+    def running(self, request_id: str) -> RequestView | None:
+        """One request that runs, without its decision."""
+        record = self._running.get(request_id)
+        return None if record is None else record.view(whole=False)
 
     def record(self, request_id: str) -> Record:
         """One request by id, running or finished. Raises `NotFoundError`."""

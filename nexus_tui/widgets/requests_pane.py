@@ -113,4 +113,6 @@ class RequestsPane(TablePane[RequestView]):
 
     def selection(self) -> Selection:
         selected = self.table.selected
-        return Selection() if selected is None else Selection(selected.backend, selected.model)
+        if selected is None:
+            return Selection()
+        return Selection(selected.backend, selected.model, selected.id)

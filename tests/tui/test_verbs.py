@@ -34,6 +34,8 @@ from tests.tui.scripted import ScriptedSource
         ("2 p", "backend.pin", {"backend": "openai", "model": "gpt-5-mini"}),
         ("2 G p", "backend.unpin", {"model": "qwen3:8b"}),
         ("3 j d", "backend.drain", {"backend": "vllm-b"}),
+        ("4 X", "request.cancel", {"request": "req_8f3a01"}),
+        ("4 enter X", "request.cancel", {"request": "req_8f3a01"}),
         ("enter d", "backend.drain", {"backend": "ollama"}),
         (
             "3 j enter p",
