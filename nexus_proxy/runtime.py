@@ -274,6 +274,7 @@ class Runtime:
             quality=self.quality.views(),
             queue=self.admission.waiting(),
             airplane=self.registry.airplane,
+            trend=self.history.trend(),
         )
 
     def counted(self) -> Tally:

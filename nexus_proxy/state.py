@@ -457,6 +457,22 @@ class Totals(Struct, frozen=True, kw_only=True):
     tokens_per_second: float
 
 
+class Trend(Struct, frozen=True, kw_only=True):
+    """Traffic of the last minutes in parts of `seconds`, oldest first; the last one is not over.
+
+    `requests` came in the part; `failures` ended in it, and `tokens` were written. `in_flight` is
+    the most that ran at a time. `first_token_ms` is the mean of the requests that ended in the
+    part; None: none did.
+    """
+
+    seconds: float = 1.0
+    requests: tuple[int, ...] = ()
+    failures: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    in_flight: tuple[int, ...] = ()
+    first_token_ms: tuple[float | None, ...] = ()
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The gateway at one moment. `requests` is newest first and bounded (running ones are always
     all there). `problems` are sentences about what is wrong now, worst first."""
@@ -486,3 +502,4 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Who waits for a slot, in the order of service."""
     airplane: bool = False
     """Nothing is sent to clouds."""
+    trend: Trend = Trend()

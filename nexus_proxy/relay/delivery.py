@@ -186,6 +186,7 @@ class Delivery:
             choices=self._call.peek.choices, strip_usage=self._strip_usage, rename=self._rename
         )
         self._has_tap = True
+        self._call.record.counting = self._tap
         return self._tap
 
     def _pass_on(self, data: bytes) -> Wait | None:

@@ -22,8 +22,10 @@ from nexus_proxy.state import (
     Snapshot,
     Source,
     Totals,
+    Trend,
 )
 from tests.support.sample_policies import BUDGET, NOW, keys, qualities, queue
+from tests.support.sample_traffic import trend
 
 """2025-06-15 15:06:40 UTC"""
 
@@ -419,6 +421,7 @@ def snapshot(**changes: Any) -> Snapshot:
         quality=qualities(),
         queue=queue(),
         budget=BUDGET,
+        trend=trend(),
     )
     return msgspec.structs.replace(taken, **changes)
 
@@ -445,5 +448,6 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "keys": (),
         "queue": (),
         "budget": None,
+        "trend": Trend(),
     }
     return snapshot(**(empty | changes))
