@@ -306,15 +306,19 @@ class Runtime:
             problems.append(f"the changed configuration was refused: {self._config_problem}")
         live = [b for b in backends if b.state in (BackendState.UP, BackendState.LOADING)]
         if backends and not live:
-            problems.append("no backend is up: every request is refused")
+            problems.append("no backend is up: every request is refused; `nexus doctor` says why")
         problems += [
-            f"{b.name} is down: {b.reason or 'no answer'}"
+            f"{b.name} is down: {b.reason or 'no answer'}; start it, or "
+            f"`nexus backends remove {b.name}`"
             for b in backends
             if b.state is BackendState.DOWN
         ]
         waiting = [b.name for b in backends if not b.accepted]
         if waiting:
-            problems.append(f"found, not accepted yet: {', '.join(waiting)}")
+            problems.append(
+                f"found, not accepted yet: {', '.join(waiting)}; "
+                "`nexus backends accept NAME` lets one have traffic"
+            )
         return problems
 
     # -- verbs ---------------------------------------------------------------------------------

@@ -462,10 +462,12 @@ class Trend(Struct, frozen=True, kw_only=True):
 
     `requests` came in the part; `failures` ended in it, and `tokens` were written. `in_flight` is
     the most that ran at a time. `first_token_ms` is the mean of the requests that ended in the
-    part; None: none did.
+    part; None: none did. `number` is the last part's, so that readers can put parts together in the
+    same way each time.
     """
 
     seconds: float = 1.0
+    number: int = 0
     requests: tuple[int, ...] = ()
     failures: tuple[int, ...] = ()
     tokens: tuple[int, ...] = ()

@@ -124,6 +124,7 @@ def _trend(trends: Sequence[Trend]) -> Trend:
     times = zip_longest(*(reversed(trend.first_token_ms) for trend in trends))
     return Trend(
         seconds=trends[0].seconds,
+        number=trends[0].number,
         requests=summed(trend.requests for trend in trends),
         failures=summed(trend.failures for trend in trends),
         tokens=summed(trend.tokens for trend in trends),

@@ -60,6 +60,7 @@ class Recent:
         parts = tuple(self._parts)
         return Trend(
             seconds=SECONDS,
+            number=self._index,
             requests=tuple(part.requests for part in parts),
             failures=tuple(part.failures for part in parts),
             tokens=tuple(part.tokens for part in parts),

@@ -415,7 +415,7 @@ def snapshot(**changes: Any) -> Snapshot:
         logs=LOGS,
         aliases={"claude-*-haiku*": "qwen3:8b"},
         pins={"qwen3:8b": "ollama"},
-        problems=("llamacpp-attic is down: connection refused",),
+        problems=("llamacpp-attic is down: connection refused; start it, or remove it",),
         keys=keys(),
         searching=("127.0.0.1:11434 (Ollama)", "127.0.0.1:1234 (LM Studio)", "mDNS _ollama._tcp"),
         quality=qualities(),
