@@ -18,7 +18,7 @@ from nexus_proxy import __version__, commands
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.admission.keys import Keyring
-from nexus_proxy.admission.limits import Limits
+from nexus_proxy.admission.limits import Limits, cells_at
 from nexus_proxy.admission.queue import Admission
 from nexus_proxy.admission.shared import SharedBuckets
 from nexus_proxy.commands import Removed, Result
@@ -53,6 +53,7 @@ from nexus_proxy.events import (
     RequestFinished,
 )
 from nexus_proxy.health.checker import HealthChecker
+from nexus_proxy.health.problems import about_backends
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
@@ -66,8 +67,8 @@ from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
-from nexus_proxy.store.redis import SharedStore
+from nexus_proxy.state import BackendView, DecisionView, RequestView, Snapshot
+from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import SharedSums
 from nexus_proxy.tasks import spawn
@@ -81,7 +82,6 @@ from nexus_proxy.telemetry.tracing import asked_for, missing
 if TYPE_CHECKING:
     import httpx
 
-    from nexus_proxy.admission.cells import Cells
     from nexus_proxy.telemetry.spans import Tracer
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class Runtime:
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
-        self._shared = _shared_store(loaded.config, environ)
+        self._shared = shared_store(loaded.config.state, environ)
         self.ledger = Ledger(
             self.store,
             self.bus,
@@ -144,7 +144,7 @@ class Runtime:
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
         self.limits = Limits(
             self.keyring,
-            cells=_cells(self.seat),
+            cells=cells_at(self.seat.cells),
             shared=SharedBuckets(self._shared) if self._shared else None,
         )
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
@@ -310,6 +310,7 @@ class Runtime:
             queue=self.admission.waiting(),
             airplane=self.registry.airplane,
             replicas=self.replicas.count,
+            trend=self.history.trend(),
         )
 
     def counted(self) -> Tally:
@@ -343,18 +344,7 @@ class Runtime:
             problems.append(self._trace_problem)
         if self._config_problem:
             problems.append(f"the changed configuration was refused: {self._config_problem}")
-        live = [b for b in backends if b.state in (BackendState.UP, BackendState.LOADING)]
-        if backends and not live:
-            problems.append("no backend is up: every request is refused")
-        problems += [
-            f"{b.name} is down: {b.reason or 'no answer'}"
-            for b in backends
-            if b.state is BackendState.DOWN
-        ]
-        waiting = [b.name for b in backends if not b.accepted]
-        if waiting:
-            problems.append(f"found, not accepted yet: {', '.join(waiting)}")
-        return problems
+        return problems + about_backends(backends)
 
     # -- verbs ---------------------------------------------------------------------------------
 
@@ -380,6 +370,18 @@ class Runtime:
     def cloud_requests(self) -> int:
         """See `commands.Operations`."""
         return len(self.aloft)
+
+    def running_request(self, request_id: str) -> RequestView | None:
+        """See `commands.Operations`."""
+        return self.history.running(request_id)
+
+    async def cancel_request(self, request_id: str) -> None:
+        """See `commands.Operations`."""
+        await self.siblings.cancel(request_id)
+
+    def cancel_own(self, request_id: str) -> None:
+        """See `siblings.family.Own`."""
+        self.relay.underway.cancel(request_id)
 
     async def check_backend(self, name: str) -> str:
         """See `commands.Operations`."""
@@ -543,23 +545,6 @@ class Runtime:
 def _is_exposed(config: Config) -> bool:
     """Whether other machines can connect, and nobody said that all of them may."""
     return not (is_loopback(config.server.host) or config.server.allow_unauthenticated)
-
-
-def _cells(seat: Seat) -> Cells | None:
-    """Where workers share the limits of API keys. Asks for what Windows does not have."""
-    if seat.cells < 0:
-        return None
-    from nexus_proxy.admission.cells import Cells
-
-    return Cells(seat.cells)
-
-
-def _shared_store(config: Config, environ: Mapping[str, str]) -> SharedStore | None:
-    """Where replicas share what they know, if they do."""
-    if config.state.url is None:
-        return None
-    variable = config.state.password_env
-    return SharedStore(config.state.url, environ.get(variable) if variable else None)
 
 
 def _with_delay(line: str) -> str:

@@ -286,7 +286,7 @@ class RequestPhase(str, Enum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    """The client left."""
+    """The client left, or the operator ended it."""
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
@@ -475,6 +475,24 @@ class Sighting(Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
+class Trend(Struct, frozen=True, kw_only=True):
+    """Traffic of the last minutes in parts of `seconds`, oldest first; the last one is not over.
+
+    `requests` came in the part; `failures` ended in it, and `tokens` were written. `in_flight` is
+    the most that ran at a time. `first_token_ms` is the mean of the requests that ended in the
+    part; None: none did. `number` is the last part's, so that readers can put parts together in the
+    same way each time.
+    """
+
+    seconds: float = 1.0
+    number: int = 0
+    requests: tuple[int, ...] = ()
+    failures: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    in_flight: tuple[int, ...] = ()
+    first_token_ms: tuple[float | None, ...] = ()
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The gateway at one moment. `requests` is newest first and bounded (running ones are always
     all there). `problems` are sentences about what is wrong now, worst first."""
@@ -508,3 +526,4 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """How many gateways share `state.url`, this one included; None: it shares nothing."""
     fallbacks: dict[str, tuple[str, ...]] = {}
     """Model -> models that are tried where it cannot be served, in this order."""
+    trend: Trend = Trend()

@@ -36,6 +36,7 @@ _HINTS = {
 _NONE = {
     "key": "There is no API key. `nexus keys create NAME` makes one.",
     "alias": "There is no alias. The palette (ctrl+p) has `Set alias`.",
+    "request": "No request runs now.",
     "fallback": "No model has fallbacks. The palette (ctrl+p) has `Set fallbacks`.",
 }
 
@@ -123,7 +124,9 @@ async def _value(
             return selection.backend or await _choose_backend(app, command, snapshot)
         case "model":
             return selection.model or await _choose_model(app, command, snapshot, view)
-        case "key" | "alias" | "fallback":
+        case "request" if selection.request:
+            return selection.request
+        case "key" | "alias" | "fallback" | "request":
             return await _choose_named(app, command, argument, snapshot)
         case "switch":  # the one of the gateway: the other way round
             return "off" if snapshot.airplane else "on"

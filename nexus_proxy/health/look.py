@@ -69,9 +69,7 @@ class Looker:
         except TimeoutError:
             busy = backend.in_flight > 0 and not backend.answers_while_busy
             outcome = Outcome.BUSY if busy else Outcome.FAILED
-            return Finding(
-                outcome=outcome, reason=f"no answer within {seconds:g} s", reached=False
-            )
+            return Finding(outcome=outcome, reason=f"no answer within {seconds:g} s", reached=False)
         return Finding(
             outcome=Outcome.LOADING if probe.loading else Outcome.ANSWERED,
             reason="its model is being loaded" if probe.loading else probe.note,

@@ -31,6 +31,7 @@ from nexus_proxy.errors import (
     BudgetExceededError,
     ConnectFailedError,
     NexusError,
+    RequestCancelledError,
     UnknownModelError,
     UpstreamError,
 )
@@ -54,6 +55,7 @@ from nexus_proxy.relay.tap import ModelName
 from nexus_proxy.relay.till import Till
 from nexus_proxy.relay.translating import translate
 from nexus_proxy.relay.tries import Failure, Tries
+from nexus_proxy.relay.underway import CANCELLED, Underway
 from nexus_proxy.relay.upstream import Exchange, Pools
 from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.routing.pipeline import Decision, plan
@@ -68,6 +70,7 @@ from nexus_proxy.telemetry.tracing import Trace
 log = logging.getLogger(__name__)
 
 _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase.FAILED
+_CANCELLED = RequestPhase.CANCELLED
 _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
 NO_PACE = (None, None)
@@ -114,6 +117,7 @@ class Relay:
         self._quality, self._affinity = quality, Affinity()
         self.limits, self.till, self._admission = limits, till, admission
         self._aloft = aloft
+        self.underway = Underway()
         self._turn = 0
         self.pools = Pools(environ)
         self.timed_stages: tuple[Stage, ...] | None = None
@@ -157,12 +161,18 @@ class Relay:
         )
         if self._logs_content:
             call.heard = Heard()
+        self.underway.enter(call)
         try:
             try:
                 await self._serve(call)
                 record.phase, record.status = _DONE, 200
             except ConnectionError:
                 raise
+            except asyncio.CancelledError:
+                if (stopped := self.underway.claim(call)) is None:
+                    raise
+                record.phase, record.error, record.code = _CANCELLED, CANCELLED, stopped.code
+                await tell_failure(stopped, call)
             except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
                 failure = _for_people(error, record)
                 record.phase, record.code = _FAILED, failure.code
@@ -175,6 +185,7 @@ class Relay:
         except ConnectionError:
             _note_leaving(record)
         finally:
+            self.underway.leave(call)
             if call.admitted_tokens is not None:
                 self._settle_limits(call, call.admitted_tokens)
             if call.heard is not None:
@@ -389,7 +400,7 @@ class Relay:
                 record.forget_repeats()
             return failure
         except (asyncio.CancelledError, ConnectionError):
-            attempt.error, attempt.code = LEFT, CLIENT_LEFT
+            attempt.error, attempt.code = _why_it_ended(call)
             raise
         finally:
             attempt.total_ms = attempt.elapsed_ms()
@@ -502,8 +513,14 @@ def _for_people(error: Exception, record: Record) -> NexusError:
 
 
 def _note_leaving(record: Record) -> None:
-    if record.phase is not _FAILED:
-        record.phase, record.error, record.code = RequestPhase.CANCELLED, LEFT, CLIENT_LEFT
+    if record.phase not in (_FAILED, _CANCELLED):
+        record.phase, record.error, record.code = _CANCELLED, LEFT, CLIENT_LEFT
+
+
+def _why_it_ended(call: Call) -> tuple[str, str]:
+    if call.cancelled:
+        return CANCELLED, str(RequestCancelledError.code)
+    return LEFT, CLIENT_LEFT
 
 
 def _rename(call: Call, served: str) -> ModelName | None:

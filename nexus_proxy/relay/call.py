@@ -74,9 +74,10 @@ class Envelope(Struct, frozen=True, kw_only=True):
 class Call(Struct):
     """State of one request while it is served. `committed`: a backend's bytes reached the client,
     so no other backend can take over. `told`: the backend's own error event did, so that no
-    second one is due. `keys` are what its conversation is known by; `admitted_tokens` is the
-    estimate that was taken off the API key's limit, `most_tokens` how long the prompt may be,
-    `usage` what the backend counted, `relayed_tokens` what of its answer reached the client.
+    second one is due; `cancelled`: the operator ended it. `keys` are what its conversation is known
+    by; `admitted_tokens` is the estimate that was taken off the API key's limit, `most_tokens` how
+    long the prompt may be, `usage` what the backend counted, `relayed_tokens` what of its answer
+    reached the client.
     `endpoint` is the one that backends are asked at. Of a request in another dialect, `body` and
     `peek` are its translation; `asked` is what its answer must know, and `voice` puts the stream
     that is under way into the caller's events. `heard` is there while content logging is on."""
@@ -101,6 +102,7 @@ class Call(Struct):
     route_headers: HeaderList = []
     committed: bool = False
     told: bool = False
+    cancelled: bool = False
     last_write: float = 0.0
 
     def headers(self, *more: Header) -> HeaderList:

@@ -190,6 +190,7 @@ class Delivery:
         self._has_tap = True
         if self._call.heard is not None:
             self._call.heard.again()
+        self._call.record.counting = self._tap
         return self._tap
 
     def _pass_on(self, data: bytes) -> Wait | None:
