@@ -60,6 +60,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     `context_length` is what a request can use now, in tokens (llama.cpp: per slot); `max_context`
     what the model was trained for. `loaded` is None where the backend does not tell. `remote`
     models are run elsewhere by the backend (Ollama cloud) and live in the zone `open`.
+    `vram_bytes` is what it takes of the GPU's memory while it is loaded, where that is told.
     """
 
     id: str
@@ -72,6 +73,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     quantization: str | None = None
     parameters: str | None = None
     size_bytes: int | None = None
+    vram_bytes: int | None = None
     aliases: tuple[str, ...] = ()
 
 
@@ -110,6 +112,7 @@ class Probe(Struct, frozen=True, kw_only=True):
         max_loaded: how many models it keeps loaded at a time, where it tells.
         busy: requests running inside it now, where it tells (ours and others').
         forwards: it is another Nexus, so that what it lists may be a third party's.
+        loads_when_told: it loads and unloads models on command, by its adapter's `load`.
     """
 
     models: tuple[ModelInfo, ...] | None
@@ -120,6 +123,7 @@ class Probe(Struct, frozen=True, kw_only=True):
     busy: int | None = None
     note: str | None = None
     forwards: bool = False
+    loads_when_told: bool = False
 
 
 class BackendView(Struct, frozen=True, kw_only=True):
@@ -158,6 +162,7 @@ class BackendView(Struct, frozen=True, kw_only=True):
     last_seen: float | None
     state_since: float
     recent_errors: tuple[str, ...]
+    loads_when_told: bool = False
 
 
 class QualityState(str, Enum):
