@@ -10,16 +10,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from nexus_proxy.config.model import Zone
 from nexus_proxy.errors import CommandError, NotFoundError
+from nexus_proxy.lifecycle.operation import sentence
 from nexus_proxy.routing.airplane import is_away
-from nexus_proxy.state import Source
+from nexus_proxy.state import OperationView, Source
 
 if TYPE_CHECKING:
     from nexus_proxy.config.model import BackendConfig, BackendType
     from nexus_proxy.config.write import ConfigFile
+    from nexus_proxy.lifecycle.service import Lifecycle
     from nexus_proxy.registry import Registry
 
 
@@ -28,6 +30,7 @@ class Operations(Protocol):
 
     registry: Registry
     config_file: ConfigFile
+    lifecycle: Lifecycle
 
     async def add_backend(
         self, url: str, *, name: str | None, type_: BackendType | None, zone: Zone | None
@@ -67,8 +70,8 @@ class Danger(Enum):
 
 
 class Argument(Struct, frozen=True, kw_only=True):
-    """One argument. `kind` is `backend`, `model`, `key`, `zone`, `type`, `url`, `int`, `words`,
-    `switch` (`on` or `off`) or `text`."""
+    """One argument. `kind` is `backend`, `target` (another backend), `model`, `key`, `zone`,
+    `type`, `url`, `int`, `words`, `switch` (`on` or `off`) or `text`."""
 
     name: str
     kind: str
@@ -181,11 +184,16 @@ async def _tags(operations: Operations, arguments: Arguments) -> Result:
     return Result(message=f"{name} is now tagged {', '.join(arguments['tags']) or '(nothing)'}")
 
 
-async def _pin(operations: Operations, arguments: Arguments) -> Result:
-    model, name = arguments["model"], arguments["backend"]
+def pin(operations: Operations, model: str, name: str) -> None:
+    """Send a model to one backend first, from now on and after a restart."""
     operations.registry.pin(model, name)
     if operations.registry.get(name).source is not Source.DEMO:
         operations.config_file.set_pin(model, name)
+
+
+async def _pin(operations: Operations, arguments: Arguments) -> Result:
+    model, name = arguments["model"], arguments["backend"]
+    pin(operations, model, name)
     return Result(message=f"{model} goes to {name} first")
 
 
@@ -193,6 +201,33 @@ async def _unpin(operations: Operations, arguments: Arguments) -> Result:
     operations.registry.unpin(arguments["model"])
     operations.config_file.remove_pin(arguments["model"])
     return Result(message=f"{arguments['model']} is no longer pinned")
+
+
+async def _load(operations: Operations, arguments: Arguments) -> Result:
+    return _begun(operations.lifecycle.load(arguments["model"], arguments["backend"]))
+
+
+async def _unload(operations: Operations, arguments: Arguments) -> Result:
+    return _begun(operations.lifecycle.unload(arguments["model"], arguments["backend"]))
+
+
+async def _migrate(operations: Operations, arguments: Arguments) -> Result:
+    model, source, target = (arguments[name] for name in ("model", "backend", "target"))
+    return _begun(operations.lifecycle.migrate(model, source, target))
+
+
+def _begun(operation: OperationView) -> Result:
+    return Result(message=sentence(operation), data={"operation": to_builtins(operation)})
+
+
+def _unloading(operations: Operations, arguments: Arguments) -> str | None:
+    model, backend = arguments["model"], operations.registry.get(arguments["backend"])
+    others = [b for b in operations.registry.serving(model) if b is not backend]
+    running = backend.running.get(model, 0)
+    if others and not running:
+        return None
+    alone = "" if others else "; nobody else serves it, so the next request loads it again"
+    return f"Unload {model} on {backend.name}? {_requests(running)} finish first{alone}"
 
 
 async def _check(operations: Operations, arguments: Arguments) -> Result:
@@ -378,6 +413,34 @@ COMMANDS: tuple[Command, ...] = (
         arguments=(_BACKEND,),
         handler=_check,
         key="r",
+    ),
+    Command(
+        name="model.load",
+        title="Model: load",
+        help="Load a model into memory before somebody asks for it.",
+        arguments=(_MODEL, _BACKEND),
+        handler=_load,
+        key="l",
+    ),
+    Command(
+        name="model.unload",
+        title="Model: unload",
+        help="Free its memory, once what runs on it has finished.",
+        arguments=(_MODEL, _BACKEND),
+        handler=_unload,
+        danger=Danger.CONFIRM,
+        consequence=_unloading,
+    ),
+    Command(
+        name="model.migrate",
+        title="Model: migrate",
+        help="Load a model on another backend, then unload it here; no request is dropped.",
+        arguments=(
+            _MODEL,
+            _BACKEND,
+            Argument(name="target", kind="target", help="Name of the backend it goes to."),
+        ),
+        handler=_migrate,
     ),
     Command(
         name="gateway.airplane",

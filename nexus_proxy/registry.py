@@ -27,10 +27,14 @@ EMA_WEIGHT = 0.3
 
 
 class Claim(NamedTuple):
-    """A model that is being loaded, or unloaded, so that requests for it wait. `ready_at` is when
-    it will be loaded, in monotonic seconds, by what was learnt; None: unknown."""
+    """A model that is being loaded, or unloaded, so that requests for it wait.
+
+    `until` is how long they do, and `ready_at` when it will be loaded by what was learnt (None:
+    unknown), both in monotonic seconds.
+    """
 
     loads: bool
+    until: float
     ready_at: float | None = None
 
 
@@ -351,7 +355,7 @@ class Registry:
         """A model is being loaded or unloaded from now on, or (None) no longer."""
         if claim is None:
             del backend.claims[model]
-            self._changed(backend, f"gives {model} requests again")
+            self._changed(backend, f"is done with {model}")
         else:
             backend.claims[model] = claim
             self._changed(backend, f"{'loads' if claim.loads else 'unloads'} {model}")

@@ -27,9 +27,6 @@ _LATER = {
     "/v1/audio": "audio",
     "/v1/images": "images",
     "/v1/moderations": "moderations",
-    "/v1/models/load": "loading models",
-    "/v1/models/migrate": "moving models",
-    "/v1/lifecycle": "loading models",
     "/v1/fleet": "fleet recommendations",
     "/ws": "the browser dashboard",
 }

@@ -69,7 +69,7 @@ class Front:
             self._gate.check(headers)
             # Only now: a page that may not ask gets no header that lets it read the answer.
             cors = self._gate.cors(headers)
-            if is_management(path):
+            if is_management(path, scope["method"]):
                 self._gate.check_management(headers)
             if await self._answered(path, scope, headers, receive, responder):
                 return

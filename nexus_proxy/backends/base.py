@@ -76,6 +76,8 @@ class Adapter(ABC):
     embeddings_path: ClassVar[str] = "/v1/embeddings"
     loads_how: ClassVar[str] = "this kind of server cannot be told to load models"
     """What one must have that `Probe.loads_when_told` is not true of."""
+    loads_all: ClassVar[bool] = False
+    """All models that it lists are loaded and unloaded together."""
     health_path: ClassVar[str] = "/v1/models"
     """Cheapest path that proves the process is alive; asked while a request waits."""
 

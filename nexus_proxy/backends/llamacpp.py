@@ -23,7 +23,8 @@ Observed on b10068 and about b11549 [run]:
   with one instance: the running request got a 500 in plain text): `swaps=True`. 0 is no limit.
 - Without support for tools in its chat template, `tools` are silently ignored.
 - A router answers `/models/load` and `/models/unload` at once and does it after that: its list
-  tells when it is done, or has `failed`. What is so already is a 400 (`already running`, `not running`).
+  tells when it is done, or has `failed`. What is so already is a 400 (`already
+  running`, `not running`).
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ class Vllm(Adapter):
     title = "vLLM"
     traits: ClassVar[Traits] = Traits(default_port=8000, answers_while_busy=True)
     health_path = "/health"
+    loads_all = True
     loads_how = (
         "vLLM can be put to sleep and woken only with VLLM_SERVER_DEV_MODE=1 and "
         "--enable-sleep-mode"

@@ -40,5 +40,11 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE leases (owner TEXT PRIMARY KEY, pid INTEGER NOT NULL, beat REAL NOT NULL);
     """,
     QUALITY_TABLE,
+    """
+    CREATE TABLE load_times (
+        backend TEXT NOT NULL, model TEXT NOT NULL, seconds REAL NOT NULL,
+        PRIMARY KEY (backend, model)
+    ) WITHOUT ROWID;
+    """,
 )
 """Each is run once, in order, in a transaction of its own."""
