@@ -5,8 +5,13 @@ from __future__ import annotations
 import secrets
 import time
 
+from msgspec import Struct
+
 from nexus_proxy.state import OperationKind, OperationPhase, OperationView
 
+MOST_PROGRESS = 0.99
+"""Of what is not over yet, however long it takes."""
+_STATUS = {OperationPhase.DONE: "completed", OperationPhase.FAILED: "failed"}
 _LOAD, _UNLOAD = OperationKind.LOAD, OperationKind.UNLOAD
 _DONE = {_LOAD: "loaded", _UNLOAD: "unloaded", OperationKind.MIGRATE: "moved"}
 
@@ -62,6 +67,62 @@ class Operation:
             waits_for=self.waits_for,
             error=self.error if self.ended is not None else None,
         )
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """An operation as programs read it. `status` is `in_progress`, `completed` or `failed`;
+    `progress` is 0 to 1, reckoned from how long loading took before, None where that is unknown.
+    `message` is how it stands, as a sentence."""
+
+    operation_id: str
+    type: OperationKind
+    model_id: str
+    backend_id: str
+    target_backend_id: str | None
+    status: str
+    phase: OperationPhase
+    acts_on: str
+    progress: float | None
+    started_at: float
+    ended_at: float | None
+    elapsed_seconds: float
+    phase_seconds: float
+    eta_seconds: float | None
+    waits_for_requests: int
+    error: str | None
+    message: str
+
+
+def report(view: OperationView, now: float) -> Report:
+    """How it stands at `now`, in seconds since the epoch."""
+    until = now if view.ended is None else view.ended
+    return Report(
+        operation_id=view.id,
+        type=view.kind,
+        model_id=view.model,
+        backend_id=view.backend,
+        target_backend_id=view.target,
+        status=_STATUS.get(view.phase, "in_progress"),
+        phase=view.phase,
+        acts_on=view.acts_on,
+        progress=_progress(view, now),
+        started_at=view.started,
+        ended_at=view.ended,
+        elapsed_seconds=round(max(0.0, until - view.started), 3),
+        phase_seconds=round(max(0.0, until - view.phase_since), 3),
+        eta_seconds=view.eta_seconds,
+        waits_for_requests=view.waits_for,
+        error=view.error,
+        message=sentence(view),
+    )
+
+
+def _progress(view: OperationView, now: float) -> float | None:
+    if view.phase is OperationPhase.DONE:
+        return 1.0
+    if view.phase is not OperationPhase.LOADING or not view.eta_seconds:
+        return None
+    return round(min(MOST_PROGRESS, max(0.0, now - view.phase_since) / view.eta_seconds), 3)
 
 
 def sentence(view: OperationView) -> str:
