@@ -63,7 +63,7 @@ async def _gather(
     arguments = dict(given)
     for argument in command.arguments:
         if argument.required and argument.name not in given:
-            value = await _value(app, command, argument, selection)
+            value = await _value(app, command, argument, selection, arguments)
             if value is None:
                 return None
             arguments[argument.name] = value
@@ -85,14 +85,21 @@ async def _agreed(app: NexusApp, command: Command, arguments: Mapping[str, Any])
 
 
 async def _value(
-    app: NexusApp, command: Command, argument: Argument, selection: Selection
+    app: NexusApp,
+    command: Command,
+    argument: Argument,
+    selection: Selection,
+    known: Mapping[str, Any],
 ) -> str | None:
-    """One argument: what is selected, or what the user says. None: the user backed out."""
+    """One argument: what is selected, or what the user says. None: the user backed out. `known` are
+    those before it."""
     snapshot = app.source.snapshot()
     view = next((one for one in snapshot.backends if one.name == selection.backend), None)
     match argument.kind:
         case "backend":
             return selection.backend or await _choose_backend(app, command, snapshot)
+        case "target":
+            return await _choose_target(app, command, snapshot, known)
         case "model":
             return selection.model or await _choose_model(app, command, snapshot, view)
         case "key":
@@ -124,6 +131,21 @@ async def _choose_backend(app: NexusApp, command: Command, snapshot: Snapshot) -
     if not choices:
         raise CommandError("There is no backend yet. Press a to add one by its URL.")
     return await app.push_screen_wait(Choose(f"{label(command)}: which backend?", choices))
+
+
+async def _choose_target(
+    app: NexusApp, command: Command, snapshot: Snapshot, known: Mapping[str, Any]
+) -> str | None:
+    model, here = known["model"], known["backend"]
+    choices = [
+        Choice(view.name, view.name)
+        for view in snapshot.backends
+        if view.name != here and any(one.id == model for one in view.models)
+    ]
+    if not choices:
+        raise CommandError(f"No other backend has {clean(model)}. Download it there first.")
+    question = f"{label(command)} {clean(model)} to which backend?"
+    return await app.push_screen_wait(Choose(question, choices))
 
 
 async def _choose_key(app: NexusApp, command: Command, snapshot: Snapshot) -> str | None:

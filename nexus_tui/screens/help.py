@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
 _KEY_WIDTH = 14
+_VERBS = ("backend.", "model.")
 
 
 class HelpScreen(StoryScreen):
@@ -29,7 +30,7 @@ class HelpScreen(StoryScreen):
         ]
 
     def story(self) -> Sequence[Line]:
-        act = [one for one in self._keys if (one[1].binding.id or "").startswith("backend.")]
+        act = [one for one in self._keys if (one[1].binding.id or "").startswith(_VERBS)]
         here = [one for one in self._keys if one not in act]
         with_key = {*UNDONE_BY.values(), *(one.name for one in COMMANDS if one.key)}
         keyless = [command for command in COMMANDS if command.name not in with_key]
