@@ -51,6 +51,7 @@ from nexus_proxy.events import (
     GatewayDraining,
     RequestFinished,
 )
+from nexus_proxy.fleet.service import Fleet
 from nexus_proxy.health.checker import HealthChecker
 from nexus_proxy.lifecycle import times as load_times
 from nexus_proxy.lifecycle.service import Lifecycle
@@ -137,7 +138,13 @@ class Runtime:
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
-        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
+        self.fleet = Fleet(
+            store=self.store,
+            registry=self.registry,
+            times=self.lifecycle.times,
+            get_config=lambda: self.config,
+        )
+        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read, self.fleet.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -257,6 +264,7 @@ class Runtime:
         await self.health.stop()
         self.history.settle()
         self.quality.stop()
+        self.fleet.save()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()

@@ -78,8 +78,8 @@ def verb_bindings() -> list[Binding]:
 def toggled(
     name: str, arguments: Mapping[str, Any], snapshot: Snapshot
 ) -> tuple[str, Mapping[str, Any]]:
-    """What a key means now: the one that drains also resumes, the one that pins also unpins, and the
-    one that loads also unloads."""
+    """What a key means now: what drains also resumes, what pins also unpins, what loads also
+    unloads."""
     if name == "backend.drain":
         drained = any(one.name == arguments["backend"] and one.drained for one in snapshot.backends)
         return (UNDONE_BY[name], arguments) if drained else (name, arguments)

@@ -27,7 +27,6 @@ _LATER = {
     "/v1/audio": "audio",
     "/v1/images": "images",
     "/v1/moderations": "moderations",
-    "/v1/fleet": "fleet recommendations",
     "/ws": "the browser dashboard",
 }
 """What clients ask for that this version does not serve, by path."""

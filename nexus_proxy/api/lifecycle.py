@@ -1,7 +1,8 @@
-"""`/v1/models/load`, `/v1/models/migrate`, `DELETE /v1/models/{id}` and `/v1/lifecycle/operations`.
+"""`/v1/models/load`, `/v1/models/migrate`, `DELETE /v1/models/{id}`, `/v1/lifecycle/operations`,
+and `/v1/fleet/recommendations`.
 
-All but the last answer 202 at once with the operation, which goes on whether or not the client
-does; the last one tells how it stands. A backend's id is its name.
+The first three answer 202 at once with the operation, which goes on whether or not the client does;
+the fourth tells how it stands. A backend's id is its name.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
         snapshot = await runtime.siblings.snapshot()
         reports = [report(view, snapshot.taken_at) for view in snapshot.operations]
         return json_answer({"operations": reports})
+
+    @app.get("/v1/fleet/recommendations")
+    async def recommendations() -> Response:
+        return json_answer(await runtime.fleet.report())
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:

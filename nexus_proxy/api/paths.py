@@ -23,8 +23,13 @@ TELLING = ("/metrics", "/v1/stats", "/v1/history")
 """They tell about everybody's requests, models, keys and spend."""
 
 
-STEERING = ("/v1/models/load", "/v1/models/migrate", "/v1/lifecycle/operations")
-"""What loads and unloads models, with DELETE of a model."""
+STEERING = (
+    "/v1/models/load",
+    "/v1/models/migrate",
+    "/v1/lifecycle/operations",
+    "/v1/fleet/recommendations",
+)
+"""What loads and unloads models (with DELETE of a model), and advises about it."""
 
 
 def is_management(path: str, method: str) -> bool:

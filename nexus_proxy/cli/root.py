@@ -28,6 +28,7 @@ COMMANDS = {
     "completions": "completions:completions",
     "config": "config:config",
     "doctor": "doctor:doctor",
+    "fleet": "fleet:fleet",
     "health": "models:health",
     "keys": "keys:keys",
     "models": "models:models",

@@ -380,6 +380,23 @@ class LifecycleConfig(_Section, frozen=True):
     ] = 16
 
 
+class FleetConfig(_Section, frozen=True):
+    enabled: Annotated[
+        bool,
+        Meta(description="Advise what to load where and when, by the hours of past requests."),
+    ] = False
+    min_sample_days: Annotated[
+        int, Meta(ge=2, le=30, description="Fewer whole days of requests say nothing.")
+    ] = 7
+    min_request_count: Annotated[
+        int, Meta(ge=1, description="Fewer requests for a model say nothing.")
+    ] = 100
+    analysis_interval_seconds: Annotated[
+        Positive, Meta(description="How old advice may be before it is made anew.")
+    ] = 3600.0
+    max_recommendations: Annotated[int, Meta(ge=1, le=100, description="Only the surest.")] = 5
+
+
 class LoggingConfig(_Section, frozen=True):
     level: Annotated[LogLevel, Meta(description="debug, info, warning or error.")] = LogLevel.INFO
     format: Annotated[LogFormat, Meta(description="pretty or json.")] = LogFormat.PRETTY
@@ -525,6 +542,7 @@ class Config(_Section, frozen=True):
     state: StateConfig = field(default_factory=StateConfig)
     queue: QueueConfig = field(default_factory=QueueConfig)
     lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
+    fleet: FleetConfig = field(default_factory=FleetConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     backends: Annotated[
         list[BackendConfig],

@@ -45,6 +45,11 @@ MIGRATIONS: tuple[str, ...] = (
         backend TEXT NOT NULL, model TEXT NOT NULL, seconds REAL NOT NULL,
         PRIMARY KEY (backend, model)
     ) WITHOUT ROWID;
+    CREATE TABLE request_hours (
+        start INTEGER NOT NULL, backend TEXT NOT NULL, model TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        PRIMARY KEY (start, backend, model)
+    ) WITHOUT ROWID;
     """,
 )
 """Each is run once, in order, in a transaction of its own."""

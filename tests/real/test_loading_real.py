@@ -42,7 +42,8 @@ async def gateway(routers: tuple[LlamaServer, LlamaServer]) -> AsyncIterator[Run
         backend_entry("right", right.url, type="llamacpp"),
     ]
     queue = {"max_wait_seconds": 100}
-    async with running_gateway(entries, queue=queue) as running:
+    patient = {"interval_seconds": 1.0, "timeout_seconds": 20.0}
+    async with running_gateway(entries, queue=queue, health_check=patient) as running:
         yield running
 
 

@@ -18,6 +18,9 @@ from tests.support.scripted import Answer, ScriptedBackend
 from tests.support.shelves import GB, Shelf
 
 OPERATIONS = "/v1/lifecycle/operations"
+PATIENT = {"interval_seconds": 0.2, "timeout_seconds": 20.0}
+"""Checks that a busy machine does not fail."""
+PACE = 0.02
 
 
 @asynccontextmanager
@@ -38,7 +41,7 @@ async def running_servers(
             group.create_task(server.__aenter__())
     try:
         entries = [backend_entry(name, one.url, type=type_) for name, one in servers.items()]
-        async with running_gateway(entries, **tables) as gateway:
+        async with running_gateway(entries, health_check=PATIENT, **tables) as gateway:
             yield gateway
     finally:
         for server in servers.values():
@@ -202,8 +205,9 @@ async def test_a_move_drops_no_request_and_takes_the_pin_along() -> None:
         async def keep_asking() -> None:
             while not over.is_set():
                 answers.append(await chatting(gateway))
+                await asyncio.sleep(PACE)  # it shares a core with gateway and backends
 
-        asking = [spawn(keep_asking(), name="load") for _ in range(8)]
+        asking = [spawn(keep_asking(), name="load") for _ in range(4)]
         places = {"source_backend_id": "left", "target_backend_id": "right"}
         told = await gateway.client.post("/v1/models/migrate", json={"model_id": "a", **places})
         moved = await ended(gateway, told.json()["operation_id"])
@@ -211,7 +215,7 @@ async def test_a_move_drops_no_request_and_takes_the_pin_along() -> None:
         over.set()
         await asyncio.gather(*asking)
         assert moved["status"] == "completed", moved
-        assert {answer.status_code for answer in answers} == {200}
+        assert [answer.text for answer in answers if answer.status_code != 200] == []
         assert last.headers["x-nexus-backend"] == "right"
         assert gateway.runtime.registry.pins == {"a": "right"}
     assert (left.done, right.done) == (["unload a"], ["load a"])
