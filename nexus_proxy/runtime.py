@@ -181,6 +181,7 @@ class Runtime:
             environ=self._environ,
             check=self.health.check,
             repin=lambda model, backend: commands.pin(self, model, backend),
+            others=self.siblings,
         )
 
     def _make_relay(self) -> Relay:

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nexus_proxy.admission.queue import Admission
 from nexus_proxy.admission.swaps import would_evict
@@ -52,6 +52,18 @@ Work = Coroutine[Any, Any, None]
 Save = Callable[[str, str, float], None]
 
 
+class Others(Protocol):
+    """The other processes that serve as one gateway with this one."""
+
+    async def running(self, name: str) -> Counter[str]:
+        """Requests by model that run on a backend in them, after they have heard of its claims."""
+        ...
+
+    async def look(self, name: str) -> None:
+        """Have them check a backend now."""
+        ...
+
+
 class Lifecycle:
     """Owns the operations. `check` looks at a backend now, and `repin` moves a model's pin."""
 
@@ -66,10 +78,11 @@ class Lifecycle:
         environ: Mapping[str, str],
         check: Callable[[str], Awaitable[object]],
         repin: Callable[[str, str], None],
+        others: Others,
     ) -> None:
         self._registry, self._bus, self._admission = registry, bus, admission
         self._get_config, self._make_client, self._environ = get_config, make_client, environ
-        self._check, self._repin = check, repin
+        self._check, self._repin, self._others = check, repin, others
         self.times = LoadTimes()
         self._save: Save | None = None
         self._client: httpx.AsyncClient | None = None
@@ -212,7 +225,9 @@ class Lifecycle:
         claim = Claim(True, until, None if eta is None else now + eta)
         with self._claiming(backend, info, claim):
             if backend.max_loaded is not None:
-                await self._drain(operation, backend, lambda: _evicted(backend, info))
+                await self._drain(
+                    operation, backend, lambda running: _evicted(backend, info, running)
+                )
                 self._enter(operation, OperationPhase.LOADING, backend)
             began = time.monotonic()
             adapter = adapter_for(backend.type)
@@ -233,7 +248,7 @@ class Lifecycle:
             with self._claiming(backend, info, Claim(False, until)):
                 models = _going(backend, info)
                 await self._drain(
-                    operation, backend, lambda: sum(backend.running.get(m, 0) for m in models)
+                    operation, backend, lambda running: sum(running.get(m, 0) for m in models)
                 )
                 self._enter(operation, OperationPhase.UNLOADING, backend)
                 adapter = adapter_for(backend.type)
@@ -247,6 +262,7 @@ class Lifecycle:
         for _ in range(LOOKS):
             await self._check(backend.name)
             if _listed(backend, model).loaded in (loaded, None):
+                await self._others.look(backend.name)
                 return True
             await asyncio.sleep(LOOK_SECONDS)
         return False
@@ -259,16 +275,25 @@ class Lifecycle:
         if self._registry.pins.get(operation.model) == operation.backend:
             self._repin(operation.model, there[0].name)
 
-    async def _drain(self, operation: Operation, backend: Backend, left: Callable[[], int]) -> None:
-        """Wait until nothing is left of what runs."""
-        if left():
-            self._enter(operation, _DRAINING, backend)
+    async def _drain(
+        self, operation: Operation, backend: Backend, left: Callable[[Mapping[str, int]], int]
+    ) -> None:
+        """Wait until nothing is left of what runs, here and in the other workers."""
 
-            def is_clear() -> bool:
-                operation.waits_for = left()
-                return operation.waits_for == 0
+        def is_clear() -> bool:
+            operation.waits_for = left(backend.running)
+            return operation.waits_for == 0
 
+        while True:
+            elsewhere = left(await self._others.running(backend.name))
+            if is_clear() and not elsewhere:
+                return
+            if operation.phase is not _DRAINING:
+                self._enter(operation, _DRAINING, backend)
             await self._admission.drained(backend, is_clear)
+            if elsewhere:
+                operation.waits_for = elsewhere
+                await asyncio.sleep(LOOK_SECONDS)
 
     @contextmanager
     def _claiming(self, backend: Backend, info: ModelInfo, claim: Claim) -> Iterator[None]:
@@ -315,9 +340,8 @@ def _going(backend: Backend, info: ModelInfo) -> list[str]:
     return list(backend.models) if adapter_for(backend.type).loads_all else [info.id]
 
 
-def _evicted(backend: Backend, info: ModelInfo) -> int:
-    """How many requests would be killed if the model came now."""
-    candidate = Candidate(backend, info, info.id, backend.zone)
-    if would_evict(candidate, backend.running) is None:
+def _evicted(backend: Backend, info: ModelInfo, running: Mapping[str, int]) -> int:
+    """How many of those that run would be killed if the model came now."""
+    if would_evict(Candidate(backend, info, info.id, backend.zone), running) is None:
         return 0
-    return sum(count for model, count in backend.running.items() if model != info.id)
+    return sum(count for model, count in running.items() if model != info.id)

@@ -73,6 +73,7 @@ def merge(
         logs=tuple(lines)[-kept_lines:],
         queue=_in_line([view.queue for view in views]),
         problems=_once(problem for view in views for problem in view.problems),
+        operations=tuple(one for view in views for one in view.operations),
         searching=_once(place for view in views for place in view.searching),
     )
 
