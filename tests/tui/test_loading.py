@@ -108,4 +108,4 @@ def test_the_palette_offers_what_makes_sense() -> None:
         "Unload a model on left",
         "Migrate a model from left",
     ]
-    assert not any(one.verb.startswith("model.") for one in offers(snapshot()))
+    assert not any(one.verb.startswith("model.") for one in offers(snapshot(backends=(backend(),))))
