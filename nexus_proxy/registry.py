@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.errors import CommandError, NotFoundError
@@ -23,6 +24,18 @@ COMPANIES_KEPT = 32
 """Sets of models seen loaded together that are remembered of a backend."""
 EMA_WEIGHT = 0.3
 """Weight of the newest sample in the moving averages."""
+
+
+class Claim(NamedTuple):
+    """A model that is being loaded, or unloaded, so that requests for it wait.
+
+    `until` is how long they do, and `ready_at` when it will be loaded by what was learnt (None:
+    unknown), both in monotonic seconds.
+    """
+
+    loads: bool
+    until: float
+    ready_at: float | None = None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -62,6 +75,13 @@ class Backend:
     """Sets of models that were seen loaded at the same time, the newest last: they fit together."""
     forwards: bool = False
     """It is another Nexus: what it lists may be ours, or a third party's."""
+    loads_when_told: bool = False
+    """It loads and unloads models on command, as of its last check."""
+    claims: dict[str, Claim] = field(default_factory=dict)
+    """Models that are being loaded or unloaded now, by id; owned by `nexus_proxy.lifecycle`."""
+    parked: frozenset[str] = frozenset()
+    """Models that an operator unloaded, which are asked for here only where nobody else has them;
+    owned by `nexus_proxy.lifecycle`."""
     busy_elsewhere: int = 0
     """Requests that run inside it and are not ours, where it tells."""
     answers_while_busy: bool | None = None
@@ -277,6 +297,7 @@ class Registry:
         backend.answers_while_busy = traits.answers_while_busy
         backend.learnt_slots, backend.models = None, {}
         backend.max_loaded, backend.seen_together = None, ()
+        backend.loads_when_told = False
         self._reindex()
         self._changed(backend, f"is now {type_.value}")
 
@@ -285,7 +306,7 @@ class Registry:
         backend = self.get(name)
         backend.last_seen, backend.probe_ms = time.time(), probe_ms
         backend.version = probe.version or backend.version
-        backend.forwards = probe.forwards
+        backend.forwards, backend.loads_when_told = probe.forwards, probe.loads_when_told
         if backend.in_flight and backend.answers_while_busy is None:
             backend.answers_while_busy = True
         before = (backend.models, backend.learnt_slots, backend.max_loaded)
@@ -336,6 +357,19 @@ class Registry:
         if tokens_per_second is not None:
             backend.tokens_per_second = _average(backend.tokens_per_second, tokens_per_second)
 
+    def claim(self, backend: Backend, model: str, claim: Claim | None) -> None:
+        """A model is being loaded or unloaded from now on, or (None) no longer."""
+        if claim is None:
+            del backend.claims[model]
+            self._changed(backend, f"is done with {model}")
+        else:
+            backend.claims[model] = claim
+            self._changed(backend, f"{'loads' if claim.loads else 'unloads'} {model}")
+
+    def park(self, backend: Backend, model: str, parked: bool) -> None:
+        """Ask for a model here only where nobody else has it, or again like everywhere."""
+        backend.parked = backend.parked | {model} if parked else backend.parked - {model}
+
     def forget_model(self, backend: Backend, model: str) -> None:
         """The backend says it no longer has a model that it listed."""
         if model in backend.models:
@@ -384,6 +418,7 @@ class Registry:
             last_seen=backend.last_seen,
             state_since=backend.state_since,
             recent_errors=tuple(backend.errors),
+            loads_when_told=backend.loads_when_told,
         )
 
     # -- inside --------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import secrets
@@ -52,8 +53,11 @@ from nexus_proxy.events import (
     GatewayDraining,
     RequestFinished,
 )
+from nexus_proxy.fleet.service import Fleet
 from nexus_proxy.health.checker import HealthChecker
 from nexus_proxy.health.problems import about_backends
+from nexus_proxy.lifecycle import times as load_times
+from nexus_proxy.lifecycle.service import Lifecycle
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
@@ -159,11 +163,18 @@ class Runtime:
             seat=self.seat,
         )
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
+        self.lifecycle = self._make_lifecycle()
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
         self.relay.timed_stages = timed(self.tally.note_stage)
-        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
+        self.fleet = Fleet(
+            store=self.store,
+            registry=self.registry,
+            times=self.lifecycle.times,
+            get_config=lambda: self.config,
+        )
+        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read, self.fleet.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -188,6 +199,19 @@ class Runtime:
             environ=self._environ,
             sources=sources_for if self.seat.is_lead else _no_sources,
             share=self.seat.share,
+        )
+
+    def _make_lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            registry=self.registry,
+            bus=self.bus,
+            admission=self.admission,
+            get_config=lambda: self.config,
+            make_client=self._make_client,
+            environ=self._environ,
+            check=self.health.check,
+            repin=lambda model, backend: commands.pin(self, model, backend),
+            others=self.siblings,
         )
 
     def _make_relay(self) -> Relay:
@@ -268,10 +292,12 @@ class Runtime:
             self._watching.cancel()
         await self.siblings.stop()
         await self.discovery.stop()
+        await self.lifecycle.stop()
         await self.health.stop()
         self.history.settle()
         self.quality.stop()
         await self.replicas.stop()
+        self.fleet.save()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -311,6 +337,7 @@ class Runtime:
             airplane=self.registry.airplane,
             replicas=self.replicas.count,
             trend=self.history.trend(),
+            operations=self.lifecycle.views(),
         )
 
     def counted(self) -> Tally:
@@ -501,6 +528,17 @@ class Runtime:
             log.warning("%d rows of quality make no sense and are left out", unreadable)
         self.quality.connect(self._save_quality)
         self.quality.start()
+        await self._recall_load_times()
+
+    async def _recall_load_times(self) -> None:
+        with contextlib.suppress(StoreUnavailableError):  # which is shown; they are learnt anew
+            load = load_times.LOAD
+            self.lifecycle.times.take_over(
+                await self.store.read(lambda connection: connection.execute(load).fetchall())
+            )
+        self.lifecycle.connect(
+            lambda *learnt: self.store.post(lambda connection: load_times.save(connection, *learnt))
+        )
 
     def _save_quality(self, saved: quality_rows.Saved) -> None:
         self.store.post(lambda connection: quality_rows.save(connection, saved))

@@ -60,6 +60,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     `context_length` is what a request can use now, in tokens (llama.cpp: per slot); `max_context`
     what the model was trained for. `loaded` is None where the backend does not tell. `remote`
     models are run elsewhere by the backend (Ollama cloud) and live in the zone `open`.
+    `vram_bytes` is what it takes of the GPU's memory while it is loaded, where that is told.
     """
 
     id: str
@@ -72,6 +73,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     quantization: str | None = None
     parameters: str | None = None
     size_bytes: int | None = None
+    vram_bytes: int | None = None
     aliases: tuple[str, ...] = ()
 
 
@@ -110,6 +112,7 @@ class Probe(Struct, frozen=True, kw_only=True):
         max_loaded: how many models it keeps loaded at a time, where it tells.
         busy: requests running inside it now, where it tells (ours and others').
         forwards: it is another Nexus, so that what it lists may be a third party's.
+        loads_when_told: it loads and unloads models on command, by its adapter's `load`.
     """
 
     models: tuple[ModelInfo, ...] | None
@@ -120,6 +123,7 @@ class Probe(Struct, frozen=True, kw_only=True):
     busy: int | None = None
     note: str | None = None
     forwards: bool = False
+    loads_when_told: bool = False
 
 
 class BackendView(Struct, frozen=True, kw_only=True):
@@ -158,6 +162,7 @@ class BackendView(Struct, frozen=True, kw_only=True):
     last_seen: float | None
     state_since: float
     recent_errors: tuple[str, ...]
+    loads_when_told: bool = False
 
 
 class QualityState(str, Enum):
@@ -438,6 +443,57 @@ class QueueView(Struct, frozen=True, kw_only=True):
     waiting: tuple[WaiterView, ...]
 
 
+class OperationKind(str, Enum):
+    """What an operator wants done with a model."""
+
+    LOAD = "load"
+    UNLOAD = "unload"
+    MIGRATE = "migrate"
+    """Loaded on another backend, then unloaded on the first."""
+
+
+class OperationPhase(str, Enum):
+    """How far an operation has come."""
+
+    WAITING = "waiting"
+    """Another operation on the same backend goes first."""
+    DRAINING = "draining"
+    """Requests that run finish first; new ones go elsewhere or wait."""
+    LOADING = "loading"
+    UNLOADING = "unloading"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class OperationView(Struct, frozen=True, kw_only=True):
+    """A model that is loaded, unloaded or moved. `backend` is where it is loaded or unloaded, or
+    moved from, and `target` where it is moved to.
+
+    `acts_on` is the backend of the present phase, which began at `phase_since`. `eta_seconds` is
+    how long loading took there before; `waits_for` counts the requests that finish first. `error`
+    says why it failed.
+    """
+
+    id: str
+    kind: OperationKind
+    model: str
+    backend: str
+    target: str | None
+    phase: OperationPhase
+    acts_on: str
+    started: float
+    phase_since: float
+    ended: float | None
+    eta_seconds: float | None
+    waits_for: int
+    error: str | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.ended is not None
+
+
 class LogLine(Struct, frozen=True, kw_only=True):
     """One log record, redacted. `worker` is the process that wrote it, where several do."""
 
@@ -527,3 +583,6 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     fallbacks: dict[str, tuple[str, ...]] = {}
     """Model -> models that are tried where it cannot be served, in this order."""
     trend: Trend = Trend()
+    operations: tuple[OperationView, ...] = ()
+    """Models that are loaded, unloaded or moved: those that run, then those that ended, newest
+    first."""

@@ -18,6 +18,8 @@ from nexus_proxy.state import (
     Capability,
     KeyView,
     ModelInfo,
+    OperationPhase,
+    OperationView,
     QualityState,
     RequestPhase,
     RequestView,
@@ -175,6 +177,18 @@ def loaded(model: ModelInfo) -> Cell:
     if model.loaded is None:
         return Cell(NONE, "muted")
     return Cell("yes", "good") if model.loaded else Cell("no", "muted")
+
+
+def operation(view: OperationView, now: float) -> Cell:
+    """How loading or unloading stands: `loading 12 s of ~20 s`."""
+    match view.phase:
+        case OperationPhase.LOADING:
+            about = "" if view.eta_seconds is None else f" of ~{max(1, round(view.eta_seconds))} s"
+            return Cell(f"loading {max(0.0, now - view.phase_since):.0f} s{about}", "info")
+        case OperationPhase.DRAINING:
+            return Cell(f"draining, {view.waits_for} left", "warn")
+        case phase:
+            return Cell(phase.value, "info")
 
 
 def busy(view: BackendView) -> str:

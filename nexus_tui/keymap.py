@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 PRIORITY_STEP = 10
 
-UNDONE_BY = {"backend.drain": "backend.resume", "backend.pin": "backend.unpin"}
+UNDONE_BY = {
+    "backend.drain": "backend.resume",
+    "backend.pin": "backend.unpin",
+    "model.load": "model.unload",
+}
 """Verbs whose key, pressed again, runs another verb."""
 
 
@@ -96,10 +100,18 @@ def verb_bindings() -> list[Binding]:
 def toggled(
     name: str, arguments: Mapping[str, Any], snapshot: Snapshot
 ) -> tuple[str, Mapping[str, Any]]:
-    """What a key means now: the key that drains also resumes, the key that pins also unpins."""
+    """What a key means now: what drains also resumes, what pins also unpins, what loads also
+    unloads."""
     if name == "backend.drain":
         drained = any(one.name == arguments["backend"] and one.drained for one in snapshot.backends)
         return (UNDONE_BY[name], arguments) if drained else (name, arguments)
     if name == "backend.pin" and snapshot.pins.get(arguments["model"]) == arguments["backend"]:
         return UNDONE_BY[name], {"model": arguments["model"]}
+    if name == "model.load" and _is_loaded(arguments["model"], arguments["backend"], snapshot):
+        return UNDONE_BY[name], arguments
     return name, arguments
+
+
+def _is_loaded(model: str, backend: str, snapshot: Snapshot) -> bool:
+    views = (view for view in snapshot.backends if view.name == backend)
+    return any(one.id == model and one.loaded is True for view in views for one in view.models)

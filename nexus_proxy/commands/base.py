@@ -11,6 +11,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from nexus_proxy.config.model import BackendConfig, BackendType, Config, Loaded, Zone
     from nexus_proxy.config.write import ConfigFile
+    from nexus_proxy.lifecycle.service import Lifecycle
     from nexus_proxy.registry import Registry
     from nexus_proxy.state import RequestView
 
@@ -28,6 +29,7 @@ class Operations(Protocol):
     registry: Registry
     config_file: ConfigFile
     loaded: Loaded
+    lifecycle: Lifecycle
     removed: dict[str, Removed]
     """By name: what was removed since the start."""
 
@@ -85,8 +87,8 @@ class Danger(Enum):
 class Argument(Struct, frozen=True, kw_only=True):
     """One argument. `kind` is `backend`, `model`, `key`, `request`, `zone`, `type`, `url`, `int`,
     `words`, `switch` (`on` or `off`), `alias` (one that is set), `fallback` (a model that has
-    some), `target` (a model that may not be there yet), `setting` (a dotted key of the configuration),
-    `value` (what may stand there) or `text`."""
+    some), `target` (a model that may not be there yet), `destination` (another backend), `setting`
+    (a dotted key of the configuration), `value` (what may stand there) or `text`."""
 
     name: str
     kind: str

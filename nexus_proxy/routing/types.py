@@ -36,6 +36,12 @@ class Routable(Protocol):
     first_token_ms: dict[str, float]
     quality: dict[str, Standing]
     conversations: int
+    loads_when_told: bool
+    parked: frozenset[str]
+
+    @property
+    def claims(self) -> Mapping[str, object]:
+        """Models that are being loaded or unloaded there, by id."""
 
     @property
     def slots(self) -> int | None:

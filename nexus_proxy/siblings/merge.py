@@ -83,6 +83,7 @@ def merge(
         queue=_in_line([view.queue for view in views]),
         keys=_keys([view.keys for view in views]),
         problems=_once(problem for view in views for problem in view.problems),
+        operations=tuple(one for view in views for one in view.operations),
         searching=_once(place for view in views for place in view.searching),
     )
 

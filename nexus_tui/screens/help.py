@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
 _KEY_WIDTH = 16
+_VERBS = ("backend.", "model.")
 
 
 class HelpScreen(StoryScreen):
@@ -30,7 +31,7 @@ class HelpScreen(StoryScreen):
 
     def story(self) -> Sequence[Line]:
         ids = {active.binding.id for _, active in self._keys}
-        act = [one for one in self._keys if (one[1].binding.id or "").startswith("backend.")]
+        act = [one for one in self._keys if (one[1].binding.id or "").startswith(_VERBS)]
         here = [one for one in self._keys if one not in act]
         elsewhere = [one for one in COMMANDS if one.key and one.name not in ids]
         with_key = {*UNDONE_BY.values(), *(one.name for one in COMMANDS if one.key)}

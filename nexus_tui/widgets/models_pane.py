@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from nexus_proxy.state import BackendView, ModelInfo
-from nexus_tui.format import STAR, STATES, Cell, Line, capabilities, context, loaded, size
+from nexus_proxy.state import BackendView, ModelInfo, OperationView
+from nexus_tui.format import (
+    STAR,
+    STATES,
+    Cell,
+    Line,
+    capabilities,
+    context,
+    loaded,
+    operation,
+    size,
+)
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.backend_detail import BackendDetailScreen
 from nexus_tui.selection import Selection
@@ -17,6 +27,9 @@ if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
 
 
+_ACTING_WIDTH = len("loading 120 s of ~300 s")
+
+
 class Served(NamedTuple):
     """One model on one backend."""
 
@@ -25,8 +38,12 @@ class Served(NamedTuple):
 
 
 class ModelsPane(TablePane[Served]):
+    _acting = False
+    """Whether a model is being loaded or unloaded, which takes more room to tell."""
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
+        self._operations: dict[tuple[str, str], OperationView] = {}
         self._listed: list[tuple[str, tuple[ModelInfo, ...]]] = []
         self._rows: Sequence[Served] = ()
         self._backends: dict[str, BackendView] = {}
@@ -41,13 +58,25 @@ class ModelsPane(TablePane[Served]):
                 right=True,
                 sort=lambda row: row.model.context_length,
             ),
-            Column(title="Loaded", width=6, priority=2),
+            Column(
+                title="Loaded",
+                width=_ACTING_WIDTH if self._acting else 6,
+                priority=0 if self._acting else 2,
+            ),
             Column(title="Quant", width=8, priority=3, sort=lambda row: row.model.quantization),
             Column(
                 title="Size", width=7, priority=4, right=True, sort=lambda row: row.model.size_bytes
             ),
             Column(title="Can", width=18, priority=1, grow=True),
         )
+
+    def show(self, snapshot: Snapshot) -> None:
+        running = [one for one in snapshot.operations if not one.is_over]
+        self._operations = {(one.acts_on, one.model): one for one in running}
+        if self._acting is not bool(running):
+            self._acting = bool(running)
+            self.table.use(self.columns())
+        super().show(snapshot)
 
     def items(self, snapshot: Snapshot) -> Sequence[Served]:
         self._backends = {view.name: view for view in snapshot.backends}
@@ -69,11 +98,17 @@ class ModelsPane(TablePane[Served]):
             Cell(star + clean(model.id), "strong"),
             Cell(f"{mark.glyph} {clean(item.backend)}", mark.tone),
             Cell(context(model)),
-            loaded(model),
+            self._memory(item),
             Cell(clean(model.quantization or ""), "muted"),
             Cell(size(model.size_bytes), "muted"),
             Cell(capabilities(model)),
         )
+
+    def _memory(self, item: Served) -> Cell:
+        running = self._operations.get((item.backend, item.model.id))
+        if running is None or self.snapshot is None:
+            return loaded(item.model)
+        return operation(running, self.snapshot.taken_at)
 
     def _is_pinned(self, item: Served) -> bool:
         pins = {} if self.snapshot is None else self.snapshot.pins

@@ -106,7 +106,7 @@ def backend(name: str = "ollama", **changes: Any) -> BackendView:
 def backends() -> tuple[BackendView, ...]:
     """One in each state."""
     return (
-        backend(pinned_models=("qwen3:8b",), tags=("laptop",)),
+        backend(pinned_models=("qwen3:8b",), tags=("laptop",), loads_when_told=True),
         backend(
             "vllm-b",
             url="http://192.168.1.20:8000/v1",
