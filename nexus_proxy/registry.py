@@ -16,11 +16,21 @@ from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.events import AirplaneChanged, BackendAdded, BackendChanged, BackendRemoved, Bus
 from nexus_proxy.routing.standing import Standing
-from nexus_proxy.state import BackendState, BackendView, ModelInfo, Probe, Source, Traits
+from nexus_proxy.state import (
+    BackendState,
+    BackendView,
+    Capability,
+    ModelInfo,
+    Probe,
+    Source,
+    Traits,
+)
 
 RECENT_ERRORS = 8
 COMPANIES_KEPT = 32
 """Sets of models seen loaded together that are remembered of a backend."""
+UNABLE_SECONDS = 300.0
+"""How long it is believed that a server lacks a route; less if it restarts or is upgraded."""
 EMA_WEIGHT = 0.3
 """Weight of the newest sample in the moving averages."""
 
@@ -82,6 +92,9 @@ class Backend:
     """How many it is likely to hold the prefix of; owned by `nexus_proxy.quality.affinity`."""
     busy_until: float = 0.0
     """Monotonic seconds until which it asked to be left alone (Retry-After)."""
+    unable: dict[tuple[str, Capability], tuple[float, str]] = field(default_factory=dict)
+    """Routes that it said it does not have for a model: until when (monotonic seconds) that is
+    believed, and what it said."""
     last_seen: float | None = None
     state_since: float = field(default_factory=time.time)
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_ERRORS))
@@ -271,6 +284,7 @@ class Registry:
         backend.answers_while_busy = traits.answers_while_busy
         backend.learnt_slots, backend.models = None, {}
         backend.max_loaded, backend.seen_together = None, ()
+        backend.unable.clear()
         self._reindex()
         self._changed(backend, f"is now {type_.value}")
 
@@ -278,7 +292,9 @@ class Registry:
         """A check succeeded. Models and slots are taken over; health is `mark`'s business."""
         backend = self.get(name)
         backend.last_seen, backend.probe_ms = time.time(), probe_ms
-        backend.version = probe.version or backend.version
+        if probe.version not in (None, backend.version):
+            backend.unable.clear()
+            backend.version = probe.version
         backend.forwards = probe.forwards
         if backend.in_flight and backend.answers_while_busy is None:
             backend.answers_while_busy = True
@@ -308,8 +324,13 @@ class Registry:
         backend.health, backend.reason = health, reason
         if health is BackendState.DOWN:  # it may come back with other memory, and empty
             backend.seen_together, backend.latest_model = (), None
+            backend.unable.clear()
         what = f"is {health.value}"
         self._changed(backend, f"{what}: {reason}" if reason else what)
+
+    def note_unable(self, backend: Backend, model: str, route: Capability, sentence: str) -> None:
+        """It said that it does not have a route for a model."""
+        backend.unable[model, route] = (time.monotonic() + UNABLE_SECONDS, sentence)
 
     def note_error(self, backend: Backend, sentence: str) -> None:
         """Remember an error for the detail view and count it."""

@@ -50,6 +50,12 @@ class Capability(str, Enum):
     THINKING = "thinking"
     JSON_SCHEMA = "json_schema"
     RERANK = "rerank"
+    TRANSCRIPTION = "transcription"
+    """Speech to text, in its language or in English."""
+    SPEECH = "speech"
+    IMAGES = "images"
+    """Makes or changes pictures."""
+    MODERATION = "moderation"
 
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
 
@@ -88,6 +94,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         answers_while_busy: answers its health path while it generates. None: to be learnt.
         stream_usage: tells usage in a stream only if asked to by `stream_options.include_usage`.
         swaps: loads a model when a request asks for it, and may throw another one out for it.
+        lacks: routes that no server of this kind has, whatever its model: it is not even asked.
     """
 
     default_port: int | None = None
@@ -98,6 +105,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     answers_while_busy: bool | None = None
     stream_usage: bool = True
     swaps: bool = False
+    lacks: frozenset[Capability] = frozenset()
 
 
 class Probe(Struct, frozen=True, kw_only=True):

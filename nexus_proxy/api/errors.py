@@ -23,10 +23,6 @@ from nexus_proxy.relay import headers as wire_headers
 log = logging.getLogger(__name__)
 
 _LATER = {
-    "/v1/rerank": "reranking",
-    "/v1/audio": "audio",
-    "/v1/images": "images",
-    "/v1/moderations": "moderations",
     "/v1/models/load": "loading models",
     "/v1/models/migrate": "moving models",
     "/v1/lifecycle": "loading models",

@@ -11,6 +11,7 @@ from nexus_proxy.api.asgi import STALL_SECONDS, ClientLeft, Receive, Scope
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.paths import HOT_TARGETS, hot_endpoint
 from nexus_proxy.api.refusals import refuse
+from nexus_proxy.dialects.direct import FORMS
 from nexus_proxy.dialects.foreign import FOREIGN
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import (
@@ -68,7 +69,7 @@ class HotRoutes:
             cors = self._gate.cors(headers)
             if self._runtime.keyring.required:
                 key = self._runtime.keyring.check(headers)
-            _check_content_type(headers)
+            _check_content_type(endpoint, headers)
         except NexusError as error:
             refusal = error
         try:
@@ -238,10 +239,13 @@ def decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
     return plain
 
 
-def _check_content_type(headers: dict[bytes, bytes]) -> None:
+def _check_content_type(endpoint: Endpoint, headers: dict[bytes, bytes]) -> None:
     content_type = headers.get(b"content-type", b"").decode("latin-1")
     kind = content_type.partition(";")[0].strip().lower()
-    if kind not in JSON_TYPES and not kind.endswith("+json"):
-        raise UnsupportedMediaTypeError(
-            f"Content-Type {kind[:80]!r} is not taken here; send application/json"
-        )
+    if kind in JSON_TYPES or kind.endswith("+json"):
+        return
+    takes_form = endpoint in FORMS
+    if takes_form and kind == "multipart/form-data":
+        return
+    wanted = "multipart/form-data or application/json" if takes_form else "application/json"
+    raise UnsupportedMediaTypeError(f"Content-Type {kind[:80]!r} is not taken here; send {wanted}")

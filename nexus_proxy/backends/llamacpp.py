@@ -22,6 +22,8 @@ Observed on b10068 and about b11549 [run]:
   are active, and kills it after some 10 s, whether or not it generates (`unload_lru` [read]; seen
   with one instance: the running request got a 500 in plain text): `swaps=True`. 0 is no limit.
 - Without support for tools in its chat template, `tools` are silently ignored.
+- `/v1/rerank` is there, and answers 501 unless started with `--rerank`; `/v1/audio/transcriptions`
+  is there in newer builds; speech, images and moderations are not [run].
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ class LlamaCpp(Adapter):
         answers_while_busy=True,
         stream_usage=False,
         swaps=True,
+        lacks=frozenset({Capability.SPEECH, Capability.IMAGES, Capability.MODERATION}),
     )
     health_path = "/health"
 

@@ -14,6 +14,8 @@ Read in its source (0.33.0), not run:
 - To make room for a model it throws out others, once those have answered what they run; requests
   for a loaded model pass by the one that waits for its load, for ever if they keep coming; and how
   much fits is not told: `swaps=True`. What `/api/ps` shows together, fits together.
+- It has `/v1/audio/transcriptions`, and newer versions make images; rerank, speech and moderations
+  it has not.
 - Its check of the Host header lets IP addresses and `localhost` pass, so none is made up.
 
 What `/api/show` says hangs on the digest alone, so it is kept per server and digest; this is the
@@ -48,7 +50,12 @@ class Ollama(Adapter):
 
     type = BackendType.OLLAMA
     title = "Ollama"
-    traits: ClassVar[Traits] = Traits(default_port=11434, answers_while_busy=True, swaps=True)
+    traits: ClassVar[Traits] = Traits(
+        default_port=11434,
+        answers_while_busy=True,
+        swaps=True,
+        lacks=frozenset({Capability.RERANK, Capability.SPEECH, Capability.MODERATION}),
+    )
     health_path = "/api/version"
 
     def __init__(self) -> None:

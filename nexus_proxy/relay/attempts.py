@@ -24,7 +24,8 @@ from nexus_proxy.admission.limits import Limits
 from nexus_proxy.admission.queue import Admission, options
 from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config, Priority
-from nexus_proxy.dialects import openai
+from nexus_proxy.dialects import direct, openai
+from nexus_proxy.dialects.direct import ROUTES
 from nexus_proxy.dialects.foreign import id_headers
 from nexus_proxy.errors import (
     AirplaneError,
@@ -273,6 +274,9 @@ class Relay:
             record.key = envelope.key.name
         if envelope.dialect is not None:
             translate(call, envelope.dialect)
+        elif call.endpoint in ROUTES:
+            content_type = envelope.headers.get(b"content-type", b"")
+            call.peek = direct.peek(call.endpoint, call.body, content_type)
         else:
             call.peek = openai.peek(call.endpoint, call.body)
         peek = call.peek
@@ -294,6 +298,8 @@ class Relay:
             turn=self._turn,
             now=call.clock,
             luck=random.random,
+            reads_apart=peek.reads_apart,
+            route=peek.route,
         )
 
     def _keys(self, envelope: Envelope, peek: openai.RequestPeek) -> Keys:
@@ -371,7 +377,7 @@ class Relay:
             return Failure(error, Fault.UNSUPPORTED)
         except UpstreamError as error:
             attempt.error, attempt.code = error.message, error.code
-            failure = self._blame.judge(error, backend, model)
+            failure = self._blame.judge(error, backend, model, call.peek.route)
             if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
                 outcome = Outcome.CUT if call.committed else Outcome.FAULT
             if failure.fault is Fault.LOADING:
@@ -455,6 +461,8 @@ class Relay:
             await delivery.aggregate()
         elif outbound.streams:
             await delivery.stream()
+        elif call.peek.route is not None:
+            await delivery.pass_through()
         else:
             await delivery.whole()
 

@@ -36,6 +36,7 @@ class Routable(Protocol):
     first_token_ms: dict[str, float]
     quality: dict[str, Standing]
     conversations: int
+    unable: dict[tuple[str, Capability], tuple[float, str]]
 
     @property
     def slots(self) -> int | None:
@@ -91,6 +92,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     allows any model of at least the same tier after it. `affinity` is the backend that has read the
     conversation, and with which model; `purse` is None where money is no question. `turn`
     counts requests (round robin), `now` is monotonic seconds, `luck` yields numbers in [0, 1).
+    `reads_apart` and `route` as in `RequestPeek`.
     """
 
     model_asked: str
@@ -104,6 +106,8 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     turn: int = 0
     now: float = 0.0
     luck: Callable[[], float] = lambda: 0.5
+    reads_apart: bool = False
+    route: Capability | None = None
 
     @property
     def prompt_tokens(self) -> int:
