@@ -24,11 +24,14 @@ from nexus_proxy.state import (
     Probe,
     Source,
     Traits,
+    Truncation,
 )
 
 RECENT_ERRORS = 8
 COMPANIES_KEPT = 32
 """Sets of models seen loaded together that are remembered of a backend."""
+WARNED_SECONDS = 900.0
+"""How long a backend that cut a prompt is warned of; less if it restarts."""
 UNABLE_SECONDS = 300.0
 """How long it is believed that a server lacks a route; less if it restarts or is upgraded."""
 EMA_WEIGHT = 0.3
@@ -95,6 +98,8 @@ class Backend:
     unable: dict[tuple[str, Capability], tuple[float, str]] = field(default_factory=dict)
     """Routes that it said it does not have for a model: until when (monotonic seconds) that is
     believed, and what it said."""
+    truncation: tuple[float, str] | None = None
+    """When it cut a prompt last (seconds since the epoch), and the sentence for that."""
     last_seen: float | None = None
     state_since: float = field(default_factory=time.time)
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_ERRORS))
@@ -284,7 +289,7 @@ class Registry:
         backend.answers_while_busy = traits.answers_while_busy
         backend.learnt_slots, backend.models = None, {}
         backend.max_loaded, backend.seen_together = None, ()
-        backend.unable.clear()
+        _forget_start(backend)
         self._reindex()
         self._changed(backend, f"is now {type_.value}")
 
@@ -293,8 +298,8 @@ class Registry:
         backend = self.get(name)
         backend.last_seen, backend.probe_ms = time.time(), probe_ms
         if probe.version not in (None, backend.version):
-            backend.unable.clear()
             backend.version = probe.version
+            _forget_start(backend)
         backend.forwards = probe.forwards
         if backend.in_flight and backend.answers_while_busy is None:
             backend.answers_while_busy = True
@@ -324,13 +329,21 @@ class Registry:
         backend.health, backend.reason = health, reason
         if health is BackendState.DOWN:  # it may come back with other memory, and empty
             backend.seen_together, backend.latest_model = (), None
-            backend.unable.clear()
+            _forget_start(backend)
         what = f"is {health.value}"
         self._changed(backend, f"{what}: {reason}" if reason else what)
 
     def note_unable(self, backend: Backend, model: str, route: Capability, sentence: str) -> None:
         """It said that it does not have a route for a model."""
         backend.unable[model, route] = (time.monotonic() + UNABLE_SECONDS, sentence)
+
+    def note_truncation(self, backend: Backend, model: str, cut: Truncation) -> None:
+        """It cut a prompt without a word."""
+        is_news = _warning(backend) is None
+        sentence = f"cut a prompt for {model} without a word: {cut}; give it a larger context"
+        backend.truncation = (time.time(), sentence)
+        if is_news:
+            self._changed(backend, sentence)
 
     def note_error(self, backend: Backend, sentence: str) -> None:
         """Remember an error for the detail view and count it."""
@@ -399,6 +412,7 @@ class Registry:
             last_seen=backend.last_seen,
             state_since=backend.state_since,
             recent_errors=tuple(backend.errors),
+            warning=_warning(backend),
         )
 
     # -- inside --------------------------------------------------------------------------------
@@ -413,6 +427,17 @@ class Registry:
 
     def _changed(self, backend: Backend, what: str) -> None:
         self._bus.publish(BackendChanged(name=backend.name, what=what))
+
+
+def _forget_start(backend: Backend) -> None:
+    """What was so since it started may not be so any more."""
+    backend.unable.clear()
+    backend.truncation = None
+
+
+def _warning(backend: Backend) -> str | None:
+    at, sentence = backend.truncation or (0.0, "")
+    return sentence if time.time() - at < WARNED_SECONDS else None
 
 
 def _note_company(backend: Backend) -> None:

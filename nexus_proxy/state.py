@@ -130,10 +130,22 @@ class Probe(Struct, frozen=True, kw_only=True):
     forwards: bool = False
 
 
+class Truncation(Struct, frozen=True, kw_only=True):
+    """A backend cut a prompt without a word: how many tokens it counted, and how many were sent at
+    least."""
+
+    counted: int
+    sent: int
+
+    def __str__(self) -> str:
+        return f"it counted {self.counted} tokens of at least {self.sent} that were sent"
+
+
 class BackendView(Struct, frozen=True, kw_only=True):
     """One backend at one moment.
 
-    `state` folds the switches into one word. `reason` says why it is not up. `slots` is the number
+    `state` folds the switches into one word. `reason` says why it is not up; `warning` what is
+    wrong with its answers although it is. `slots` is the number
     of requests it can run at a time; `slots_source` is `config`, `learnt` or None.
     """
 
@@ -166,6 +178,7 @@ class BackendView(Struct, frozen=True, kw_only=True):
     last_seen: float | None
     state_since: float
     recent_errors: tuple[str, ...]
+    warning: str | None = None
 
 
 class QualityState(str, Enum):
@@ -387,6 +400,8 @@ class RequestView(Struct, frozen=True, kw_only=True):
     """Of the prompt's, read from the backend's cache."""
     reasoning_tokens: int | None = None
     """Of the completion's, thought and not said."""
+    truncated: Truncation | None = None
+    """The backend cut the prompt."""
 
 
 class KeyView(Struct, frozen=True, kw_only=True):

@@ -358,7 +358,7 @@ class Relay:
         reason = record.route_reason = decision.route_reason(candidate, others)
         is_cloud, zone = backend.traits.is_cloud, candidate.zone.label
         lines = _route_lines(backend.name, is_cloud, reason, zone, served_id, decision.is_fallback)
-        call.route_headers = list(lines)
+        call.route_headers, call.model = list(lines), candidate.model
         if record.queued_ms is not None:
             call.route_headers.append((b"x-nexus-queued-ms", b"%d" % record.queued_ms))
         self._history.progressed(record)
@@ -393,6 +393,8 @@ class Relay:
         if call.keys is not NO_KEYS:
             self._affinity.note(call.keys, backend, model)
         self._registry.learn(backend, model, *pace)
+        if record.truncated is not None:
+            self._registry.note_truncation(backend, model, record.truncated)
         return None
 
     async def _send(

@@ -18,6 +18,7 @@ from nexus_proxy.errors import (
     UpstreamGarbageError,
     UpstreamStatusError,
 )
+from nexus_proxy.relay import truncation
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import HeaderList, retry_after_seconds, returned
 from nexus_proxy.relay.patience import Patience
@@ -325,6 +326,7 @@ class Delivery:
             record.cached_tokens = usage.cached_tokens
             record.reasoning_tokens = usage.reasoning_tokens
             record.usage_source = "measured"
+            truncation.look(self._call, usage)
 
     async def _respond(self, body: bytes) -> None:
         if self._rename is not None:
