@@ -16,6 +16,7 @@ from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.events import AirplaneChanged, BackendAdded, BackendChanged, BackendRemoved, Bus
 from nexus_proxy.routing.standing import Standing
+from nexus_proxy.routing.types import Fingerprint, Home
 from nexus_proxy.state import (
     BackendState,
     BackendView,
@@ -36,6 +37,14 @@ UNABLE_SECONDS = 300.0
 """How long it is believed that a server lacks a route; less if it restarts or is upgraded."""
 EMA_WEIGHT = 0.3
 """Weight of the newest sample in the moving averages."""
+
+
+@dataclass(slots=True)
+class _Embedder:
+    """Whose vectors clients hold of a name; until it has served, they hold none."""
+
+    home: Home
+    has_served: bool = False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -98,6 +107,8 @@ class Backend:
     unable: dict[tuple[str, Capability], tuple[float, str]] = field(default_factory=dict)
     """Routes that it said it does not have for a model: until when (monotonic seconds) that is
     believed, and what it said."""
+    vectors: dict[str, Fingerprint] = field(default_factory=dict)
+    """What it made of a few texts with its embedding models, since it started."""
     truncation: tuple[float, str] | None = None
     """When it cut a prompt last (seconds since the epoch), and the sentence for that."""
     last_seen: float | None = None
@@ -135,6 +146,7 @@ class Registry:
         self._offers: dict[str, list[tuple[Backend, ModelInfo]]] = {}
         self.aliases: dict[str, str] = {}
         self.pins: dict[str, str] = {}
+        self._embedders: dict[str, _Embedder] = {}
         self.airplane = False
         """Nothing is sent to clouds; changed by `set_airplane`."""
 
@@ -177,6 +189,17 @@ class Registry:
         """Whether some backend lists the model."""
         return model_id in self._by_model
 
+    def embedder(self, path: Sequence[str], pinned: str | None) -> Home | None:
+        """Whose vectors are the ones for a request on its way over these names: the one that the
+        name is pinned to, or the first that served one of them."""
+        if pinned is not None and pinned in self._backends:
+            for name in reversed(path):
+                for backend, model in self.offers(name):
+                    if backend.name == pinned:
+                        return Home(backend, model.id)
+        first = next((self._embedders[name] for name in path if name in self._embedders), None)
+        return None if first is None else first.home
+
     # -- coming and going ----------------------------------------------------------------------
 
     def add(self, backend: Backend) -> None:
@@ -193,6 +216,7 @@ class Registry:
         """Forget a backend. Requests that run on it finish. Raises `NotFoundError`."""
         backend = self.get(name)
         del self._backends[name]
+        self._embedders = {k: e for k, e in self._embedders.items() if e.home.backend.name != name}
         self._reindex()
         self._bus.publish(BackendRemoved(name=name))
         return backend
@@ -289,6 +313,7 @@ class Registry:
         backend.answers_while_busy = traits.answers_while_busy
         backend.learnt_slots, backend.models = None, {}
         backend.max_loaded, backend.seen_together = None, ()
+        backend.vectors.clear()
         _forget_start(backend)
         self._reindex()
         self._changed(backend, f"is now {type_.value}")
@@ -299,6 +324,7 @@ class Registry:
         backend.last_seen, backend.probe_ms = time.time(), probe_ms
         if probe.version not in (None, backend.version):
             backend.version = probe.version
+            backend.vectors.clear()
             _forget_start(backend)
         backend.forwards = probe.forwards
         if backend.in_flight and backend.answers_while_busy is None:
@@ -326,6 +352,8 @@ class Registry:
             return
         if backend.health is not health:
             backend.state_since = time.time()
+        if backend.health is BackendState.DOWN and health is not BackendState.DOWN:
+            backend.vectors.clear()  # only now: others may stand in for it while it is down
         backend.health, backend.reason = health, reason
         if health is BackendState.DOWN:  # it may come back with other memory, and empty
             backend.seen_together, backend.latest_model = (), None
@@ -336,6 +364,29 @@ class Registry:
     def note_unable(self, backend: Backend, model: str, route: Capability, sentence: str) -> None:
         """It said that it does not have a route for a model."""
         backend.unable[model, route] = (time.monotonic() + UNABLE_SECONDS, sentence)
+
+    def embeds(self, backend: Backend, model: str, path: Iterable[str]) -> None:
+        """It is asked to embed for a request that came over these names: they are its own from now
+        on, unless it fails before it ever answered, or they are another one's already."""
+        for name in path:
+            if self.has_model(name) and name not in self._embedders:
+                self._embedders[name] = _Embedder(Home(backend, model))
+
+    def embedded(self, backend: Backend, path: Iterable[str], *, served: bool) -> None:
+        """How that went."""
+        for name in path:
+            embedder = self._embedders.get(name)
+            if embedder is None or embedder.home.backend is not backend:
+                continue
+            if served:
+                embedder.has_served = True
+            elif not embedder.has_served:
+                del self._embedders[name]
+
+    def note_vectors(self, backend: Backend, model: str, vectors: Fingerprint) -> None:
+        """What it makes of the texts by which vectors are compared."""
+        backend.vectors[model] = vectors
+        self._changed(backend, f"made vectors with {model}, to be compared with others'")
 
     def note_truncation(self, backend: Backend, model: str, cut: Truncation) -> None:
         """It cut a prompt without a word."""

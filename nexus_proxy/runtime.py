@@ -51,6 +51,7 @@ from nexus_proxy.events import (
     RequestFinished,
 )
 from nexus_proxy.health.checker import HealthChecker
+from nexus_proxy.health.vectors import VectorComparison
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
@@ -148,6 +149,9 @@ class Runtime:
             environ=self._environ,
         )
 
+    def _make_comparison(self) -> VectorComparison:
+        return VectorComparison(self.registry, make_client=self._make_client, environ=self._environ)
+
     def _make_discovery(self) -> Discovery:
         return Discovery(
             registry=self.registry,
@@ -168,6 +172,7 @@ class Runtime:
             environ=self._environ,
             get_config=lambda: self.config,
             suspect=self.health.suspect,
+            compare=self._make_comparison().want,
             quality=self.quality,
             limits=self.limits,
             till=Till(self.ledger, self.prices),

@@ -67,7 +67,7 @@ from nexus_proxy.telemetry.tracing import Trace
 log = logging.getLogger(__name__)
 
 _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase.FAILED
-_LOADING = BackendState.LOADING
+_LOADING, _EMBEDDINGS = BackendState.LOADING, openai.Endpoint.EMBEDDINGS
 _SERVED = Outcome.SERVED
 NO_PACE = (None, None)
 LEFT = "the client left"
@@ -85,8 +85,9 @@ class Relay:
     """Serves hot requests. Knows no HTTP server: it reads an `Envelope` and a body, and writes a
     `Responder`.
 
-    `suspect(name)` asks the health checker to look at a backend soon; `begin_trace`, where traces
-    are wanted, finds a request's place in one by its headers.
+    `suspect(name)` asks the health checker to look at a backend soon, `compare(model)` to compare
+    the vectors of those that embed with a model; `begin_trace`, where traces are wanted, finds a
+    request's place in one by its headers.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Relay:
         environ: Mapping[str, str],
         get_config: Callable[[], Config],
         suspect: Callable[[str], None],
+        compare: Callable[[str], None],
         quality: Quality,
         limits: Limits,
         till: Till,
@@ -108,7 +110,7 @@ class Relay:
         self._history = history
         self._node = (wire_headers.NODE, node_id.encode())
         self._environ = environ
-        self._blame = Blame(registry, suspect)
+        self._blame, self._compare = Blame(registry, suspect), compare
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
         self.limits, self.till, self._admission = limits, till, admission
@@ -300,6 +302,7 @@ class Relay:
             luck=random.random,
             reads_apart=peek.reads_apart,
             route=peek.route,
+            embeds=call.endpoint is _EMBEDDINGS,
         )
 
     def _keys(self, envelope: Envelope, peek: openai.RequestPeek) -> Keys:
@@ -363,6 +366,9 @@ class Relay:
             call.route_headers.append((b"x-nexus-queued-ms", b"%d" % record.queued_ms))
         self._history.progressed(record)
         model, outcome = candidate.model.id, Outcome.BLAMELESS
+        if decision.facts.embeds:
+            self._compare(decision.resolution.model)
+            self._registry.embeds(backend, model, decision.resolution.path)
         price = self.till.price(backend, candidate.model, served_id)
         self._quality.begin(backend, model)
         try:
@@ -390,6 +396,9 @@ class Relay:
             attempt.total_ms = attempt.elapsed_ms()
             pace = _pace(call, attempt) if outcome is _SERVED else NO_PACE
             self._quality.note(backend, model, outcome, *pace)
+            if decision.facts.embeds:
+                path, served = decision.resolution.path, outcome is _SERVED
+                self._registry.embedded(backend, path, served=served)
         if call.keys is not NO_KEYS:
             self._affinity.note(call.keys, backend, model)
         self._registry.learn(backend, model, *pace)

@@ -5,11 +5,13 @@ lower): a normal local set-up never becomes unroutable for want of metadata. A p
 too long only when it would be so at the most generous reading, since no tokenizer was asked.
 
 A route that only some servers have (rerank, audio, images, moderations) is asked of all but those
-of a kind that lacks it, and those that have lately answered that they do not.
+of a kind that lacks it, and those that have lately answered that they do not. Embeddings come from
+one model (`vectors`).
 """
 
 from __future__ import annotations
 
+from nexus_proxy.routing import vectors
 from nexus_proxy.routing.types import Candidate, Reject, RequestFacts, Selection
 from nexus_proxy.state import Capability
 
@@ -25,6 +27,8 @@ def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> l
         least_tokens = 0
     if facts.route is not None:
         candidates = _having(facts.route, facts, candidates, reject)
+    if selection.home is not None:
+        candidates = vectors.keep(selection.home, selection.model, candidates, reject)
     kept = []
     for candidate in candidates:
         model = candidate.model
