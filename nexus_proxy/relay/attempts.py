@@ -275,7 +275,7 @@ class Relay:
         if envelope.key is not None:
             record.key = envelope.key.name
         if envelope.dialect is not None:
-            translate(call, envelope.dialect)
+            translate(call, envelope.dialect, stabilise=self.rules.stabilise_prompts)
         elif call.endpoint in ROUTES:
             content_type = envelope.headers.get(b"content-type", b"")
             call.peek = direct.peek(call.endpoint, call.body, content_type)
