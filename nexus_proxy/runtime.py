@@ -56,6 +56,7 @@ from nexus_proxy.events import (
 from nexus_proxy.fleet.service import Fleet
 from nexus_proxy.health.checker import HealthChecker
 from nexus_proxy.health.problems import about_backends
+from nexus_proxy.health.vectors import VectorComparison
 from nexus_proxy.lifecycle import times as load_times
 from nexus_proxy.lifecycle.service import Lifecycle
 from nexus_proxy.quality import rows as quality_rows
@@ -189,6 +190,9 @@ class Runtime:
             environ=self._environ,
         )
 
+    def _make_comparison(self) -> VectorComparison:
+        return VectorComparison(self.registry, make_client=self._make_client, environ=self._environ)
+
     def _make_discovery(self) -> Discovery:
         return Discovery(
             registry=self.registry,
@@ -222,6 +226,7 @@ class Runtime:
             environ=self._environ,
             get_config=lambda: self.config,
             suspect=self.health.suspect,
+            compare=self._make_comparison().want,
             quality=self.quality,
             limits=self.limits,
             till=Till(self.ledger, self.prices),

@@ -50,6 +50,12 @@ class Capability(str, Enum):
     THINKING = "thinking"
     JSON_SCHEMA = "json_schema"
     RERANK = "rerank"
+    TRANSCRIPTION = "transcription"
+    """Speech to text, in its language or in English."""
+    SPEECH = "speech"
+    IMAGES = "images"
+    """Makes or changes pictures."""
+    MODERATION = "moderation"
 
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
 
@@ -90,6 +96,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         answers_while_busy: answers its health path while it generates. None: to be learnt.
         stream_usage: tells usage in a stream only if asked to by `stream_options.include_usage`.
         swaps: loads a model when a request asks for it, and may throw another one out for it.
+        lacks: routes that no server of this kind has, whatever its model: it is not even asked.
     """
 
     default_port: int | None = None
@@ -100,6 +107,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     answers_while_busy: bool | None = None
     stream_usage: bool = True
     swaps: bool = False
+    lacks: frozenset[Capability] = frozenset()
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -126,10 +134,22 @@ class Probe(Struct, frozen=True, kw_only=True):
     loads_when_told: bool = False
 
 
+class Truncation(Struct, frozen=True, kw_only=True):
+    """A backend cut a prompt without a word: how many tokens it counted, and how many were sent at
+    least."""
+
+    counted: int
+    sent: int
+
+    def __str__(self) -> str:
+        return f"it counted {self.counted} tokens of at least {self.sent} that were sent"
+
+
 class BackendView(Struct, frozen=True, kw_only=True):
     """One backend at one moment.
 
-    `state` folds the switches into one word. `reason` says why it is not up. `slots` is the number
+    `state` folds the switches into one word. `reason` says why it is not up; `warning` what is
+    wrong with its answers although it is. `slots` is the number
     of requests it can run at a time; `slots_source` is `config`, `learnt` or None.
     """
 
@@ -163,6 +183,7 @@ class BackendView(Struct, frozen=True, kw_only=True):
     state_since: float
     recent_errors: tuple[str, ...]
     loads_when_told: bool = False
+    warning: str | None = None
 
 
 class QualityState(str, Enum):
@@ -386,6 +407,8 @@ class RequestView(Struct, frozen=True, kw_only=True):
     """Of the prompt's, read from the backend's cache."""
     reasoning_tokens: int | None = None
     """Of the completion's, thought and not said."""
+    truncated: Truncation | None = None
+    """The backend cut the prompt."""
 
 
 class KeyView(Struct, frozen=True, kw_only=True):

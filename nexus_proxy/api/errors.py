@@ -24,10 +24,6 @@ from nexus_proxy.runtime import Runtime
 log = logging.getLogger(__name__)
 
 _LATER = {
-    "/v1/rerank": "reranking",
-    "/v1/audio": "audio",
-    "/v1/images": "images",
-    "/v1/moderations": "moderations",
     "/ws": "the browser dashboard",
 }
 """What clients ask for that this version does not serve, by path."""

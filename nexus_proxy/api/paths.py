@@ -15,7 +15,8 @@ REQUEST_ID = "nexus.request_id"
 _SLASHES = re.compile(r"/{2,}")
 _DOUBLED = re.compile(r"^(?:/v1)+(?=/v1(?:/|$))")
 _BARE = re.compile(
-    r"^/(?:chat/completions|completions|embeddings|models|messages|responses)(?:/|$)"
+    r"^/(?:chat/completions|completions|embeddings|models|messages|responses|rerank|moderations"
+    r"|audio/(?:transcriptions|translations|speech)|images/(?:generations|edits|variations))(?:/|$)"
 )
 
 

@@ -18,6 +18,7 @@ def about_backends(backends: Sequence[BackendView]) -> list[str]:
         for b in backends
         if b.state is BackendState.DOWN
     ]
+    problems += [f"{b.name} {b.warning}" for b in backends if b.warning]
     waiting = [b.name for b in backends if not b.accepted]
     if waiting:
         problems.append(f"found, not accepted yet: {', '.join(waiting)}")

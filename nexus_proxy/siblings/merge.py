@@ -170,6 +170,7 @@ def _backend(views: Sequence[BackendView]) -> BackendView:
         tokens_per_second=_mean([(view.tokens_per_second, view.requests) for view in views]),
         last_seen=max(seen, default=None),
         recent_errors=tuple(errors[-RECENT_ERRORS:]),
+        warning=_first(view.warning for view in views),
     )
 
 

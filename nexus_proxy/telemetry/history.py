@@ -21,7 +21,7 @@ from msgspec import Struct
 from nexus_proxy.errors import NotFoundError, RequestCancelledError
 from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestStarted
 from nexus_proxy.routing.pipeline import Decision
-from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals, Trend
+from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals, Trend, Truncation
 from nexus_proxy.telemetry.rate import Rate
 from nexus_proxy.telemetry.recent import Recent
 from nexus_proxy.telemetry.tracing import Trace
@@ -110,6 +110,8 @@ class Record(Struct):
     attempts: list[Attempt] = []
     notes: Sequence[str] = ()
     """What of the request the backend's dialect could not carry."""
+    truncated: Truncation | None = None
+    """The backend cut the prompt."""
     trace: Trace | None = None
     said: Said | None = None
     """For the log, which takes it off again."""
@@ -192,6 +194,7 @@ class Record(Struct):
                 for a in self.attempts
             ),
             notes=tuple(self.notes),
+            truncated=self.truncated,
         )
         if self.phase in _OVER and self.total_ms is not None:
             if whole:
