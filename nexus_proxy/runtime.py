@@ -17,6 +17,7 @@ import msgspec
 from nexus_proxy import __version__, commands
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
+from nexus_proxy.accounting.spending import Spending
 from nexus_proxy.admission.keys import Keyring
 from nexus_proxy.admission.limits import Limits
 from nexus_proxy.admission.queue import Admission
@@ -115,6 +116,7 @@ class Runtime:
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
         self.ledger = Ledger(self.store, self.bus, loaded.config.routing.budget)
+        self.spending = Spending(self.ledger, self.bus)
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
         self.limits = Limits(self.keyring)
@@ -228,6 +230,7 @@ class Runtime:
         await self.health.stop()
         self.history.settle()
         self.quality.stop()
+        self.spending.stop()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -256,6 +259,7 @@ class Runtime:
             problems=tuple(self._problems(backends)),
             keys=self.limits.views(self.keyring, self.ledger.spent_by_key()),
             budget=self.ledger.standing,
+            spend=self.spending.look(),
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),

@@ -269,6 +269,20 @@ class SpendReport(Struct, frozen=True, kw_only=True):
     unknown_requests: int
     forecast_usd: float | None
     limit_usd: float | None = None
+    soft_percent: float | None = None
+    """Share of the limit from which on what is local is preferred."""
+
+
+class SpendSummary(Struct, frozen=True, kw_only=True):
+    """A month (`YYYY-MM`) of spend as the screen shows it. Days are in order, zeros included; the
+    others dearest first, and bounded. `forecast_usd` as in `SpendReport`."""
+
+    month: str
+    days: tuple[SpendRow, ...]
+    backends: tuple[SpendRow, ...]
+    models: tuple[SpendRow, ...]
+    keys: tuple[SpendRow, ...]
+    forecast_usd: float | None
 
 
 class RequestPhase(str, Enum):
@@ -470,6 +484,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     searching: tuple[str, ...]
     """Where discovery looks, in words: `127.0.0.1:11434 (Ollama)`, `mDNS _ollama._tcp`."""
     budget: BudgetStanding | None = None
+    spend: SpendSummary | None = None
+    """None until it was read from the ledger; up to some seconds old."""
     quality: tuple[QualityView, ...] = ()
     """By model, best first; those without a score last."""
     queue: tuple[WaiterView, ...] = ()

@@ -29,11 +29,11 @@ from nexus_proxy.accounting.budget import over_limit, sentence, standing_of
 from nexus_proxy.accounting.calendar import Calendar
 from nexus_proxy.accounting.entries import ALL, Entry, Settlement, Sums
 from nexus_proxy.accounting.money import money
-from nexus_proxy.accounting.report import checked, spend
+from nexus_proxy.accounting.report import checked, spend, summary
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
-from nexus_proxy.state import SpendReport
+from nexus_proxy.state import SpendReport, SpendSummary
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
@@ -80,6 +80,7 @@ class Ledger:
         self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
         self._sums: dict[str, Sums] = {}
         self._problem: str | None = None
+        self._changes = 0
         self._budget = budget
         self._calendar = Calendar(budget.time_zone)
         self._month = self._calendar.month(clock())
@@ -191,12 +192,30 @@ class Ledger:
         self._flush_usage()
         await self._store.write(lambda _connection: None)  # what ended just now is in it too
         found = await self._store.read(lambda connection: spend(connection, month, by, today))
-        return msgspec.structs.replace(found, limit_usd=self._budget.monthly_limit_usd)
+        return msgspec.structs.replace(
+            found,
+            limit_usd=self._budget.monthly_limit_usd,
+            soft_percent=self._budget.soft_limit_percent,
+        )
+
+    @property
+    def edition(self) -> tuple[int, str]:
+        """Another one whenever a summary would read differently, as far as this process knows."""
+        return self._changes, self._calendar.day(self._clock())
+
+    async def summary(self) -> SpendSummary:
+        """This month as the screen shows it. Raises `StoreUnavailableError`."""
+        month, today = self._month, self._calendar.day(self._clock())
+        if not self._store.degraded:
+            self._flush_usage()
+        await self._store.write(lambda _connection: None)  # what ended just now is in it too
+        return await self._store.read(lambda connection: summary(connection, month, today))
 
     # -- the rest ------------------------------------------------------------------------------
 
     def read(self, ended: Sequence[Record]) -> None:
         """A reader of `History`: adds up the tokens of requests that cost nothing."""
+        self._changes += 1
         for record in ended:
             if record.priced or record.backend is None or record.prompt_tokens is None:
                 continue
@@ -340,6 +359,7 @@ class Ledger:
     def _judge(self) -> None:
         before = self.standing
         self.standing = standing_of(self._month, self._sums.get(ALL, Sums()), self._budget)
+        self._changes += self.standing != before
         if self.standing.level is not before.level:
             level, what = self.standing.level.value, sentence(self.standing)
             self._bus.publish(BudgetLevelChanged(level=level, what=what))

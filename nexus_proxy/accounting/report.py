@@ -14,24 +14,27 @@ from datetime import date
 
 from nexus_proxy.accounting.entries import sums
 from nexus_proxy.errors import InvalidRequestError
-from nexus_proxy.state import SpendReport, SpendRow
+from nexus_proxy.state import SpendReport, SpendRow, SpendSummary
 from nexus_proxy.store.schema import NANO
 
 BY = ("day", "backend", "model", "key")
 LEAST_DAYS = 3
 WEEKDAYS_FROM = 14
+MOST_ROWS = 100
+"""Backends, models or keys in a summary, which goes to every screen; those after them are one row.
+A report has them all."""
 
 _PRICED = """
     SELECT {by}, COUNT(*),
-        SUM(CASE WHEN state = 'settled' AND provenance = 'measured' THEN nanousd ELSE 0 END),
+        SUM(CASE WHEN state != 'reserved' AND provenance = 'measured' THEN nanousd ELSE 0 END),
         SUM(CASE WHEN state != 'reserved' AND provenance = 'estimated' THEN nanousd ELSE 0 END),
         SUM(CASE WHEN state = 'reserved' THEN nanousd ELSE 0 END),
-        SUM(nanousd IS NULL), SUM(prompt_tokens), SUM(completion_tokens)
-    FROM entries WHERE day LIKE ? GROUP BY {by}
+        SUM(state != 'reserved' AND nanousd IS NULL), SUM(prompt_tokens), SUM(completion_tokens)
+    FROM entries WHERE day BETWEEN ? AND ? GROUP BY {by}
 """
 _UNPRICED = """
     SELECT {by}, SUM(requests), SUM(prompt_tokens), SUM(completion_tokens)
-    FROM usage WHERE day LIKE ? GROUP BY {by}
+    FROM usage WHERE day BETWEEN ? AND ? GROUP BY {by}
 """
 
 
@@ -52,7 +55,7 @@ def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> Sp
     """The report for a month (`YYYY-MM`), in rows by one of `BY`. `today` is `YYYY-MM-DD`."""
     rows: dict[str, SpendRow] = {}
     for label, requests, measured, estimated, reserved, unknown, read, made in connection.execute(
-        _PRICED.format(by=by), (f"{month}-%",)
+        _PRICED.format(by=by), _days_of(month)
     ):
         rows[label] = SpendRow(
             label=label,
@@ -65,7 +68,7 @@ def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> Sp
             prompt_tokens=read or 0,
             completion_tokens=made or 0,
         )
-    for label, requests, read, made in connection.execute(_UNPRICED.format(by=by), (f"{month}-%",)):
+    for label, requests, read, made in connection.execute(_UNPRICED.format(by=by), _days_of(month)):
         rows[label] = _with_free(rows.get(label), label, requests, read, made)
     if by == "day":
         for number in range(1, _days_so_far(month, today) + 1):
@@ -81,6 +84,44 @@ def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> Sp
         unknown_requests=total.unknown,
         forecast_usd=_forecast(connection, month, today),
     )
+
+
+def summary(connection: sqlite3.Connection, month: str, today: str) -> SpendSummary:
+    """The same by each of `BY` at once, for the screen. `today` is `YYYY-MM-DD`."""
+    days, backends, models, keys = (spend(connection, month, by, today) for by in BY)
+    return SpendSummary(
+        month=month,
+        days=days.rows,
+        backends=_bounded(backends.rows),
+        models=_bounded(models.rows),
+        keys=_bounded(keys.rows),
+        forecast_usd=days.forecast_usd,
+    )
+
+
+def _bounded(rows: tuple[SpendRow, ...]) -> tuple[SpendRow, ...]:
+    if len(rows) <= MOST_ROWS:
+        return rows
+    shown, rest = rows[: MOST_ROWS - 1], rows[MOST_ROWS - 1 :]
+    return (
+        *shown,
+        SpendRow(
+            label=f"({len(rest):,} more)",
+            requests=sum(row.requests for row in rest),
+            usd_measured=sum(row.usd_measured for row in rest),
+            usd_estimated=sum(row.usd_estimated for row in rest),
+            usd_reserved=sum(row.usd_reserved for row in rest),
+            unknown_requests=sum(row.unknown_requests for row in rest),
+            free_requests=sum(row.free_requests for row in rest),
+            prompt_tokens=sum(row.prompt_tokens for row in rest),
+            completion_tokens=sum(row.completion_tokens for row in rest),
+        ),
+    )
+
+
+def _days_of(month: str) -> tuple[str, str]:
+    """Its first and last day, as the index on days finds them."""
+    return f"{month}-01", f"{month}-31"
 
 
 def _by_label(row: SpendRow) -> tuple[str, ...]:
@@ -122,7 +163,8 @@ def _forecast(connection: sqlite3.Connection, month: str, today: str) -> float |
     by_day: dict[int, int] = {
         int(day[8:]): nanousd or 0
         for day, nanousd in connection.execute(
-            "SELECT day, SUM(nanousd) FROM entries WHERE day LIKE ? GROUP BY day", (f"{month}-%",)
+            "SELECT day, SUM(nanousd) FROM entries WHERE day BETWEEN ? AND ? GROUP BY day",
+            _days_of(month),
         )
     }
     seen: dict[int, list[int]] = defaultdict(list)
