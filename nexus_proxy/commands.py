@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from nexus_proxy.config.model import Zone
 from nexus_proxy.errors import CommandError, NotFoundError
+from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.state import Source
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ class Operations(Protocol):
         """The `[[backends]]` entry that would bring this backend back after a restart."""
         ...
 
+    def cloud_requests(self) -> int:
+        """How many requests run on clouds now."""
+        ...
+
     def revoke_key(self, name: str) -> None:
         """Let an API key in no more, from now on and after a restart."""
         ...
@@ -62,8 +67,8 @@ class Danger(Enum):
 
 
 class Argument(Struct, frozen=True, kw_only=True):
-    """One argument. `kind` is `backend`, `model`, `key`, `zone`, `type`, `url`, `int`, `words` or
-    `text`."""
+    """One argument. `kind` is `backend`, `model`, `key`, `zone`, `type`, `url`, `int`, `words`,
+    `switch` (`on` or `off`) or `text`."""
 
     name: str
     kind: str
@@ -199,6 +204,31 @@ async def _reload(operations: Operations, _arguments: Arguments) -> Result:
     return Result(message="; ".join(diff) or "nothing changed", data={"diff": list(diff)})
 
 
+async def _airplane(operations: Operations, arguments: Arguments) -> Result:
+    on, cut = arguments["state"], operations.cloud_requests()
+    operations.registry.set_airplane(on)
+    operations.config_file.set("routing.airplane", on)
+    if not on:
+        return Result(message="airplane mode is off: clouds get requests again")
+    ended = f"; {_requests(cut)} to clouds cut" if cut else ""
+    return Result(message=f"airplane mode is on: nothing is sent to clouds{ended}")
+
+
+def _grounding(operations: Operations, arguments: Arguments) -> str | None:
+    registry = operations.registry
+    clouds = [b for b in registry if b.accepted and b.enabled and is_away(b, b.zone)]
+    cut = operations.cloud_requests()
+    if not arguments["state"] or registry.airplane or not (clouds or cut):
+        return None
+    names = {b.name for b in clouds}
+    models = sorted({model for b in clouds for model in b.models})
+    lonely = [m for m in models if all(b.name in names for b in registry.serving(m))]
+    return (
+        f"Turn airplane mode on? {_requests(cut)} to clouds {'is' if cut == 1 else 'are'} cut at "
+        f"once{_nobody_else(lonely)}"
+    )
+
+
 async def _revoke(operations: Operations, arguments: Arguments) -> Result:
     name = arguments["key"]
     operations.revoke_key(name)
@@ -216,9 +246,12 @@ def _others_serving(operations: Operations, name: str) -> str:
         for model in backend.models
         if not any(b.name != name for b in operations.registry.serving(model))
     ]
-    lost = f"; nobody else serves {', '.join(lonely[:3])}" if lonely else ""
-    more = f" and {len(lonely) - 3} more" if len(lonely) > 3 else ""
-    return f"{_requests(backend.in_flight)} in flight will finish{lost}{more}"
+    return f"{_requests(backend.in_flight)} in flight will finish{_nobody_else(lonely)}"
+
+
+def _nobody_else(models: list[str]) -> str:
+    lost = f"; nobody else serves {', '.join(models[:3])}" if models else ""
+    return f"{lost} and {len(models) - 3} more" if len(models) > 3 else lost
 
 
 def _requests(count: int) -> str:
@@ -345,6 +378,16 @@ COMMANDS: tuple[Command, ...] = (
         key="r",
     ),
     Command(
+        name="gateway.airplane",
+        title="Gateway: airplane mode",
+        help="Send nothing to clouds, and cut what runs there.",
+        arguments=(Argument(name="state", kind="switch", help="on or off."),),
+        handler=_airplane,
+        key="o",
+        danger=Danger.CONFIRM,
+        consequence=_grounding,
+    ),
+    Command(
         name="key.revoke",
         title="Key: revoke",
         help="Let an API key in no more; running requests finish.",
@@ -407,6 +450,8 @@ def _typed(argument: Argument, value: Any) -> Any:
         match argument.kind:
             case "zone":
                 return Zone.parse(str(value))
+            case "switch":
+                return _switch(value)
             case "int":
                 return int(value)
             case "type":
@@ -418,3 +463,12 @@ def _typed(argument: Argument, value: Any) -> Any:
                 return str(value)
     except (ValueError, TypeError, OverflowError) as error:
         raise CommandError(f"{argument.name}: {error}") from None
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word not in ("on", "off"):
+        raise ValueError(f"{value!r} is neither on nor off")
+    return word == "on"

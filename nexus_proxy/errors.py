@@ -308,6 +308,14 @@ class UpstreamError(NexusError):
         self.backend = backend
 
 
+class AirplaneError(UpstreamError):
+    """Airplane mode was switched on while a cloud was asked, or about to be."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "airplane_mode"
+
+
 class ConnectFailedError(UpstreamError):
     """The connection was refused, reset or could not be secured before a byte came back."""
 

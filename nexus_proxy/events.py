@@ -38,6 +38,12 @@ class BackendChanged(Event, frozen=True):
     what: str
 
 
+class AirplaneChanged(Event, frozen=True):
+    """registry: airplane mode was switched on or off."""
+
+    on: bool
+
+
 class QualityChanged(Event, frozen=True):
     """quality: a backend is left out for a model, or used for it again. `what` is a sentence."""
 
@@ -87,8 +93,8 @@ class DiscoveryNoted(Event, frozen=True):
 
 
 class BudgetLevelChanged(Event, frozen=True):
-    """ledger: spend came near its limit, passed it, or is below it again. `level` is `ok`, `soft`
-    or `hard`; `what` is a sentence."""
+    """ledger: spend, without what is only put aside, came near its limit, passed it, or is below it
+    again. `level` is `ok`, `soft` or `hard`; `what` is a sentence."""
 
     level: str
     what: str

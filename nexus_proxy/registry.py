@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.errors import CommandError, NotFoundError
-from nexus_proxy.events import BackendAdded, BackendChanged, BackendRemoved, Bus
+from nexus_proxy.events import AirplaneChanged, BackendAdded, BackendChanged, BackendRemoved, Bus
 from nexus_proxy.routing.standing import Standing
 from nexus_proxy.state import BackendState, BackendView, ModelInfo, Probe, Source, Traits
 
@@ -117,6 +117,8 @@ class Registry:
         self._offers: dict[str, list[tuple[Backend, ModelInfo]]] = {}
         self.aliases: dict[str, str] = {}
         self.pins: dict[str, str] = {}
+        self.airplane = False
+        """Nothing is sent to clouds; changed by `set_airplane`."""
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -230,6 +232,12 @@ class Registry:
         name = self.pins.pop(model)
         if name in self._backends:
             self._changed(self._backends[name], f"is no longer pinned for {model}")
+
+    def set_airplane(self, on: bool) -> None:
+        """Keep all traffic from clouds, or let it out again."""
+        if self.airplane != on:
+            self.airplane = on
+            self._bus.publish(AirplaneChanged(on=on))
 
     def configure(
         self,

@@ -55,6 +55,7 @@ from nexus_proxy.health.checker import HealthChecker
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
+from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.routing.pipeline import plan
@@ -69,9 +70,13 @@ from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
 from nexus_proxy.telemetry.logs import Logs
 from nexus_proxy.telemetry.request_log import RequestLog
+from nexus_proxy.telemetry.tally import Tally
+from nexus_proxy.telemetry.tracing import asked_for, missing
 
 if TYPE_CHECKING:
     import httpx
+
+    from nexus_proxy.telemetry.spans import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +114,8 @@ class Runtime:
         self.started = asyncio.Event()
         self._environ, self._explicit, self._flags = environ, explicit, dict(flags or {})
         self._config_problem: str | None = None
+        self._tracer: Tracer | None = None
+        self._trace_problem: str | None = None
         self._watching: asyncio.Task[None] | None = None
         self.bus = Bus()
         self.registry = Registry(self.bus)
@@ -125,8 +132,10 @@ class Runtime:
         self.discovery = self._make_discovery()
         self.siblings = Siblings(self.seat, self)
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
+        self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
-        self.history.readers += [RequestLog(logs), self.ledger.read]
+        self.tally = Tally(born=secrets.token_hex(8))
+        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -165,6 +174,7 @@ class Runtime:
             limits=self.limits,
             till=Till(self.ledger, self.prices),
             admission=self.admission,
+            aloft=self.aloft,
         )
 
     @property
@@ -184,6 +194,8 @@ class Runtime:
         self._take_over(self.config)
         # A third of a second of import that the loop need not stand still for.
         await asyncio.to_thread(importlib.import_module, "httpx")
+        if asked := asked_for(self._environ):
+            await self._start_tracing(asked)
         await self.health.start()
         taught = await self.siblings.lesson()
         if taught is not None:
@@ -235,6 +247,8 @@ class Runtime:
         await self.store.close()
         self.relay.pools.close()
         self.history.settle()
+        if self._tracer is not None:
+            await self._tracer.stop()
 
     # -- reading -------------------------------------------------------------------------------
 
@@ -263,7 +277,16 @@ class Runtime:
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),
+            airplane=self.registry.airplane,
         )
+
+    def counted(self) -> Tally:
+        """What this process's requests came to, to the last one that ended."""
+        from nexus_proxy.telemetry.metrics import process_figures
+
+        self.history.settle()
+        self.tally.process = process_figures()
+        return self.tally
 
     def dry_run(self, facts: RequestFacts) -> list[DecisionView]:
         """What would happen to such a request: one record per model of the plan.
@@ -280,6 +303,8 @@ class Runtime:
         problems = self.ledger.problems
         if self.prices.problem:
             problems.append(self.prices.problem)
+        if self._trace_problem:
+            problems.append(self._trace_problem)
         if self._config_problem:
             problems.append(f"the changed configuration was refused: {self._config_problem}")
         live = [b for b in backends if b.state in (BackendState.UP, BackendState.LOADING)]
@@ -314,6 +339,10 @@ class Runtime:
         added = await self.discovery.add_url(url, name=name, type_=type_, zone=zone)
         await self.health.check(added)
         return added
+
+    def cloud_requests(self) -> int:
+        """See `commands.Operations`."""
+        return len(self.aloft)
 
     async def check_backend(self, name: str) -> str:
         """See `commands.Operations`."""
@@ -391,12 +420,32 @@ class Runtime:
     def _take_over(self, config: Config) -> None:
         self.registry.aliases = dict(config.routing.aliases)
         self.registry.pins = dict(config.routing.pins)
+        self.registry.set_airplane(config.routing.airplane)
         self.relay.apply(config)
         self.quality.apply(config.quality)
         self.ledger.apply(config.routing.budget)
         self.relay.till.apply(config.prices)
         self._take_keys(config)
         self.logs.apply(config.logging)
+        # A reload may name a variable that was none of ours when the logs were made.
+        named = (b.api_key_env for b in config.backends if b.api_key_env)
+        self.logs.learn(self._environ.get(name, "") for name in named)
+
+    async def _start_tracing(self, asked: str) -> None:
+        """Have spans made. Where that cannot be, it is logged and shown."""
+        self._trace_problem = missing(asked)
+        if self._trace_problem is None:
+            spans = await asyncio.to_thread(importlib.import_module, "nexus_proxy.telemetry.spans")
+            try:
+                exporter = spans.exporter_for(self._environ)
+            except ConfigError as error:
+                self._trace_problem = error.message
+            else:
+                self._tracer = tracer = spans.Tracer(self.registry, exporter, self._environ)
+                self.history.readers.append(tracer)
+                self.relay.begin_trace = tracer.begin
+        if self._trace_problem is not None:
+            log.warning("%s", self._trace_problem)
 
     async def _open_store(self) -> None:
         """Go on where the last run ended, and keep what comes."""

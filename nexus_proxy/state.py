@@ -230,7 +230,8 @@ class BudgetLevel(str, Enum):
 
 class BudgetStanding(Struct, frozen=True, kw_only=True):
     """The money of one month, in USD. `unknown_requests` have no known price and are in no sum.
-    `limit_usd` None: no limit. `action` is what happens at `hard`."""
+    `limit_usd` None: no limit. `action` is what happens at `hard`. For `level`, what is put aside
+    is as good as spent."""
 
     month: str
     spent_usd: float
@@ -255,6 +256,9 @@ class SpendRow(Struct, frozen=True, kw_only=True):
     free_requests: int
     prompt_tokens: int
     completion_tokens: int
+    first_day: str = ""
+    last_day: str = ""
+    """Of the month, `YYYY-MM-DD`, on which there were such requests; empty without any."""
 
 
 class SpendReport(Struct, frozen=True, kw_only=True):
@@ -301,7 +305,7 @@ class RequestPhase(str, Enum):
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
-    """One try at one backend. `error` is None for the one that answered."""
+    """One try at one backend. `error` is None for the one that answered; `code` is its kind."""
 
     backend: str
     model: str
@@ -310,6 +314,7 @@ class AttemptView(Struct, frozen=True, kw_only=True):
     first_token_ms: float | None
     total_ms: float | None
     error: str | None
+    code: str | None = None
 
 
 class RejectionView(Struct, frozen=True, kw_only=True):
@@ -383,6 +388,14 @@ class RequestView(Struct, frozen=True, kw_only=True):
     attempts: tuple[AttemptView, ...]
     worker: int | None = None
     """The process that served it, where several do."""
+    notes: tuple[str, ...] = ()
+    """What of it could not be carried over into the backend's dialect."""
+    code: str | None = None
+    """The kind of `error`, as clients are told it in `error.code`."""
+    cached_tokens: int | None = None
+    """Of the prompt's, read from the backend's cache."""
+    reasoning_tokens: int | None = None
+    """Of the completion's, thought and not said."""
 
 
 class KeyView(Struct, frozen=True, kw_only=True):
@@ -490,3 +503,5 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """By model, best first; those without a score last."""
     queue: tuple[WaiterView, ...] = ()
     """Who waits for a slot, in the order of service."""
+    airplane: bool = False
+    """Nothing is sent to clouds."""

@@ -51,6 +51,7 @@ async def _run(options: RunOptions, loaded: Loaded, sock: socket.socket) -> int:
     from nexus_proxy.cli.assemble import gateway
     from nexus_proxy.cli.demo import demo_backend
     from nexus_proxy.cli.run import settle_memory
+    from nexus_proxy.cli.tour import touring
     from nexus_proxy.server.signals import StopRequest, handled
     from nexus_tui.app import NexusApp
     from nexus_tui.source import RuntimeSource
@@ -62,7 +63,8 @@ async def _run(options: RunOptions, loaded: Loaded, sock: socket.socket) -> int:
             async with demo_backend(running.runtime, wanted=options.demo):
                 app = NexusApp(RuntimeSource(running.runtime))
                 settle_memory()
-                crashed = await _show(app, running, stop)
+                async with touring(running.runtime, wanted=options.demo):
+                    crashed = await _show(app, running, stop)
                 if crashed:
                     _tell_of_the_crash(running)
                     await stop.asked.wait()

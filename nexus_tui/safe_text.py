@@ -17,6 +17,7 @@ ELLIPSIS = "…"
 MAX_LENGTH = 2_000
 """Characters kept of one string; what is longer is an attack or an accident."""
 
+_TAB = " " * 4
 _MAX_MARKS = 2
 """Combining marks in a row that real scripts use; more paint over the lines above."""
 
@@ -27,9 +28,21 @@ def clean(text: str) -> str:
     cut = text if len(text) <= MAX_LENGTH else text[:MAX_LENGTH] + ELLIPSIS
     if cut.isascii() and cut.isprintable():
         return cut
+    return _cleaned(cut)
+
+
+def clean_text(text: str) -> str:
+    """`text` of any length as harmless lines, with a newline between two and no tab in any."""
+    lines = text.replace("\t", _TAB).replace("\r", "").split("\n")
+    return "\n".join(
+        line if line.isascii() and line.isprintable() else _cleaned(line) for line in lines
+    )
+
+
+def _cleaned(text: str) -> str:
     kept: list[str] = []
     marks = 0
-    for character in cut:
+    for character in text:
         shown = _harmless(character)
         marks = marks + 1 if shown and unicodedata.combining(shown) else 0
         if marks <= _MAX_MARKS:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -16,6 +17,7 @@ from nexus_proxy.errors import CommandError, GatewayUnreachableError, NexusError
 from nexus_proxy.events import CHANGE_EVENTS
 from nexus_proxy.state import RequestView, Snapshot
 from nexus_proxy.tasks import spawn
+from nexus_tui.talk import Answer, Message, talk
 
 if TYPE_CHECKING:
     import httpx
@@ -65,6 +67,10 @@ class Source(Protocol):
         """Run a verb. Raises `NexusError` with the reason."""
         ...
 
+    async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
+        """Ask the gateway as a tool would; `answer` fills while it comes. Raises `NexusError`."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -103,6 +109,16 @@ class RuntimeSource:
             log.exception("%s failed", name)
             raise CommandError(f"{name} failed: {error!r}. Details are in the log.") from error
 
+    async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
+        import httpx
+
+        async with httpx.AsyncClient(
+            base_url=self._runtime.endpoint,
+            headers=_credentials(os.environ.get("NEXUS_API_KEY")),
+            trust_env=False,
+        ) as client:
+            await talk(client, model, messages, answer)
+
     async def close(self) -> None:
         """Nothing to close: the runtime belongs to who started it."""
 
@@ -137,11 +153,13 @@ class HttpSource:
         self.url = url.rstrip("/")
         self.title = f"attached to {self.url}"
         self.read_only = False
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
         if not _is_url(self.url):
             raise CommandError(f"{url!r} is not the URL of a gateway, like http://127.0.0.1:8000.")
         self._client = httpx.AsyncClient(
-            base_url=self.url, headers=headers, timeout=httpx.Timeout(10.0), trust_env=False
+            base_url=self.url,
+            headers=_credentials(key),
+            timeout=httpx.Timeout(10.0),
+            trust_env=False,
         )
         self._last: Snapshot | None = None
         self._fetched = 0.0
@@ -212,6 +230,9 @@ class HttpSource:
             message=str(answer.get("message") or "done"),
             data=data if isinstance(data, dict) else {},
         )
+
+    async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
+        await talk(self._client, model, messages, answer)
 
     async def close(self) -> None:
         if self._watcher is not None:
@@ -302,6 +323,10 @@ class HttpSource:
             self._on_change()
             # a state that takes long to fetch is fetched less often
             await asyncio.sleep(max(_FETCH_INTERVAL, 3 * (time.monotonic() - started)))
+
+
+def _credentials(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _nobody() -> None:

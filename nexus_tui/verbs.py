@@ -97,6 +97,8 @@ async def _value(
             return selection.model or await _choose_model(app, command, snapshot, view)
         case "key":
             return await _choose_key(app, command, snapshot)
+        case "switch":  # the one of the gateway: the other way round
+            return "off" if snapshot.airplane else "on"
         case "zone":
             zones = [Choice(zone.label, f"{zone.label:<13} {_ZONES[zone]}") for zone in Zone]
             current = view.zone.label if view else None

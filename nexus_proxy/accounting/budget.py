@@ -28,17 +28,31 @@ def standing_of(month: str, sums: Sums, budget: BudgetConfig) -> BudgetStanding:
         limit_usd=limit,
         soft_percent=budget.soft_limit_percent,
         action=budget.hard_limit_action.value,
-        level=_level(sums, budget),
+        level=level_of(sums.spent + sums.reserved, budget),
     )
 
 
-def sentence(standing: BudgetStanding) -> str:
-    """What people are told at a change of level."""
-    used = standing.spent_usd + standing.reserved_usd
-    figures = f"{money(used)} of {money(standing.limit_usd or 0)} for {standing.month}"
-    if standing.level is BudgetLevel.OK:
+def level_of(nanousd: int, budget: BudgetConfig) -> BudgetLevel:
+    """How near to its limit a month is in which so much is used."""
+    if budget.monthly_limit_usd is None:
+        return BudgetLevel.OK
+    limit = round(budget.monthly_limit_usd * NANO)
+    if nanousd >= limit:
+        return BudgetLevel.HARD
+    return (
+        BudgetLevel.SOFT if nanousd * 100 >= limit * budget.soft_limit_percent else BudgetLevel.OK
+    )
+
+
+def sentence(level: BudgetLevel, standing: BudgetStanding) -> str:
+    """What people are told when spend has come to another level."""
+    spent = money(standing.spent_usd)
+    if standing.limit_usd is None:
+        return f"no budget is set any more: {spent} for {standing.month}"
+    figures = f"{spent} of {money(standing.limit_usd)} for {standing.month}"
+    if level is BudgetLevel.OK:
         return f"spend is within the budget: {figures}"
-    if standing.level is BudgetLevel.SOFT:
+    if level is BudgetLevel.SOFT:
         return f"spend nears the budget, what is local is preferred: {figures}"
     then = {
         BudgetAction.WARN: "nothing is blocked",
@@ -46,13 +60,3 @@ def sentence(standing: BudgetStanding) -> str:
         BudgetAction.BLOCK_ALL: "every request is blocked",
     }[BudgetAction(standing.action)]
     return f"the budget is spent, {then}: {figures}"
-
-
-def _level(sums: Sums, budget: BudgetConfig) -> BudgetLevel:
-    if budget.monthly_limit_usd is None:
-        return BudgetLevel.OK
-    limit = round(budget.monthly_limit_usd * NANO)
-    used = sums.spent + sums.reserved
-    if used >= limit:
-        return BudgetLevel.HARD
-    return BudgetLevel.SOFT if used * 100 >= limit * budget.soft_limit_percent else BudgetLevel.OK

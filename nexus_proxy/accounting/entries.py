@@ -41,6 +41,17 @@ class Sums(Struct, frozen=True):
     reserved: int = 0
     unknown: int = 0
 
+    def __add__(self, more: Sums) -> Sums:
+        return Sums(
+            self.spent + more.spent, self.reserved + more.reserved, self.unknown + more.unknown
+        )
+
+    def __neg__(self) -> Sums:
+        return Sums(-self.spent, -self.reserved, -self.unknown)
+
+
+NOTHING = Sums()
+
 
 class Settlement(Struct, frozen=True, kw_only=True):
     """What an entry came to. `state` is `settled`, or `interrupted` for an answer that was cut."""
@@ -56,7 +67,7 @@ def sums(connection: sqlite3.Connection, month: str, key: str = ALL) -> Sums:
     row = connection.execute(
         "SELECT spent, reserved, unknown FROM totals WHERE month = ? AND key = ?", (month, key)
     ).fetchone()
-    return Sums(*row) if row else Sums()
+    return Sums(*row) if row else NOTHING
 
 
 def reserve(connection: sqlite3.Connection, entry: Entry) -> None:

@@ -3,8 +3,10 @@
 A reservation is durable before `reserve` returns, and the limit is checked in the transaction that
 writes it: two requests, of two processes even, cannot both have the last dollar, and a process that
 is killed leaves behind what it may have spent. What a dead process had reserved is booked at its
-estimate. While the store cannot be written, the same checks are made in memory, for this process
-alone, and what is due is written when it can be.
+estimate. What a request came to counts in `standing` at once, before it is written: who asks again
+as soon as he has his answer must not find his own last request in the way. While the store cannot
+be written, the same checks are made in memory, for this process alone, and what is due is written
+when it can be.
 """
 
 from __future__ import annotations
@@ -25,11 +27,12 @@ from typing import NamedTuple
 import msgspec
 
 from nexus_proxy.accounting import entries
-from nexus_proxy.accounting.budget import over_limit, sentence, standing_of
+from nexus_proxy.accounting.budget import level_of, over_limit, sentence, standing_of
 from nexus_proxy.accounting.calendar import Calendar
-from nexus_proxy.accounting.entries import ALL, Entry, Settlement, Sums
+from nexus_proxy.accounting.entries import ALL, NOTHING, Entry, Settlement, Sums
 from nexus_proxy.accounting.money import money
 from nexus_proxy.accounting.report import checked, spend, summary
+from nexus_proxy.accounting.usage import MOST_TOKENS
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
@@ -43,6 +46,9 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 0.25
 BEAT_SECONDS = 10.0
+GLANCE_SECONDS = 1.0
+"""How often a process looks while there is a limit and money is put aside. It may be another
+process's, and until this one knows that it came back, its requests are told of a spent budget."""
 DEAD_SECONDS = 60.0
 """Without a beat for so long, a process is taken for dead. If it was not, what it settles later
 replaces what was booked for it."""
@@ -79,12 +85,18 @@ class Ledger:
         self._beating: asyncio.Task[None] | None = None
         self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
         self._sums: dict[str, Sums] = {}
+        """As the file had them last, by key; of the month in force."""
+        self._due: dict[tuple[str, str], Sums] = {}
+        """What is posted and not in the file yet, by month and key."""
+        self._is_known = False
+        """Whether `_sums` has begun with what the file holds."""
         self._problem: str | None = None
         self._changes = 0
         self._budget = budget
         self._calendar = Calendar(budget.time_zone)
         self._month = self._calendar.month(clock())
-        self.standing = standing_of(self._month, Sums(), budget)
+        self.standing = standing_of(self._month, NOTHING, budget)
+        self._told = self.standing.level
 
     @property
     def problems(self) -> list[str]:
@@ -96,7 +108,7 @@ class Ledger:
     async def start(self) -> None:
         """Take over what earlier runs left. Never raises, and waits for `START_SECONDS` at most."""
         await asyncio.wait([spawn(self._look(), name="ledger start")], timeout=START_SECONDS)
-        if self._store.degraded:
+        if self._store.degraded and not self._is_known:
             log.warning("spend of earlier runs is not known: %s", self._store.problem)
         self._beating = spawn(self._beat_on(), name="ledger")
 
@@ -155,13 +167,12 @@ class Ledger:
             return _told(connection, entry)
 
         try:
-            await self._store.write(job, done=partial(self._learn, month))
+            await self._store.write(job, done=partial(self._learn, entry, NOTHING))
         except StoreUnavailableError:
-            self._check(entry, self._sums, key_limit_usd)
-            self._add(entry, reserved=nanousd or 0)
-            self._post(entry, entries.reserve)
+            self._check(entry, {one: self._sums_of(one) for one in {ALL, key}}, key_limit_usd)
+            self._post(entry, entries.reserve, Sums(reserved=nanousd or 0))
         except asyncio.CancelledError:
-            self._post(entry, entries.release)
+            self._post(entry, entries.release, NOTHING)  # whether it was written, nobody knows yet
             raise
         return entry
 
@@ -169,21 +180,22 @@ class Ledger:
         """Book what the request came to."""
         if settled.nanousd != (bounded := _bounded(settled.nanousd)):
             settled = msgspec.structs.replace(settled, nanousd=bounded)
-        self._post(entry, partial(_settle, settled=settled))
-        if self._store.degraded:
-            known = settled.nanousd or 0
-            unknown = settled.nanousd is None
-            self._add(entry, spent=known, reserved=-(entry.nanousd or 0), unknown=int(unknown))
+        change = Sums(
+            spent=settled.nanousd or 0,
+            reserved=-(entry.nanousd or 0),
+            unknown=int(settled.nanousd is None),
+        )
+        self._post(entry, partial(_settle, settled=settled), change)
 
     def release(self, entry: Entry) -> None:
         """Give back what was put aside: the request came to nothing."""
-        self._post(entry, entries.release)
-        if self._store.degraded:
-            self._add(entry, reserved=-(entry.nanousd or 0))
+        self._post(entry, entries.release, Sums(reserved=-(entry.nanousd or 0)))
 
     def spent_by_key(self) -> dict[str, float]:
         """USD of this month by name of the API key, reservations included."""
-        return {key: (sums.spent + sums.reserved) / NANO for key, sums in self._sums.items() if key}
+        keys = {*self._sums, *(key for month, key in self._due if month == self._month)} - {ALL}
+        every = {key: self._sums_of(key) for key in keys}
+        return {key: (sums.spent + sums.reserved) / NANO for key, sums in every.items()}
 
     async def report(self, month: str | None, by: str) -> SpendReport:
         """What a month has cost. Raises `InvalidRequestError` and `StoreUnavailableError`."""
@@ -224,13 +236,20 @@ class Ledger:
             requests, prompt, completion = self._usage.get(where, (0, 0, 0))
             self._usage[where] = (
                 requests + 1,
-                prompt + record.prompt_tokens,
-                completion + (record.completion_tokens or 0),
+                prompt + _tokens(record.prompt_tokens),
+                completion + _tokens(record.completion_tokens),
             )
 
     async def _beat_on(self) -> None:
+        waited = 0.0
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            pause = min(GLANCE_SECONDS, BEAT_SECONDS)
+            await asyncio.sleep(pause)
+            waited += pause
+            may_come_back = self.standing.limit_usd is not None and self.standing.reserved_usd > 0
+            if waited < BEAT_SECONDS and not may_come_back:
+                continue
+            waited = 0.0
             # Not only with the next reservation: none comes while the old month's budget is spent.
             self._turn_to(self._calendar.month(self._clock()))
             if not self._store.degraded:
@@ -245,7 +264,12 @@ class Ledger:
             try:
                 await self._store.write(partial(self._bury, month), done=self._learn_all)
             except StoreUnavailableError:
-                return  # the store says why; the next beat comes
+                if self._is_known:
+                    return  # the store says why; the next beat comes
+                try:
+                    self._learn_all(await self._store.read(partial(_found, month)))
+                except StoreUnavailableError:
+                    return
 
     def _flush_usage(self) -> None:
         usage, self._usage = self._usage, {}
@@ -264,12 +288,7 @@ class Ledger:
                 continue
             if count := entries.interrupt(connection, owner):
                 log.warning("%d requests of a process that died are booked as estimated", count)
-        rows = connection.execute(
-            "SELECT key, spent, reserved, unknown FROM totals WHERE month = ?", (month,)
-        )
-        return _Found(
-            month, _newest_month(connection), {key: Sums(*values) for key, *values in rows}
-        )
+        return _found(month, connection)
 
     def _is_dead(self, owner: str, pid: int | None, beat: float | None, now: float) -> bool:
         """Whether a process left for good. One without a lease never began to beat, or was taken
@@ -303,16 +322,32 @@ class Ledger:
         self._problem = problem
         self._turn_to(self._calendar.month(now))
 
-    def _post(self, entry: Entry, job: Callable[[sqlite3.Connection, Entry], object]) -> None:
+    def _post(
+        self, entry: Entry, job: Callable[[sqlite3.Connection, Entry], object], change: Sums
+    ) -> None:
+        """Have `job` done some time. `change` is what it will do to the sums, and counts now."""
+
         def both(connection: sqlite3.Connection) -> BySums:
             job(connection, entry)
             return _told(connection, entry)
 
-        self._store.post(both, done=partial(self._learn, entry.month))
+        self._expect(entry, change)
+        self._judge()
+        self._store.post(both, done=partial(self._learn, entry, change))
+
+    def _expect(self, entry: Entry, change: Sums) -> None:
+        for one in {ALL, entry.key}:
+            due = self._due.pop((entry.month, one), NOTHING) + change
+            if due != NOTHING:
+                self._due[entry.month, one] = due
+
+    def _sums_of(self, key: str) -> Sums:
+        """The sums of the month in force, with what is not in the file yet."""
+        return self._sums.get(key, NOTHING) + self._due.get((self._month, key), NOTHING)
 
     def _check(self, entry: Entry, sums: BySums, key_limit_usd: float | None) -> None:
         if key_limit_usd is not None:
-            own = sums.get(entry.key, Sums())
+            own = sums.get(entry.key, NOTHING)
             if over_limit(own, entry.nanousd, key_limit_usd):
                 raise BudgetExceededError(
                     f"the API key {entry.key!r} has used its {money(key_limit_usd)} of "
@@ -323,7 +358,7 @@ class Ledger:
         limit = self._budget.monthly_limit_usd
         if limit is None or self._budget.hard_limit_action is BudgetAction.WARN:
             return
-        total = sums.get(ALL, Sums())
+        total = sums.get(ALL, NOTHING)
         if over_limit(total, entry.nanousd, limit):
             raise BudgetExceededError(
                 f"this would pass the budget of {money(limit)} for {entry.month}: "
@@ -337,32 +372,37 @@ class Ledger:
             self._judge()
         return month
 
-    def _learn(self, month: str, sums: BySums) -> None:
-        if month == self._month:
+    def _learn(self, entry: Entry, change: Sums, sums: BySums) -> None:
+        """The file has taken in a `change`, and has these sums now."""
+        self._expect(entry, -change)
+        if entry.month == self._month:
             self._sums.update(sums)
-            self._judge()
+        self._judge()
 
     def _learn_all(self, found: _Found) -> None:
         self._resume(found.newest)
         if found.month == self._month:
-            self._sums = dict(found.sums)
+            self._sums, self._is_known = dict(found.sums), True
             self._judge()
 
-    def _add(self, entry: Entry, *, spent: int = 0, reserved: int = 0, unknown: int = 0) -> None:
-        for one in {ALL, entry.key}:
-            now = self._sums.get(one, Sums())
-            self._sums[one] = Sums(
-                now.spent + spent, now.reserved + reserved, now.unknown + unknown
-            )
-        self._judge()
-
     def _judge(self) -> None:
-        before = self.standing
-        self.standing = standing_of(self._month, self._sums.get(ALL, Sums()), self._budget)
+        sums, before = self._sums_of(ALL), self.standing
+        self.standing = standing_of(self._month, sums, self._budget)
         self._changes += self.standing != before
-        if self.standing.level is not before.level:
-            level, what = self.standing.level.value, sentence(self.standing)
-            self._bus.publish(BudgetLevelChanged(level=level, what=what))
+        # People are told of what is spent: what is only put aside comes and goes with each request.
+        level = level_of(sums.spent, self._budget)
+        if level is not self._told:
+            self._told = level
+            what = sentence(level, self.standing)
+            self._bus.publish(BudgetLevelChanged(level=level.value, what=what))
+
+
+def _found(month: str, connection: sqlite3.Connection) -> _Found:
+    """How a month stands."""
+    rows = connection.execute(
+        "SELECT key, spent, reserved, unknown FROM totals WHERE month = ?", (month,)
+    )
+    return _Found(month, _newest_month(connection), {key: Sums(*values) for key, *values in rows})
 
 
 def _newest_month(connection: sqlite3.Connection) -> str | None:
@@ -384,6 +424,11 @@ def _leave(owner: str, connection: sqlite3.Connection) -> None:
 
 def _bounded(nanousd: int | None) -> int | None:
     return None if nanousd is None else max(0, min(nanousd, MOST_NANOUSD))
+
+
+def _tokens(count: int | None) -> int:
+    """A count that breaks no sum, whatever a backend said."""
+    return count if count is not None and 0 < count <= MOST_TOKENS else 0
 
 
 def _machine() -> str:

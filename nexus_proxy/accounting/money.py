@@ -22,17 +22,24 @@ def money(usd: float) -> str:
     return f"${usd:.9f}" if abs(usd) >= 1e-9 else "<$0.000000001"
 
 
+def tabular(usd: float) -> str:
+    """The same for a column that is flush right: decimal points stand below each other."""
+    if 0 < abs(usd) < 0.0001:
+        return "<$0.0001"
+    return f"${usd:.4f}" if 0 < abs(usd) < 1 else f"${usd:,.2f}  "
+
+
 def came_to(row: SpendRow) -> str:
     """What requests have cost, with the marks of `LEGEND`: `$1.20`, `~$0.0042`, `$3.00 + 2?`,
-    `local`, `–`. A sum of requests of unknown price alone is `?`."""
+    `local`, `–`; `2?` where nothing else is known, `running` where nothing has ended."""
     if not row.requests:
         return NONE
     if row.requests == row.free_requests:
         return "local"
     usd = row.usd_measured + row.usd_estimated
     unknown = f"{row.unknown_requests}?" if row.unknown_requests else ""
-    if not usd and unknown:
-        return unknown
+    if not usd and (unknown or row.usd_reserved):
+        return unknown or "running"
     figure = f"~{money(usd)}" if row.usd_estimated else money(usd)
     return f"{figure} + {unknown}" if unknown else figure
 

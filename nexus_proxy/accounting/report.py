@@ -10,6 +10,7 @@ from __future__ import annotations
 import calendar
 import sqlite3
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date
 
 from nexus_proxy.accounting.entries import sums
@@ -24,17 +25,26 @@ MOST_ROWS = 100
 """Backends, models or keys in a summary, which goes to every screen; those after them are one row.
 A report has them all."""
 
-_PRICED = """
-    SELECT {by}, COUNT(*),
-        SUM(CASE WHEN state != 'reserved' AND provenance = 'measured' THEN nanousd ELSE 0 END),
-        SUM(CASE WHEN state != 'reserved' AND provenance = 'estimated' THEN nanousd ELSE 0 END),
-        SUM(CASE WHEN state = 'reserved' THEN nanousd ELSE 0 END),
-        SUM(state != 'reserved' AND nanousd IS NULL), SUM(prompt_tokens), SUM(completion_tokens)
-    FROM entries WHERE day BETWEEN ? AND ? GROUP BY {by}
-"""
-_UNPRICED = """
-    SELECT {by}, SUM(requests), SUM(prompt_tokens), SUM(completion_tokens)
-    FROM usage WHERE day BETWEEN ? AND ? GROUP BY {by}
+_ROWS = """
+    SELECT label, SUM(requests) AS requests, SUM(measured) / 1e9 AS usd_measured,
+        SUM(estimated) / 1e9 AS usd_estimated, SUM(reserved) / 1e9 AS usd_reserved,
+        SUM(unknown) AS unknown_requests, SUM(free) AS free_requests,
+        SUM(prompt) AS prompt_tokens, SUM(completion) AS completion_tokens,
+        MIN(day) AS first_day, MAX(day) AS last_day
+    FROM (
+        SELECT {by} AS label, day, 1 AS requests,
+            IIF(state != 'reserved' AND provenance = 'measured', IFNULL(nanousd, 0), 0) AS measured,
+            IIF(state != 'reserved' AND provenance = 'estimated', IFNULL(nanousd, 0), 0)
+                AS estimated,
+            IIF(state = 'reserved', IFNULL(nanousd, 0), 0) AS reserved,
+            nanousd IS NULL AS unknown, 0 AS free,
+            IFNULL(prompt_tokens, 0) AS prompt, IFNULL(completion_tokens, 0) AS completion
+        FROM entries WHERE day BETWEEN :first AND :last
+        UNION ALL
+        SELECT {by}, day, requests, 0, 0, 0, 0, requests, prompt_tokens, completion_tokens
+        FROM usage WHERE day BETWEEN :first AND :last
+    )
+    GROUP BY label
 """
 
 
@@ -53,27 +63,13 @@ def checked(month: str, by: str) -> tuple[str, str]:
 
 def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> SpendReport:
     """The report for a month (`YYYY-MM`), in rows by one of `BY`. `today` is `YYYY-MM-DD`."""
-    rows: dict[str, SpendRow] = {}
-    for label, requests, measured, estimated, reserved, unknown, read, made in connection.execute(
-        _PRICED.format(by=by), _days_of(month)
-    ):
-        rows[label] = SpendRow(
-            label=label,
-            requests=requests,
-            usd_measured=(measured or 0) / NANO,
-            usd_estimated=(estimated or 0) / NANO,
-            usd_reserved=(reserved or 0) / NANO,
-            unknown_requests=unknown,
-            free_requests=0,
-            prompt_tokens=read or 0,
-            completion_tokens=made or 0,
-        )
-    for label, requests, read, made in connection.execute(_UNPRICED.format(by=by), _days_of(month)):
-        rows[label] = _with_free(rows.get(label), label, requests, read, made)
+    found = connection.execute(_ROWS.format(by=by), _span(month))
+    names = [column[0] for column in found.description]
+    rows = {row[0]: SpendRow(**dict(zip(names, row, strict=True))) for row in found}
     if by == "day":
         for number in range(1, _days_so_far(month, today) + 1):
             day = f"{month}-{number:02}"
-            rows.setdefault(day, _with_free(None, day, 0, 0, 0))
+            rows.setdefault(day, _together(day, ()))
     total = sums(connection, month)
     return SpendReport(
         month=month,
@@ -103,25 +99,28 @@ def _bounded(rows: tuple[SpendRow, ...]) -> tuple[SpendRow, ...]:
     if len(rows) <= MOST_ROWS:
         return rows
     shown, rest = rows[: MOST_ROWS - 1], rows[MOST_ROWS - 1 :]
-    return (
-        *shown,
-        SpendRow(
-            label=f"({len(rest):,} more)",
-            requests=sum(row.requests for row in rest),
-            usd_measured=sum(row.usd_measured for row in rest),
-            usd_estimated=sum(row.usd_estimated for row in rest),
-            usd_reserved=sum(row.usd_reserved for row in rest),
-            unknown_requests=sum(row.unknown_requests for row in rest),
-            free_requests=sum(row.free_requests for row in rest),
-            prompt_tokens=sum(row.prompt_tokens for row in rest),
-            completion_tokens=sum(row.completion_tokens for row in rest),
-        ),
+    return (*shown, _together(f"({len(rest):,} more)", rest))
+
+
+def _together(label: str, rows: Sequence[SpendRow]) -> SpendRow:
+    return SpendRow(
+        label=label,
+        requests=sum(row.requests for row in rows),
+        usd_measured=sum(row.usd_measured for row in rows),
+        usd_estimated=sum(row.usd_estimated for row in rows),
+        usd_reserved=sum(row.usd_reserved for row in rows),
+        unknown_requests=sum(row.unknown_requests for row in rows),
+        free_requests=sum(row.free_requests for row in rows),
+        prompt_tokens=sum(row.prompt_tokens for row in rows),
+        completion_tokens=sum(row.completion_tokens for row in rows),
+        first_day=min((row.first_day for row in rows), default=""),
+        last_day=max((row.last_day for row in rows), default=""),
     )
 
 
-def _days_of(month: str) -> tuple[str, str]:
-    """Its first and last day, as the index on days finds them."""
-    return f"{month}-01", f"{month}-31"
+def _span(month: str) -> dict[str, str]:
+    """First and last day that a month may have. Not `LIKE`, which uses no index."""
+    return {"first": f"{month}-01", "last": f"{month}-31"}
 
 
 def _by_label(row: SpendRow) -> tuple[str, ...]:
@@ -130,20 +129,6 @@ def _by_label(row: SpendRow) -> tuple[str, ...]:
 
 def _dearest_first(row: SpendRow) -> tuple[object, ...]:
     return (-row.usd_measured - row.usd_estimated, -row.requests, row.label)
-
-
-def _with_free(row: SpendRow | None, label: str, requests: int, read: int, made: int) -> SpendRow:
-    return SpendRow(
-        label=label,
-        requests=(row.requests if row else 0) + requests,
-        usd_measured=row.usd_measured if row else 0.0,
-        usd_estimated=row.usd_estimated if row else 0.0,
-        usd_reserved=row.usd_reserved if row else 0.0,
-        unknown_requests=row.unknown_requests if row else 0,
-        free_requests=requests,
-        prompt_tokens=(row.prompt_tokens if row else 0) + read,
-        completion_tokens=(row.completion_tokens if row else 0) + made,
-    )
 
 
 def _days_so_far(month: str, today: str) -> int:
@@ -163,8 +148,8 @@ def _forecast(connection: sqlite3.Connection, month: str, today: str) -> float |
     by_day: dict[int, int] = {
         int(day[8:]): nanousd or 0
         for day, nanousd in connection.execute(
-            "SELECT day, SUM(nanousd) FROM entries WHERE day BETWEEN ? AND ? GROUP BY day",
-            _days_of(month),
+            "SELECT day, SUM(nanousd) FROM entries WHERE day BETWEEN :first AND :last GROUP BY day",
+            _span(month),
         )
     }
     seen: dict[int, list[int]] = defaultdict(list)

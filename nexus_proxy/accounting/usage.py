@@ -17,6 +17,9 @@ from enum import Enum
 
 from msgspec import Struct
 
+MOST_TOKENS = 10**12
+"""No model reads or writes a thousandth of it in one request: more is no count."""
+
 
 class Provenance(str, Enum):
     """How far a figure can be trusted."""
@@ -66,8 +69,8 @@ def counted_inside(
 ) -> TokenUsage:
     """OpenAI's way of counting, which llama.cpp, vLLM, Gemini and others follow.
 
-    Numbers that make no sense (negative, a part larger than the whole) are brought into bounds, so
-    that no backend can make a request cost less than nothing.
+    Numbers that make no sense (negative, absurdly large, a part larger than the whole) are brought
+    into bounds, so that no backend can make a request cost less than nothing, or break a sum.
     """
     read, made = _whole(prompt), _whole(completion)
     thought = _part(reasoning)
@@ -110,8 +113,8 @@ def counted_beside(
 
 
 def _whole(count: int | None) -> int | None:
-    return None if count is None or count < 0 else count
+    return None if count is None or not 0 <= count <= MOST_TOKENS else count
 
 
 def _part(count: int | None) -> int:
-    return count if count is not None and count > 0 else 0
+    return count if count is not None and 0 < count <= MOST_TOKENS else 0

@@ -1,5 +1,6 @@
 """Who may use what Quart serves. The management API: programs of this machine, or the holder of
-the management key. What clients use: the holders of API keys, where there are any.
+the management key; so also for what tells about everybody's requests. What clients use: the
+holders of API keys, where there are any.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ import ipaddress
 from quart import Quart, g, request
 
 from nexus_proxy.admission.keys import Key
+from nexus_proxy.api.paths import is_management
 from nexus_proxy.errors import UnauthorizedError
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.runtime import Runtime
 
-PREFIX = "/nexus/"
 DATA = ("/v1/", "/api/")
 _PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """With one of these, the neighbour on loopback is a reverse proxy and speaks for somebody else."""
@@ -25,7 +26,7 @@ def guard(app: Quart, runtime: Runtime, *, loopback: bool) -> None:
 
     @app.before_request
     async def check() -> None:
-        if request.path.startswith(PREFIX):
+        if is_management(request.path):
             if not (loopback and _is_near()):
                 _check_key(runtime)
         elif request.path.startswith(DATA):

@@ -7,7 +7,19 @@ from typing import cast
 
 from quart import Quart
 
-from nexus_proxy.api import access, configuration, errors, events, management, models, websockets
+from nexus_proxy.api import (
+    access,
+    configuration,
+    errors,
+    events,
+    management,
+    messages,
+    metrics,
+    models,
+    ollama,
+    stats,
+    websockets,
+)
 from nexus_proxy.api.asgi import Receive, Scope, Send
 from nexus_proxy.api.body import BodyFirst
 from nexus_proxy.api.front import App
@@ -29,7 +41,7 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     app.url_map.merge_slashes = False
     errors.install(app)
     access.guard(app, runtime, loopback=loopback)
-    for family in (models, management, configuration, events):
+    for family in (models, ollama, messages, management, configuration, events, metrics, stats):
         family.add_routes(app, runtime)
     over_http = BodyFirst(cast("App", app), runtime)
 

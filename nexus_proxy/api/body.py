@@ -11,6 +11,7 @@ from typing import Any
 from nexus_proxy.api.asgi import AsgiResponder, ClientLeft, Receive, Scope, Send
 from nexus_proxy.api.front import App
 from nexus_proxy.api.hot import body_limit, decoded, read_body
+from nexus_proxy.api.paths import REQUEST_ID, dialect_of
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import NexusError
 from nexus_proxy.runtime import Runtime
@@ -34,7 +35,13 @@ class BodyFirst:
             return
         except NexusError as error:
             head = [(b"content-type", b"application/json")]
-            await AsgiResponder(send).respond(error.status, head, openai.error_body(error))
+            dialect, request_id = dialect_of(scope["path"]), str(scope.get(REQUEST_ID, ""))
+            told = (
+                openai.error_body(error)
+                if dialect is None
+                else dialect.error_body(error, request_id)
+            )
+            await AsgiResponder(send).respond(error.status, head, told)
             return
         await self._app(scope, _replaying(body, receive), send)
 

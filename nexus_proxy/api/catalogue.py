@@ -22,6 +22,7 @@ class Offered:
         self._registry = registry
         self._to_gateway = to_gateway
         self.aliases, self.pins = registry.aliases, registry.pins
+        self.airplane = registry.airplane
 
     def __contains__(self, name: object) -> bool:
         return name in self._registry

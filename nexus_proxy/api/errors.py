@@ -1,4 +1,4 @@
-"""Every error of a Quart route as JSON in OpenAI's shape, whoever raised it."""
+"""Every error of a Quart route as JSON in the dialect of its path, whoever raised it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from nexus_proxy.api.answers import JSON
 from nexus_proxy.api.health import ANSWERS
-from nexus_proxy.api.paths import HOT
+from nexus_proxy.api.paths import HOT, REQUEST_ID, dialect_of
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import (
     ConfigError,
@@ -23,8 +23,6 @@ from nexus_proxy.relay import headers as wire_headers
 log = logging.getLogger(__name__)
 
 _LATER = {
-    "/v1/messages": "the Anthropic API",
-    "/v1/responses": "the Responses API",
     "/v1/rerank": "reranking",
     "/v1/audio": "audio",
     "/v1/images": "images",
@@ -33,10 +31,6 @@ _LATER = {
     "/v1/models/migrate": "moving models",
     "/v1/lifecycle": "loading models",
     "/v1/fleet": "fleet recommendations",
-    "/v1/stats": "statistics",
-    "/v1/history": "the request history",
-    "/api": "the Ollama API",
-    "/metrics": "metrics",
     "/ws": "the browser dashboard",
 }
 """What clients ask for that this version does not serve, by path."""
@@ -61,7 +55,12 @@ def install(app: Quart) -> None:
 
 def _answer(error: NexusError) -> Response:
     status = 422 if isinstance(error, ConfigError) else error.status
-    response = Response(openai.error_body(error), status=status, content_type=JSON)
+    dialect = dialect_of(request.path)
+    if dialect is None:
+        body = openai.error_body(error)
+    else:
+        body = dialect.error_body(error, str(request.scope.get(REQUEST_ID, "")))
+    response = Response(body, status=status, content_type=JSON)
     for name, value in wire_headers.refusal(error):
         response.headers[name.decode()] = value.decode("latin-1")
     if isinstance(error, MethodNotAllowedError):

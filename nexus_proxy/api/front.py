@@ -19,7 +19,7 @@ from nexus_proxy.api import health
 from nexus_proxy.api.asgi import AsgiResponder, Incoming, Receive, Scope, Send
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.hot import DISCARD_FACTOR, HotRoutes
-from nexus_proxy.api.paths import HOT, canonical
+from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, dialect_of, is_management
 from nexus_proxy.api.refusals import own_headers, refuse
 from nexus_proxy.errors import MethodNotAllowedError, NexusError, SlowBodyError
 from nexus_proxy.events import ConfigReloaded, Event
@@ -68,21 +68,28 @@ class Front:
             self._gate.check(headers)
             # Only now: a page that may not ask gets no header that lets it read the answer.
             cors = self._gate.cors(headers)
-            if path.startswith("/nexus/"):
+            if is_management(path):
                 self._gate.check_management(headers)
             if await self._answered(path, scope, headers, receive, responder):
                 return
         except NexusError as error:
             if not isinstance(error, SlowBodyError):
                 await receive.drop_rest(self.hot.max_body * DISCARD_FACTOR)
-            await refuse(responder, error, headers, node_id=self._runtime.node_id, cors=cors)
+            await refuse(
+                responder,
+                error,
+                headers,
+                node_id=self._runtime.node_id,
+                cors=cors,
+                dialect=dialect_of(path),
+            )
             return
         rest = await self._loaded()
         own = own_headers(headers, self._runtime.node_id)
         await rest(
-            {**scope, "path": path, "raw_path": path.encode()},
+            {**scope, "path": path, "raw_path": path.encode(), REQUEST_ID: own[0][1].decode()},
             receive,
-            _with_headers(send, [*own, *cors]),
+            _with_headers(send, [*own, *cors, *_id_header(path, own)]),
         )
 
     async def _answered(
@@ -106,9 +113,12 @@ class Front:
         if answer := health.ANSWERS.get(path):
             _require(method, path, "GET", "HEAD")
             status, value = await answer(self._runtime)
-            more = [(b"content-type", b"application/json"), *self._gate.cors(headers)]
+            body, kind = msgspec.json.encode(value), b"application/json"
+            if health.wants_greeting(path, headers):
+                body, kind = health.GREETING, b"text/plain; charset=utf-8"
+            more = [(b"content-type", kind), *self._gate.cors(headers)]
             own = own_headers(headers, self._runtime.node_id)
-            await responder.respond(status, [*own, *more], msgspec.json.encode(value))
+            await responder.respond(status, [*own, *more], body)
             return True
         return False
 
@@ -127,6 +137,12 @@ def _require(method: str, path: str, *allowed: str) -> None:
     if method not in allowed:
         takes = " and ".join(allowed)
         raise MethodNotAllowedError(f"{path} takes {takes}, not {method[:20]}", allow=allowed)
+
+
+def _id_header(path: str, own: HeaderList) -> HeaderList:
+    """The request's id once more, where the path's clients look for it by another name."""
+    dialect = dialect_of(path)
+    return [(dialect.id_header, own[0][1])] if dialect is not None and dialect.id_header else []
 
 
 def _with_headers(send: Send, more: HeaderList) -> Send:

@@ -1,5 +1,7 @@
 """`/health`, `/health/live`, `/health/ready`, and `GET /`: is it there, and can it serve?
 
+Programs that ask `/` for nothing in particular get the sentence by which they know an Ollama.
+
 Answered by the front itself: a health check must not wait for the half second that Quart takes
 to import.
 """
@@ -11,10 +13,21 @@ from collections.abc import Awaitable, Callable
 
 from nexus_proxy import __version__
 from nexus_proxy.api.catalogue import Offered
+from nexus_proxy.relay.headers import Headers
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.state import BackendState
 
 Answer = tuple[int, dict[str, object]]
+
+
+GREETING = b"Ollama is running"
+_READERS = (b"text/html", b"application/json")
+
+
+def wants_greeting(path: str, headers: Headers) -> bool:
+    """Whether a client only looks for an Ollama."""
+    accepted = headers.get(b"accept", b"")
+    return path == "/" and not any(reader in accepted for reader in _READERS)
 
 
 async def root(runtime: Runtime) -> Answer:

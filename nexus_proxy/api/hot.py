@@ -11,6 +11,7 @@ from nexus_proxy.api.asgi import STALL_SECONDS, ClientLeft, Receive, Scope
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.paths import HOT_TARGETS, hot_endpoint
 from nexus_proxy.api.refusals import refuse
+from nexus_proxy.dialects.foreign import FOREIGN
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import (
     BodyTooLargeError,
@@ -89,6 +90,7 @@ class HotRoutes:
             session=session_of(headers),
             key=key,
             passed_on=wire_headers.passed_on(headers, hops),
+            dialect=FOREIGN.get(endpoint),
         )
 
     async def serve_hot(
@@ -118,7 +120,14 @@ class HotRoutes:
 
     async def _refuse(self, responder: Responder, error: NexusError, envelope: Envelope) -> None:
         node_id, cors = self._runtime.node_id, envelope.answer_headers
-        await refuse(responder, error, envelope.headers, node_id=node_id, cors=cors)
+        await refuse(
+            responder,
+            error,
+            envelope.headers,
+            node_id=node_id,
+            cors=cors,
+            dialect=envelope.dialect,
+        )
 
     def _reload(self, _event: Event) -> None:
         self.known.clear()

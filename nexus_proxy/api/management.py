@@ -11,21 +11,13 @@ from typing import Any
 from quart import Quart, Response, request
 
 from nexus_proxy.api.answers import json_answer, json_object
+from nexus_proxy.api.asking import HISTORY_KEPT, phases, whole_number
 from nexus_proxy.api.dry_run import facts_from
 from nexus_proxy.commands import COMMANDS, Command
 from nexus_proxy.config.entries import key_entry
-from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.runtime import Runtime
-from nexus_proxy.state import RequestPhase
 
 ROOT = "/nexus/v1"
-MOST_REQUESTS = 1000
-_RUNNING = (
-    RequestPhase.ROUTING,
-    RequestPhase.QUEUED,
-    RequestPhase.WAITING,
-    RequestPhase.STREAMING,
-)
 
 
 def add_routes(app: Quart, runtime: Runtime) -> None:
@@ -42,9 +34,9 @@ def _add_reading(app: Quart, runtime: Runtime) -> None:
 
     @app.get(f"{ROOT}/requests")
     async def requests() -> Response:
-        limit = _limit(request.args.get("limit"))
-        wanted = _phases(request.args.get("state"))
-        views = await runtime.siblings.requests(MOST_REQUESTS)
+        limit = whole_number("limit", request.args.get("limit"), HISTORY_KEPT)
+        wanted = phases(request.args.get("state"), "state")
+        views = await runtime.siblings.requests(HISTORY_KEPT)
         chosen = [view for view in views if view.phase in wanted]
         return json_answer({"requests": chosen[:limit]})
 
@@ -110,23 +102,3 @@ def _described(command: Command) -> dict[str, Any]:
         "danger": command.danger,
         "key": command.key,
     }
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return MOST_REQUESTS
-    if not text.isascii() or not text.isdigit() or len(text) > 6:
-        raise InvalidRequestError(f"limit must be a number from 0 up, not {text[:40]!r}")
-    return int(text)
-
-
-def _phases(text: str | None) -> tuple[RequestPhase, ...]:
-    if text is None:
-        return tuple(RequestPhase)
-    if text == "running":
-        return _RUNNING
-    try:
-        return (RequestPhase(text),)
-    except ValueError:
-        known = ", ".join(["running", *(phase.value for phase in RequestPhase)])
-        raise InvalidRequestError(f"state must be one of {known}, not {text[:40]!r}") from None

@@ -7,6 +7,7 @@ one of them is known to do), `backends` (their names).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from quart import Quart, Response, g, request
@@ -16,9 +17,13 @@ from nexus_proxy.api.answers import json_answer
 from nexus_proxy.api.catalogue import Offered
 from nexus_proxy.config.values import is_glob
 from nexus_proxy.errors import ModelNotAllowedError, UnknownModelError
+from nexus_proxy.registry import Backend
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.routing.resolve import resolve
 from nexus_proxy.runtime import Runtime
+from nexus_proxy.state import ModelInfo
+
+Offer = tuple[Backend, ModelInfo]
 
 CREATED = 0
 """OpenAI's clients insist on a number, and no local backend knows it. It must not change between
@@ -49,16 +54,7 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
 
 def listing(offered: Offered, runtime: Runtime, key: Key | None) -> list[dict[str, Any]]:
     """Every id that the key may use once, and every exact alias that leads to one, by name."""
-    aliases = {alias for alias in offered.aliases if not is_glob(alias)}
-    entries = []
-    for name in sorted({*offered.model_ids(), *aliases}):
-        try:
-            entries.append(entry(name, offered, runtime, key))
-        except ModelNotAllowedError:
-            continue
-        except UnknownModelError:  # an alias of something that nobody lists now
-            continue
-    return entries
+    return [_told(name, offers) for name, offers in offers_by_name(offered, runtime, key)]
 
 
 def entry(name: str, offered: Offered, runtime: Runtime, key: Key | None) -> dict[str, Any]:
@@ -66,10 +62,36 @@ def entry(name: str, offered: Offered, runtime: Runtime, key: Key | None) -> dic
 
     Raises `UnknownModelError` and `ModelNotAllowedError`.
     """
+    return _told(name, offers_of(name, offered, runtime, key))
+
+
+def offers_by_name(
+    offered: Offered, runtime: Runtime, key: Key | None
+) -> Iterator[tuple[str, Sequence[Offer]]]:
+    """Every id that the key may use, and every exact alias that leads to one, by name, with who
+    has it."""
+    aliases = {alias for alias in offered.aliases if not is_glob(alias)}
+    for name in sorted({*offered.model_ids(), *aliases}):
+        try:
+            yield name, offers_of(name, offered, runtime, key)
+        except ModelNotAllowedError:
+            continue
+        except UnknownModelError:  # an alias of something that nobody lists now
+            continue
+
+
+def offers_of(name: str, offered: Offered, runtime: Runtime, key: Key | None) -> Sequence[Offer]:
+    """Who has the model that `name` stands for, and what they say of it.
+
+    Raises `UnknownModelError` and `ModelNotAllowedError`.
+    """
     found = resolve(name, offered, runtime.relay.rules)
     if key is not None:
         key.require(name, found.names)
-    offers = [o for o in offered.offers(found.model) if found.forced in (None, o[0].name)]
+    return [o for o in offered.offers(found.model) if found.forced in (None, o[0].name)]
+
+
+def _told(name: str, offers: Sequence[Offer]) -> dict[str, Any]:
     backends, infos = [backend for backend, _ in offers], [info for _, info in offers]
     contexts = [info.context_length for info in infos if info.context_length is not None]
     return {

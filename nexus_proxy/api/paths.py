@@ -5,16 +5,37 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
+from nexus_proxy.dialects.base import Dialect
+from nexus_proxy.dialects.foreign import FOREIGN
 from nexus_proxy.dialects.openai import Endpoint
 
 HOT: dict[str, Endpoint] = {
     "/v1/chat/completions": Endpoint.CHAT,
     "/v1/completions": Endpoint.COMPLETIONS,
     "/v1/embeddings": Endpoint.EMBEDDINGS,
+    "/v1/messages": Endpoint.MESSAGES,
+    "/v1/responses": Endpoint.RESPONSES,
+    "/api/chat": Endpoint.OLLAMA_CHAT,
+    "/api/generate": Endpoint.OLLAMA_GENERATE,
+    "/api/embed": Endpoint.OLLAMA_EMBED,
+    "/api/embeddings": Endpoint.OLLAMA_EMBEDDINGS,
 }
+REQUEST_ID = "nexus.request_id"
+"""Key of an ASGI scope."""
 _SLASHES = re.compile(r"/{2,}")
 _DOUBLED = re.compile(r"^(?:/v1)+(?=/v1(?:/|$))")
-_BARE = re.compile(r"^/(?:chat/completions|completions|embeddings|models)(?:/|$)")
+_BARE = re.compile(
+    r"^/(?:chat/completions|completions|embeddings|models|messages|responses)(?:/|$)"
+)
+
+
+TELLING = ("/metrics", "/v1/stats", "/v1/history")
+"""They tell about everybody's requests, models, keys and spend."""
+
+
+def is_management(path: str) -> bool:
+    """Whether a canonical path is for the operator, not for every client."""
+    return path.startswith("/nexus/") or path in TELLING
 
 
 def canonical(path: str) -> str:
@@ -27,7 +48,16 @@ def canonical(path: str) -> str:
 
 
 HOT_TARGETS = {path.encode(): endpoint for path, endpoint in HOT.items()}
+HOT_TARGETS[b"/v1/messages?beta=true"] = Endpoint.MESSAGES
 """The targets as nearly all clients write them, for a look-up without any rewriting."""
+
+
+def dialect_of(path: str) -> Dialect | None:
+    """The dialect in which a path's errors are told; None: OpenAI's. `path` is canonical."""
+    if path.startswith("/api/"):
+        return FOREIGN[Endpoint.OLLAMA_CHAT]
+    below = next((p for p in HOT if path == p or path.startswith(f"{p}/")), None)
+    return None if below is None else FOREIGN.get(HOT[below])
 
 
 def hot_endpoint(target: bytes) -> Endpoint | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.base import Dialect
 from nexus_proxy.errors import MethodNotAllowedError, NexusError
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.responder import HeaderList, Responder
@@ -23,10 +24,18 @@ async def refuse(
     *,
     node_id: str,
     cors: HeaderList,
+    dialect: Dialect | None = None,
 ) -> None:
-    """Answer with `error`. `headers` are the request's; `cors` lets a page read the answer."""
+    """Answer with `error`. `headers` are the request's; `cors` lets a page read the answer;
+    `dialect` is the caller's, where it is not OpenAI's."""
+    own = own_headers(headers, node_id)
     more = [(b"content-type", b"application/json"), *wire_headers.refusal(error), *cors]
     if isinstance(error, MethodNotAllowedError):
         more.append((b"allow", ", ".join(error.allow).encode()))
-    answer = openai.error_body(error)
-    await responder.respond(error.status, [*own_headers(headers, node_id), *more], answer)
+    if dialect is None:
+        answer = openai.error_body(error)
+    else:
+        name, request_id = own[0]
+        answer = dialect.error_body(error, request_id.decode())
+        own.append((dialect.id_header or name, request_id))
+    await responder.respond(error.status, [*own, *more], answer)

@@ -19,7 +19,14 @@ from nexus_proxy.state import BackendView, Snapshot
 PREFIX = "backend."
 VERBS = "/nexus/v1/commands"
 
-_METAVARS = {"backend": "NAME", "model": "MODEL", "url": "URL", "zone": "ZONE", "int": "N"}
+_METAVARS = {
+    "backend": "NAME",
+    "model": "MODEL",
+    "url": "URL",
+    "zone": "ZONE",
+    "int": "N",
+    "switch": "on|off",
+}
 
 
 class Question(Struct, frozen=True):
@@ -43,15 +50,19 @@ def list_backends(client: Client, as_json: bool) -> None:
         show_json(snapshot.backends)
     elif snapshot.backends:
         header = ("NAME", "TYPE", "STATE", "ZONE", "PRIORITY", "BUSY", "MODELS", "URL", "REASON")
-        rows = [_row(backend) for backend in snapshot.backends]
+        rows = [_row(backend, snapshot) for backend in snapshot.backends]
         show_table(header, rows, right=("PRIORITY", "BUSY", "MODELS"))
+        if snapshot.airplane:
+            remark("Airplane mode is on: nothing is sent to clouds. `nexus airplane off` ends it.")
     else:
         remark("No backends yet. `nexus backends add URL` adds one, `nexus doctor` looks for them.")
 
 
-def _row(backend: BackendView) -> tuple[str, ...]:
+def _row(backend: BackendView, snapshot: Snapshot) -> tuple[str, ...]:
     slots = "?" if backend.slots is None else str(backend.slots)
-    reason = backend.reason or ("" if backend.accepted else "not accepted yet")
+    is_away = backend.is_cloud or backend.zone is Zone.OPEN
+    grounded = "airplane mode" if snapshot.airplane and is_away else ""
+    reason = grounded or backend.reason or ("" if backend.accepted else "not accepted yet")
     return (
         backend.name,
         backend.type.value,
@@ -65,7 +76,7 @@ def _row(backend: BackendView) -> tuple[str, ...]:
     )
 
 
-def _verb(command: Command) -> click.Command:
+def verb(name: str, command: Command) -> click.Command:
     """The click command for one row of the verbs table."""
 
     @json_option
@@ -84,7 +95,6 @@ def _verb(command: Command) -> click.Command:
         run = _parameter(argument)(run)
     if command.danger is not Danger.NONE:
         run = click.option("--yes", "-y", is_flag=True, help="Do not ask.")(run)
-    name = command.name.removeprefix(PREFIX)
     return click.command(name, help=command.help)(run)
 
 
@@ -103,6 +113,8 @@ def _type(argument: Argument) -> click.ParamType[Any] | None:
             return click.Choice([zone.label for zone in Zone], case_sensitive=False)
         case "type":
             return click.Choice([kind.value for kind in BackendType], case_sensitive=False)
+        case "switch":
+            return click.Choice(["on", "off"], case_sensitive=False)
         case "int":
             return click.INT
         case _:
@@ -127,4 +139,4 @@ def _ask(client: Client, command: Command, arguments: Mapping[str, Any]) -> None
 
 for _command in COMMANDS:
     if _command.name.startswith(PREFIX):
-        backends.add_command(_verb(_command))
+        backends.add_command(verb(_command.name.removeprefix(PREFIX), _command))

@@ -54,16 +54,21 @@ def init(output: Path, force: bool) -> None:
 
 @config.command()
 @click.argument("path", required=False, type=click.Path(path_type=Path))
+@json_option
 @click.pass_context
-def check(context: click.Context, path: Path | None) -> None:
+def check(context: click.Context, path: Path | None, as_json: bool) -> None:
     """Say everything that is wrong with PATH, or with the file in use."""
     used = path or find(context.ensure_object(RunOptions).config, os.environ)
     problems = problems_of(used, os.environ)
-    for problem in problems:
-        remark(str(problem))
+    if as_json:
+        show_json({"file": used and str(used), "problems": [vars(p) for p in problems]})
+    elif problems:
+        for problem in problems:
+            remark(str(problem))
+    else:
+        say(f"{used} is valid" if used else "there is no file; the defaults are valid")
     if problems:
         context.exit(USAGE)
-    say(f"{used} is valid" if used else "there is no file; the defaults are valid")
 
 
 @config.command()
@@ -80,10 +85,16 @@ def show(options: RunOptions, as_json: bool) -> None:
 
 
 @config.command()
+@json_option
 @click.make_pass_decorator(RunOptions, ensure=True)
-def path(options: RunOptions) -> None:
+def path(options: RunOptions, as_json: bool) -> None:
     """Show which file is used, and where it is looked for."""
     used = find(options.config, os.environ)
+    if as_json:
+        looked = places(options.config, os.environ)
+        paths = [{"by": by, "path": place and str(place)} for by, place, _ in looked]
+        show_json({"file": used and str(used), "looked_for": paths})
+        return
     say(str(used or "no file is in use: the defaults are"))
     say("")
     say("looked for here, the first one wins:")

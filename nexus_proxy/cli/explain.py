@@ -92,6 +92,8 @@ def _story(view: RequestView) -> Iterator[str]:
         yield f"cost {cost} ({view.cost_source})"
     if view.error:
         yield clean(view.error, 2000)
+    for note in view.notes:
+        yield clean(f"not carried over: {note}", 500)
     if view.decision is not None:
         yield ""
         yield from _decision(view.decision)

@@ -140,9 +140,10 @@ def keys() -> None:
     type=click.Choice([one.value for one in Priority], case_sensitive=False),
     help="Class in the queue.",
 )
+@json_option
 @url_option
 @click.make_pass_decorator(RunOptions, ensure=True)
-def create(options: RunOptions, /, gateway: str | None, **given: Any) -> None:
+def create(options: RunOptions, /, gateway: str | None, as_json: bool, **given: Any) -> None:
     """Make an API key called NAME.
 
     The secret goes to standard output, once; nobody can show it again.
@@ -162,6 +163,9 @@ def create(options: RunOptions, /, gateway: str | None, **given: Any) -> None:
     )
     with _place(gateway, options) as place:
         remark(place.add(entry))
+    if as_json:
+        show_json({"name": entry.name, "secret": secret})
+        return
     remark("The secret, shown only now; clients send it as `Authorization: Bearer …`:")
     click.echo(secret)
 
@@ -192,9 +196,10 @@ def list_(options: RunOptions, gateway: str | None, as_json: bool) -> None:
 @keys.command()
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
 @url_option
 @click.make_pass_decorator(RunOptions, ensure=True)
-def revoke(options: RunOptions, gateway: str | None, name: str, yes: bool) -> None:
+def revoke(options: RunOptions, gateway: str | None, as_json: bool, name: str, yes: bool) -> None:
     """Let the API key called NAME in no more; requests that run with it finish."""
     with _place(gateway, options) as place:
         known = any(view.name == name for view in place.views())
@@ -202,7 +207,11 @@ def revoke(options: RunOptions, gateway: str | None, name: str, yes: bool) -> No
             remark(f"Whoever uses the key {name} is refused from now on, for good.")
             if not click.confirm("Go on?", err=True):
                 raise CommandError("nothing was changed")
-        say(place.revoke(name))
+        result = Result(message=place.revoke(name))
+    if as_json:
+        show_json(result)
+    else:
+        say(result.message)
 
 
 @contextmanager

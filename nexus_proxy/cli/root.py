@@ -22,6 +22,7 @@ EPILOG = (
     "NEXUS_DISCOVERY, NEXUS_HEALTH_CHECK, NEXUS_API_KEY."
 )
 COMMANDS = {
+    "airplane": "airplane:airplane",
     "announce": "announce:announce",
     "backends": "backends:backends",
     "completions": "completions:completions",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlencode
 
 import click
 
@@ -11,6 +10,7 @@ from nexus_proxy.accounting.money import LEGEND, bar, came_to, gauge, money
 from nexus_proxy.accounting.report import BY
 from nexus_proxy.cli.client import Client, connected
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
+from nexus_proxy.cli.text import count
 from nexus_proxy.state import SpendReport, SpendRow
 
 _BAR = 24
@@ -28,16 +28,17 @@ def spend(client: Client, by: str, month: str | None, as_json: bool) -> None:
     A figure with ~ is estimated in part, 2? are two requests of unknown price, which are in no sum;
     what runs on your own machines is local and costs nothing.
     """
-    query = urlencode({"by": by} | ({"month": month} if month else {}))
-    found = client.get(f"/nexus/v1/spend?{query}", SpendReport)
+    query = {"by": by} if month is None else {"by": by, "month": month}
+    found = client.get("/nexus/v1/spend", SpendReport, query)
     if as_json:
         show_json(found)
         return
-    if any(row.requests for row in found.rows):
-        most = max(map(_usd, found.rows))
+    rows = [row for row in found.rows if row.requests]
+    if rows:
+        most = max(map(_usd, rows))
         columns = (by.upper(), *_RIGHT, "")
-        show_table(columns, [_row(row, most) for row in found.rows], right=_RIGHT)
-        if any(row.usd_estimated or row.unknown_requests for row in found.rows):
+        show_table(columns, [_row(row, most) for row in rows], right=_RIGHT)
+        if any(row.usd_estimated or row.unknown_requests for row in rows):
             remark(LEGEND)
     for line in _summary(found):
         say(line)
@@ -68,7 +69,8 @@ def _summary(report: SpendReport) -> Iterator[str]:
     if report.reserved_usd:
         line += f", {money(report.reserved_usd)} reserved by requests that run"
     if report.unknown_requests:
-        line += f", {report.unknown_requests} of unknown price"
+        requests = count(report.unknown_requests, "request")
+        line += f", {requests} of unknown price"
     yield line
     if report.forecast_usd:
         yield f"By the end of the month about {money(report.forecast_usd)} (estimated)"

@@ -305,6 +305,9 @@ class RoutingConfig(_Section, frozen=True):
             examples=[{"qwen3:32b": "gpu-box"}],
         ),
     ] = field(default_factory=dict)
+    airplane: Annotated[
+        bool, Meta(description="Send nothing to clouds; `nexus airplane on|off` sets it.")
+    ] = False
     budget: Annotated[BudgetConfig, Meta(description="What may be spent.")] = field(
         default_factory=BudgetConfig
     )

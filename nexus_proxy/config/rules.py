@@ -25,6 +25,7 @@ FORMATS: dict[KeyPath, Format] = {
     ("routing", "fallbacks", "*", "*"): values.exact_name,
     ("routing", "pins", "*"): values.name,
     ("routing", "policies", "*", "model_pattern"): values.glob,
+    ("state", "path"): values.file,
     ("backends", "*", "name"): values.name,
     ("backends", "*", "url"): values.url,
     ("backends", "*", "api_key_env"): values.variable,

@@ -123,6 +123,17 @@ def name(text: str) -> Fault | None:
     return Fault("is empty, or holds control characters or spaces around it")
 
 
+def file(text: str) -> Fault | None:
+    """The path of a file; `~` is the user's own folder."""
+    if not text.isprintable() or text.strip() != text or not text:
+        return Fault("is empty, or holds control characters or spaces around it")
+    if text.endswith(("/", "\\")):
+        return Fault("is a folder", "name the file too, such as nexus.db")
+    if text.startswith("~") and not text.startswith("~/"):
+        return Fault("starts with ~, and is not in your own folder", "write the whole path")
+    return None
+
+
 def is_glob(text: str) -> bool:
     """Whether a name is a pattern."""
     return any(mark in text for mark in "*?[")

@@ -24,13 +24,23 @@ from nexus_proxy.state import Capability
 
 
 class Endpoint(str, Enum):
-    """The hot routes of the dialect."""
+    """The hot routes, of all dialects."""
 
     CHAT = "chat"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"
+    MESSAGES = "messages"
+    RESPONSES = "responses"
+    OLLAMA_CHAT = "ollama chat"
+    OLLAMA_GENERATE = "ollama generate"
+    OLLAMA_EMBED = "ollama embed"
+    OLLAMA_EMBEDDINGS = "ollama embeddings"
 
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
+
+
+SENT = (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
+"""What backends are asked at; all others are translated into one of these."""
 
 
 class RequestPeek(Struct, frozen=True, kw_only=True):
@@ -162,10 +172,6 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
     )
 
 
-def _said(message: _Message) -> Raw:
-    return message.content if len(message.content) > 4 else message.tool_calls
-
-
 def _longest_answer(body: _Body) -> int | None:
     said = body.max_tokens if body.max_completion_tokens is ABSENT else body.max_completion_tokens
     if said is ABSENT:
@@ -227,6 +233,15 @@ def _measure_parts(content: Raw, needs: set[Capability]) -> int:
         if need := _PART_NEEDS.get(part.type or ""):
             needs.add(need)
     return sum(len(part.text) for part in parts)
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """A whole body of any dialect. Raises `InvalidRequestError` with the parser's own words."""
+    try:
+        decoded = msgspec.json.decode(body, type=dict[str, Any])
+    except UNREADABLE as error:
+        raise InvalidRequestError(_explain(body, error)) from None
+    return decoded
 
 
 def _explain(body: bytes, error: Exception) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from nexus_proxy.dialects.openai import ABSENT, UNREADABLE, Endpoint, is_list, says_nothing
 from nexus_proxy.dialects.sse import DONE, payload
@@ -14,23 +14,29 @@ from nexus_proxy.dialects.sse import DONE, payload
 T = TypeVar("T")
 
 
+MOST_TOKENS = 10**12
+_Part = Annotated[int, Meta(le=MOST_TOKENS)]
+_Count = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
+"""What is beyond is no count of tokens: a usage that holds one says nothing."""
+
+
 class _PromptDetails(Struct, frozen=True):
-    cached_tokens: int | None = None
-    audio_tokens: int | None = None
+    cached_tokens: _Part | None = None
+    audio_tokens: _Part | None = None
 
 
 class _CompletionDetails(Struct, frozen=True):
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
+    reasoning_tokens: _Part | None = None
+    audio_tokens: _Part | None = None
 
 
 class Usage(Struct, frozen=True):
     """Tokens as the backend counted them, OpenAI's way: details are parts of the first two.
     None: it did not say."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    total_tokens: _Part | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -94,9 +100,9 @@ class _Choice(Struct):
 
 
 class _Timings(Struct):
-    cache_n: int = 0
-    prompt_n: int | None = None
-    predicted_n: int | None = None
+    cache_n: _Count = 0
+    prompt_n: _Count | None = None
+    predicted_n: _Count | None = None
 
 
 class _Chunk(Struct):
@@ -245,6 +251,20 @@ class _Piece(Struct):
 _check_piece = msgspec.json.Decoder(_Piece).decode
 
 
+def decode_chunk(event: bytes) -> dict[str, Any] | None:
+    """One whole event as a plain object; None for `[DONE]`, comments and `null` (with which
+    llama.cpp begins the answer to a list of prompts).
+
+    Raises `ValueError` or `RecursionError` for an event that is no chunk.
+    """
+    data = payload(event)
+    if data in (None, DONE, b"null"):
+        return None
+    _check_piece(data)
+    chunk: dict[str, Any] = msgspec.json.decode(data)
+    return chunk
+
+
 class Aggregator:
     """Builds the non-streaming answer out of the chunks of a stream.
 
@@ -259,16 +279,10 @@ class Aggregator:
         self._choices: dict[int, dict[str, Any]] = {}
 
     def add(self, event: bytes) -> None:
-        """Take in one whole event; `[DONE]`, comments and `null` (with which llama.cpp begins
-        the answer to a list of prompts) are passed over.
-
-        Raises `ValueError` or `RecursionError` for an event that is no chunk.
-        """
-        data = payload(event)
-        if data in (None, DONE, b"null"):
+        """Take in one whole event. Raises as `decode_chunk` does."""
+        chunk = decode_chunk(event)
+        if chunk is None:
             return
-        _check_piece(data)
-        chunk = msgspec.json.decode(data)
         for choice in chunk.pop("choices", None) or ():
             self._add_choice(choice)
         self._top.update(chunk)

@@ -18,6 +18,7 @@ from nexus_proxy.discovery.local_ports import LocalPorts
 from nexus_proxy.discovery.mdns import MdnsBrowser
 from nexus_proxy.discovery.static import Configured
 from nexus_proxy.discovery.twins import twin_of
+from nexus_proxy.discovery.zones import zone_of
 from nexus_proxy.errors import CommandError
 from nexus_proxy.events import BackendAdded, BackendRemoved, Bus, DiscoveryNoted, Event
 from nexus_proxy.registry import Backend, Registry
@@ -249,6 +250,8 @@ class Discovery:
             return Identity(type=type_, url=url)
         if self._client is None:
             raise NotABackend("this gateway is not running")
+        if self._registry.airplane and zone_of(url) is Zone.OPEN:
+            raise NotABackend("it is not asked in airplane mode (`nexus airplane off`)")
         key = self._environ.get(found.api_key_env) if found.api_key_env else None
         async with self._asking:
             return await identify(self._client, url, node_id=self._node_id, api_key=key)

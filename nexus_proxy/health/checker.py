@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nexus_proxy.config.model import Config
 from nexus_proxy.errors import CommandError
 from nexus_proxy.events import (
+    AirplaneChanged,
     BackendAdded,
     BackendChanged,
     BackendRemoved,
@@ -62,7 +63,12 @@ class HealthChecker:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._clock: asyncio.Task[None] | None = None
         self._unsubscribe = bus.subscribe(
-            self._heard, BackendAdded, BackendRemoved, BackendChanged, ConfigReloaded
+            self._heard,
+            BackendAdded,
+            BackendRemoved,
+            BackendChanged,
+            AirplaneChanged,
+            ConfigReloaded,
         )
 
     # -- life ----------------------------------------------------------------------------------
@@ -106,6 +112,8 @@ class HealthChecker:
         watch = self._watches.get(name)
         if watch is None:
             raise CommandError(f"{name} is not checked now: the gateway starts or stops")
+        if watch.is_grounded:
+            return f"{name} is not checked: airplane mode is on"
         if not watch.may_ask:
             switch = "disabled" if not backend.enabled else "not accepted, and gets no request"
             return f"{name} is not checked: it is {switch}"
@@ -128,6 +136,9 @@ class HealthChecker:
                     task.cancel()
             case BackendChanged(name=name):
                 if watch := self._watches.get(name):
+                    watch.reconsider()
+            case AirplaneChanged():
+                for watch in self._watches.values():
                     watch.reconsider()
             case ConfigReloaded(error=None):
                 for watch in self._watches.values():

@@ -15,6 +15,7 @@ from nexus_proxy.config.model import HealthCheckConfig
 from nexus_proxy.health.look import Finding, Looker
 from nexus_proxy.health.verdict import streak_after, verdict
 from nexus_proxy.registry import Backend, Registry
+from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.state import BackendState, Source
 
 JITTER = 0.2
@@ -33,7 +34,8 @@ class Watch:
     """One backend, checked for as long as it is listed.
 
     It is never asked while disabled; a cloud, and whatever the environment names, not before it
-    is accepted. Where health checks are off it counts as up, and only its models are read.
+    is accepted, nor in airplane mode. Where health checks are off it counts as up, and only its
+    models are read.
     """
 
     def __init__(
@@ -78,7 +80,12 @@ class Watch:
         """Whether requests may be sent to it at all."""
         backend = self._backend
         private = backend.traits.is_cloud or backend.source is Source.ENVIRONMENT
-        return backend.enabled and (backend.accepted or not private)
+        return backend.enabled and (backend.accepted or not private) and not self.is_grounded
+
+    @property
+    def is_grounded(self) -> bool:
+        """Whether airplane mode keeps traffic from it."""
+        return self._registry.airplane and is_away(self._backend, self._backend.zone)
 
     def suspect(self) -> None:
         """Real traffic met a failure: check soon."""
@@ -97,8 +104,9 @@ class Watch:
             self._switches, self._earliest = now, 0.0
             self._called.set()
 
-    def _switches_now(self) -> tuple[bool, bool, str | None]:
-        return (self._backend.enabled, self._backend.accepted, self._backend.api_key_env)
+    def _switches_now(self) -> tuple[bool, bool, bool, str | None]:
+        backend = self._backend
+        return (backend.enabled, backend.accepted, self.is_grounded, backend.api_key_env)
 
     @property
     def _is_listed(self) -> bool:

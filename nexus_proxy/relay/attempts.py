@@ -26,6 +26,7 @@ from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config, Priority
 from nexus_proxy.dialects import openai
 from nexus_proxy.errors import (
+    AirplaneError,
     BudgetExceededError,
     ConnectFailedError,
     NexusError,
@@ -36,6 +37,7 @@ from nexus_proxy.quality.affinity import NO_KEYS, Affinity, Keys
 from nexus_proxy.quality.service import Outcome, Quality
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call, Envelope
 from nexus_proxy.relay.delivery import Delivery
@@ -43,18 +45,22 @@ from nexus_proxy.relay.failing import tell_failure
 from nexus_proxy.relay.line import Lines
 from nexus_proxy.relay.outbound import Outbound
 from nexus_proxy.relay.patience import Patience, Watch
+from nexus_proxy.relay.quoting import without_quotations
 from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName
 from nexus_proxy.relay.till import Till
+from nexus_proxy.relay.translating import complete, translate
 from nexus_proxy.relay.tries import Failure, Tries
 from nexus_proxy.relay.upstream import Exchange, Pools
+from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
 from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts
 from nexus_proxy.state import BackendState, RequestPhase
-from nexus_proxy.telemetry.history import Attempt, History, Record
+from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, History, Record
+from nexus_proxy.telemetry.tracing import Trace
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +68,7 @@ _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase
 _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
 NO_PACE = (None, None)
+LEFT = "the client left"
 _NOTHING_ASKED = openai.RequestPeek(
     model="?",
     stream=False,
@@ -76,7 +83,8 @@ class Relay:
     """Serves hot requests. Knows no HTTP server: it reads an `Envelope` and a body, and writes a
     `Responder`.
 
-    `suspect(name)` asks the health checker to look at a backend soon.
+    `suspect(name)` asks the health checker to look at a backend soon; `begin_trace`, where traces
+    are wanted, finds a request's place in one by its headers.
     """
 
     def __init__(
@@ -92,6 +100,7 @@ class Relay:
         limits: Limits,
         till: Till,
         admission: Admission,
+        aloft: Aloft,
     ) -> None:
         self._registry = registry
         self._history = history
@@ -101,8 +110,10 @@ class Relay:
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
         self.limits, self.till, self._admission = limits, till, admission
+        self._aloft = aloft
         self._turn = 0
         self.pools = Pools(environ)
+        self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
         self.apply(get_config())
 
     def apply(self, config: Config) -> None:
@@ -122,8 +133,12 @@ class Relay:
             time.time(),
             time.perf_counter(),
         )
+        if self.begin_trace is not None:
+            record.trace = self.begin_trace(envelope.headers)
         self._history.open(record)
         base = [(b"x-request-id", record.id.encode()), self._node, *envelope.answer_headers]
+        if envelope.dialect is not None and envelope.dialect.id_header is not None:
+            base.append((envelope.dialect.id_header, record.id.encode()))
         call = Call(
             envelope,
             body,
@@ -133,6 +148,7 @@ class Relay:
             self._history,
             base,
             time.monotonic(),
+            envelope.endpoint,
         )
         try:
             try:
@@ -142,7 +158,9 @@ class Relay:
                 raise
             except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
                 failure = _for_people(error, record)
-                record.phase, record.error = _FAILED, failure.message
+                record.phase, record.code = _FAILED, failure.code
+                model = call.peek.model
+                record.error = without_quotations(failure.message, call.body, but=model)
                 await tell_failure(failure, call)
         except asyncio.CancelledError:
             _note_leaving(record)
@@ -203,10 +221,15 @@ class Relay:
 
         def decide() -> Iterator[tuple[Decision, Candidate]]:
             now = msgspec.structs.replace(facts, now=time.monotonic())
-            for decision, candidate in options(self._plan(now, key)):
-                names = decision.resolution.names
-                if candidate.backend.name not in failed and (key is None or key.allows(names)):
+            plans = self._plan(now, key)
+            allowed = (d for d in plans if key is None or key.allows(d.resolution.names))
+            is_left = False
+            for decision, candidate in options(allowed):
+                if candidate.backend.name not in failed:
+                    is_left = True
                     yield decision, candidate
+            if not is_left:  # and there were some, so all of them have failed
+                raise next(reversed(failed.values())).error
 
         for _ in range(self.rules.max_attempts):
             began, record.phase = time.perf_counter(), RequestPhase.QUEUED
@@ -217,7 +240,7 @@ class Relay:
                     id=record.id,
                     model=call.peek.model,
                     priority=_priority(call.envelope),
-                    pulse=call.sign_of_life,
+                    pulse=call.sign_of_life if call.peek.stream else None,
                 )
             finally:
                 waited = (time.perf_counter() - began) * 1000.0
@@ -247,8 +270,12 @@ class Relay:
             raise envelope.problem or NexusError("the request's headers cannot be read")
         if envelope.key is not None:
             record.key = envelope.key.name
-        call.peek = peek = openai.peek(envelope.endpoint, call.body)
+        if envelope.dialect is not None:
+            translate(call, envelope.dialect)
+        call.peek = peek = openai.peek(call.endpoint, call.body)
         record.model_asked, record.stream = peek.model, peek.stream
+        if call.asked is not None:
+            complete(call)
         self._turn += 1
         home = None
         if len(self._registry) > 1:
@@ -332,24 +359,25 @@ class Relay:
         price = self.till.price(backend, candidate.model, served_id)
         self._quality.begin(backend, model)
         try:
-            if price is Unpriced.FREE:
-                await self._exchange(call, backend, candidate, attempt)
+            if is_away(backend, candidate.zone):
+                async with self._aloft.flight(backend.name):
+                    await self._send(call, backend, candidate, attempt, price)
             else:
-                await self._pay(call, backend, candidate, attempt, price)
+                await self._send(call, backend, candidate, attempt, price)
             outcome = _SERVED
-        except BudgetExceededError as error:
-            attempt.error = error.message
+        except (BudgetExceededError, AirplaneError) as error:
+            attempt.error, attempt.code = error.message, error.code
             return Failure(error, Fault.UNSUPPORTED)
         except UpstreamError as error:
-            attempt.error = error.message
+            attempt.error, attempt.code = error.message, error.code
             failure = self._blame.judge(error, backend, model)
             if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
                 outcome = Outcome.CUT if call.committed else Outcome.FAULT
             if failure.fault is Fault.LOADING:
                 record.forget_repeats()
             return failure
-        except asyncio.CancelledError:
-            attempt.error = "the client left"
+        except (asyncio.CancelledError, ConnectionError):
+            attempt.error, attempt.code = LEFT, CLIENT_LEFT
             raise
         finally:
             attempt.total_ms = attempt.elapsed_ms()
@@ -359,6 +387,19 @@ class Relay:
             self._affinity.note(call.keys, backend, model)
         self._registry.learn(backend, model, *pace)
         return None
+
+    async def _send(
+        self,
+        call: Call,
+        backend: Backend,
+        candidate: Candidate,
+        attempt: Attempt,
+        price: Price | Unpriced,
+    ) -> None:
+        if price is Unpriced.FREE:
+            await self._exchange(call, backend, candidate, attempt)
+        else:
+            await self._pay(call, backend, candidate, attempt, price)
 
     async def _pay(
         self,
@@ -381,7 +422,7 @@ class Relay:
     ) -> None:
         line = self.lines.to(backend)
         key = self._key(backend)
-        outbound = Outbound(call, line, candidate.served_id)
+        outbound = Outbound(call, line, candidate.model, candidate.served_id)
         request = outbound.request(key)
         connect_seconds = line.clocks.connect_seconds
         async with Exchange(line.pool, request, connect_seconds=connect_seconds) as exchange:
@@ -401,7 +442,7 @@ class Relay:
                     patience,
                     attempt,
                     secret=Secret(key) if key else None,
-                    rename=_rename(candidate.served_id, call.peek.model),
+                    rename=_rename(call, candidate.served_id),
                     strip_usage=outbound.strip_usage,
                 )
                 try:
@@ -459,11 +500,13 @@ def _for_people(error: Exception, record: Record) -> NexusError:
 
 def _note_leaving(record: Record) -> None:
     if record.phase is not _FAILED:
-        record.phase, record.error = RequestPhase.CANCELLED, "the client left"
+        record.phase, record.error, record.code = RequestPhase.CANCELLED, LEFT, CLIENT_LEFT
 
 
-def _rename(served: str, asked: str) -> ModelName | None:
-    return None if served == asked else ModelName(served, asked)
+def _rename(call: Call, served: str) -> ModelName | None:
+    if served == call.peek.model or call.asked is not None:  # a translated answer is named anew
+        return None
+    return ModelName(served, call.peek.model)
 
 
 @lru_cache(maxsize=1024)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from nexus_proxy.admission.keys import Key
+from nexus_proxy.dialects.base import Asked, ChatStream, Dialect
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
 from nexus_proxy.dialects.openai_stream import Usage
 from nexus_proxy.dialects.sse import PING
@@ -26,11 +27,8 @@ PING_EVERY = 10.0
 LOOK_EVERY = 1.0
 """How often a pause is interrupted to see whether a sign of life is due."""
 
-SSE_HEADERS: HeaderList = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+_UNBUFFERED: HeaderList = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+SSE_HEADERS: HeaderList = [(b"content-type", b"text/event-stream; charset=utf-8"), *_UNBUFFERED]
 
 
 class Envelope(Struct, frozen=True, kw_only=True):
@@ -48,6 +46,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
         session: what the caller calls the conversation that this request belongs to.
         key: the API key that it came with; None: none is needed.
         passed_on: lines for the upstream's head: the hops, and what is forwarded.
+        dialect: turns the request into chat and the answer back; None: it is OpenAI's as it is.
     """
 
     endpoint: Endpoint
@@ -63,6 +62,7 @@ class Envelope(Struct, frozen=True, kw_only=True):
     session: bytes | None
     key: Key | None
     passed_on: bytes
+    dialect: Dialect | None = None
 
     @property
     def is_sound(self) -> bool:
@@ -75,7 +75,10 @@ class Call(Struct):
     so no other backend can take over. `told`: the backend's own error event did, so that no
     second one is due. `keys` are what its conversation is known by; `admitted_tokens` is the
     estimate that was taken off the API key's limit, `most_tokens` how long the prompt may be,
-    `usage` what the backend counted, `relayed_tokens` what of its answer reached the client."""
+    `usage` what the backend counted, `relayed_tokens` what of its answer reached the client.
+    `endpoint` is the one that backends are asked at. Of a request in another dialect, `body` and
+    `peek` are its translation; `asked` is what its answer must know, and `voice` puts the stream
+    that is under way into the caller's events."""
 
     envelope: Envelope
     body: bytes
@@ -85,6 +88,9 @@ class Call(Struct):
     history: History
     base_headers: HeaderList
     clock: float
+    endpoint: Endpoint
+    asked: Asked | None = None
+    voice: ChatStream | None = None
     keys: Keys = NO_KEYS
     admitted_tokens: int | None = None
     most_tokens: int | None = None
@@ -103,7 +109,7 @@ class Call(Struct):
         """Promise the client this backend's stream."""
         self.committed = True
         if not self.responder.started:
-            await self.responder.start(200, self.headers(*SSE_HEADERS, *upstream_headers))
+            await self.responder.start(200, self.headers(*self._of_stream(), *upstream_headers))
 
     def write(self, data: bytes) -> Wait | None:
         """Pass bytes on; see `Responder.write`."""
@@ -130,7 +136,15 @@ class Call(Struct):
         if not self.responder.started:
             if now - self.clock < OPEN_AFTER:
                 return
-            await self.responder.start(200, self.headers(*SSE_HEADERS))
+            await self.responder.start(200, self.headers(*self._of_stream()))
         elif now - self.last_write < PING_EVERY:
             return
-        await self.write_all(PING)
+        dialect = self.envelope.dialect
+        if ping := PING if dialect is None else dialect.ping:
+            await self.write_all(ping)
+
+    def _of_stream(self) -> HeaderList:
+        dialect = self.envelope.dialect
+        if dialect is None:
+            return SSE_HEADERS
+        return [(b"content-type", dialect.stream_type), *_UNBUFFERED]

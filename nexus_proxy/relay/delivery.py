@@ -6,9 +6,10 @@ import time
 
 import msgspec
 
+from nexus_proxy.dialects.base import Asked, ChatStream, Dialect
 from nexus_proxy.dialects.openai import UNREADABLE, as_object, error_sentence
 from nexus_proxy.dialects.openai_embeddings import as_base64
-from nexus_proxy.dialects.openai_stream import Aggregator, Usage, read_answer
+from nexus_proxy.dialects.openai_stream import Aggregator, Usage, decode_chunk, read_answer
 from nexus_proxy.dialects.sse import DONE
 from nexus_proxy.errors import (
     UpstreamCutError,
@@ -19,6 +20,7 @@ from nexus_proxy.errors import (
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import HeaderList, retry_after_seconds, returned
 from nexus_proxy.relay.patience import Patience
+from nexus_proxy.relay.quoting import without_quotations
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName, StreamTap
 from nexus_proxy.relay.upstream import Exchange
@@ -99,7 +101,7 @@ class Delivery:
         """What an answer with another status than 200 amounts to."""
         head = self._head
         body = self._hide(await self.read(MAX_ERROR_BODY))
-        said = error_sentence(body)
+        said = self._sentence(body)
         sentence = f"answered {head.status}{f': {said}' if said else ''}"
         if head.status < 400:  # a redirect would take the key and the prompt elsewhere
             return self._garbage(f"{sentence}, which is no answer; is its URL the right one?")
@@ -119,6 +121,8 @@ class Delivery:
         tap = self._start_tap()
         self._held: list[bytes] = []
         self._held_size = 0
+        if call.asked is not None and call.envelope.dialect is not None:
+            call.voice = call.envelope.dialect.stream(call.asked)
         while not exchange.ended:
             wait = await exchange.flow(self._pass_on)
             if wait is None:
@@ -127,13 +131,15 @@ class Delivery:
             patience.client_is_slow = True
             await wait()
             patience.client_is_slow = False
-        if tap.error is not None:
+        if tap.error is not None and call.voice is None:
             call.told = True
             await call.responder.finish()
         self._check_whole()
         if not call.committed:
             await self._open()
-        if not tap.done:
+        if call.voice is not None:
+            await call.write_all(b"".join(call.voice.finish()))
+        elif not tap.done:
             await call.write_all(DONE_EVENT)
         await call.responder.finish()
         self._settle()
@@ -142,9 +148,9 @@ class Delivery:
         """JSON in, the same JSON out, once it is whole."""
         self._require(b"application/json")
         body = await self.read(MAX_WHOLE_ANSWER)
-        facts = read_answer(self._call.envelope.endpoint, body)
+        facts = read_answer(self._call.endpoint, body)
         if not facts.is_answer:
-            said = error_sentence(self._hide(body))
+            said = self._sentence(self._hide(body))
             raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
@@ -156,7 +162,7 @@ class Delivery:
             await self.whole()
             return
         self._require(b"text/event-stream")
-        aggregator = Aggregator(self._call.envelope.endpoint)
+        aggregator = Aggregator(self._call.endpoint)
         self._start_tap()
         while data := await self._next():
             for event in self._observe(data):
@@ -185,6 +191,8 @@ class Delivery:
     def _pass_on(self, data: bytes) -> Wait | None:
         """Give what came to the client; hold it back as long as another backend may take over."""
         events = self._observe(data)
+        if (voice := self._call.voice) is not None:
+            events = self._voiced(voice, events)
         if self._call.committed:
             if not events:
                 return None
@@ -193,6 +201,16 @@ class Delivery:
         self._held_size += len(data)
         promised = self._tap.seen_token or self._tap.complete or self._held_size > MAX_HELD
         return self._open if promised else None
+
+    def _voiced(self, voice: ChatStream, events: list[bytes]) -> list[bytes]:
+        """The backend's events as the caller's."""
+        if self._tap.error is not None:
+            return []  # told when the backend's stream has ended
+        try:
+            chunks = [chunk for event in events if (chunk := decode_chunk(event)) is not None]
+            return [said for chunk in chunks for said in voice.feed(chunk)]
+        except (*UNREADABLE, AttributeError, TypeError):
+            raise self._garbage("sent an event that cannot be read") from None
 
     async def _open(self) -> None:
         """Commit to this backend, and send what was held back."""
@@ -261,21 +279,37 @@ class Delivery:
             self._call.usage = usage
             record.prompt_tokens = usage.prompt_tokens
             record.completion_tokens = usage.completion_tokens
+            record.cached_tokens = usage.cached_tokens
+            record.reasoning_tokens = usage.reasoning_tokens
             record.usage_source = "measured"
 
     async def _respond(self, body: bytes) -> None:
         if self._rename is not None:
             body = self._rename.restore(body)
         call = self._call
+        if call.asked is not None and call.envelope.dialect is not None:
+            body = self._translated(body, call.envelope.dialect, call.asked)
         call.committed = True
         headers = call.headers(JSON_TYPE, *self._returned())
         await call.responder.respond(200, headers, body)
+
+    def _translated(self, body: bytes, dialect: Dialect, asked: Asked) -> bytes:
+        """A chat answer as the caller's. One that makes no sense is the backend's fault."""
+        try:
+            return msgspec.json.encode(dialect.from_chat(as_object(body) or {}, asked))
+        except (*UNREADABLE, AttributeError, TypeError):
+            raise self._garbage("sent an answer that cannot be read") from None
 
     def _returned(self) -> HeaderList:
         headers = self._hide_in(returned(self._head.headers))
         if self._call.admitted_tokens is not None:  # the limits that it has here are others
             headers = [h for h in headers if not h[0].startswith(b"x-ratelimit-")]
         return headers
+
+    def _sentence(self, body: bytes) -> str:
+        """What an error says, for people and for the record."""
+        said, call = error_sentence(body), self._call
+        return without_quotations(said, call.body, but=call.peek.model) if said else said
 
     def _hide(self, data: bytes) -> bytes:
         return data if self._secret is None else self._secret.hide(data)
@@ -309,7 +343,7 @@ class Delivery:
         code = inner.get("code") if isinstance(inner, dict) else None
         status = code if isinstance(code, int) and 400 <= code < 600 else 502
         return UpstreamStatusError(
-            f"{self._attempt.backend} reported an error: {error_sentence(body) or 'no reason'}",
+            f"{self._attempt.backend} reported an error: {self._sentence(body) or 'no reason'}",
             backend=self._attempt.backend,
             upstream_status=status,
             body=body,

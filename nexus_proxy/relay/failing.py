@@ -16,16 +16,28 @@ async def tell_failure(error: NexusError, call: Call) -> None:
         if not call.told:
             await _end_stream(error, call)
         return
+    dialect = call.envelope.dialect
     if isinstance(error, UpstreamStatusError):
-        body, kept = openai.upstream_error_body(error), wire_headers.returned(error.headers)
+        kept = wire_headers.returned(error.headers)
     else:
-        body, kept = openai.error_body(error), wire_headers.refusal(error)
+        kept = wire_headers.refusal(error)
+    if dialect is not None:
+        body = dialect.error_body(error, call.record.id)
+    elif isinstance(error, UpstreamStatusError):
+        body = openai.upstream_error_body(error)
+    else:
+        body = openai.error_body(error)
     json_type = (b"content-type", b"application/json")
     await call.responder.respond(status, call.headers(*kept, json_type), body)
 
 
 async def _end_stream(error: NexusError, call: Call) -> None:
-    record = call.record
+    record, dialect = call.record, call.envelope.dialect
+    if dialect is not None and call.asked is not None:
+        voice = call.voice or dialect.stream(call.asked)
+        await call.write_all(b"".join(voice.error(error)))
+        await call.responder.finish()
+        return
     event = openai.stream_error_event(
         error,
         endpoint=call.envelope.endpoint,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nexus_proxy.backends import adapter_for
 from nexus_proxy.backends.base import Adapter, Target
 from nexus_proxy.config.model import TimeoutsConfig
-from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.dialects.openai import SENT, Endpoint
 from nexus_proxy.registry import Backend
 from nexus_proxy.relay.patience import Clocks
 from nexus_proxy.relay.probe import host_answers
@@ -24,7 +24,7 @@ class Line:
         self.adapter: Adapter = adapter_for(backend.type)
         self.pool = pool
         self.clocks = _clocks(timeouts, is_cloud=self.traits.is_cloud)
-        self._paths = {e: pool.prefix + self.adapter.path_of(e) for e in Endpoint}
+        self._paths = {e: pool.prefix + self.adapter.path_of(e) for e in SENT}
         self._auth: tuple[str | None, bytes] = (None, self._auth_lines(None))
 
     def path_of(self, endpoint: Endpoint) -> str:

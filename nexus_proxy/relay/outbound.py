@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from nexus_proxy.dialects import openai
 from nexus_proxy.dialects.edit import edit
-from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.dialects.openai import Endpoint, RequestPeek
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import fixed_lines
 from nexus_proxy.relay.line import Line
+from nexus_proxy.routing.types import BYTES_PER_TOKEN
+from nexus_proxy.state import ModelInfo
+from nexus_proxy.telemetry.tracing import new_id
 
 _EMBEDDINGS = Endpoint.EMBEDDINGS
 
@@ -24,6 +27,7 @@ class Outbound:
 
     __slots__ = (
         "_asks_usage",
+        "_at_most",
         "_call",
         "_line",
         "_served_id",
@@ -32,38 +36,53 @@ class Outbound:
         "strip_usage",
     )
 
-    def __init__(self, call: Call, line: Line, served_id: str) -> None:
+    def __init__(self, call: Call, line: Line, model: ModelInfo, served_id: str) -> None:
         peek, traits = call.peek, line.traits
         self._call, self._line = call, line
-        generates = call.envelope.endpoint is not _EMBEDDINGS
+        generates = call.endpoint is not _EMBEDDINGS
         self.streams = generates and (peek.stream or not traits.cancels_non_stream)
         self.aggregates = self.streams and not peek.stream
         wants_usage = self.streams and (traits.stream_usage or self.aggregates)
         self._asks_usage = wants_usage and not peek.wants_usage
-        self.strip_usage = self._asks_usage and not self.aggregates
+        self.strip_usage = self._asks_usage and not self.aggregates and call.asked is None
         self._served_id = served_id
+        self._at_most = None if call.asked is None else _longest(call.peek, model)
 
     def request(self, key: str | None) -> list[bytes]:
         """Head and body, ready to be written. `key` lets us in."""
         call, line = self._call, self._line
         body = self._body()
         accept = "text/event-stream" if self.streams else "application/json"
-        fixed = fixed_lines(line.path_of(call.envelope.endpoint), line.pool.authority, accept)
+        fixed = fixed_lines(line.path_of(call.endpoint), line.pool.authority, accept)
         head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
             fixed,
             len(body),
             call.record.id.encode(),
-            call.envelope.passed_on,
+            self._passed_on(),
             line.auth(key),
         )
         return [head, body]
 
+    def _passed_on(self) -> bytes:
+        record, lines = self._call.record, self._call.envelope.passed_on
+        if record.trace is None:
+            return lines
+        span_id = record.attempts[-1].span_id = new_id()
+        return record.trace.onward(lines, span_id)
+
     def _body(self) -> bytes:
         """The caller's bytes, with single top-level values replaced where that must be."""
         body, peek = self._call.body, self._call.peek
-        if self._served_id == peek.model and not self.aggregates and not self._asks_usage:
+        if (
+            self._served_id == peek.model
+            and not self.aggregates
+            and not self._asks_usage
+            and self._at_most is None
+        ):
             return body
         changes: dict[str, object] = {}
+        if self._at_most is not None:
+            changes["max_tokens"] = self._at_most
         if self._served_id != peek.model:
             changes["model"] = self._served_id
         if self.aggregates:
@@ -71,3 +90,12 @@ class Outbound:
         if self._asks_usage:
             changes["stream_options"] = openai.stream_options_with_usage(body)
         return edit(body, changes)
+
+
+def _longest(peek: RequestPeek, model: ModelInfo) -> int | None:
+    """What a request for more than fits after its prompt is cut down to; None: it fits. Clients of
+    other dialects must name a number and name a large one, and vLLM refuses what cannot fit."""
+    if peek.max_tokens is None or model.context_length is None:
+        return None
+    room = max(1, model.context_length - peek.prompt_bytes // BYTES_PER_TOKEN)
+    return room if peek.max_tokens > room else None

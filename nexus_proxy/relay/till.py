@@ -12,7 +12,7 @@ from nexus_proxy.accounting.entries import Entry, Settlement
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.accounting.prices import AnswerLengths, Cost, Price, Unpriced, cost, estimate
-from nexus_proxy.accounting.tokens import TokenCounter
+from nexus_proxy.accounting.tokens import Count, TokenCounter
 from nexus_proxy.accounting.usage import Provenance, TokenUsage, counted_inside
 from nexus_proxy.config.model import PriceConfig, Zone
 from nexus_proxy.dialects.openai_stream import Usage
@@ -115,6 +115,10 @@ class Till:
     def prompt_tokens(self, call: Call, model: str) -> int:
         """The prompt's length, estimated, for a backend that did not count."""
         return self._counter.count_body(call.body, model, call.peek.prompt_bytes).tokens
+
+    def count(self, body: bytes, model: str, prompt_bytes: int) -> Count:
+        """Tokens of a prompt; see `TokenCounter.count_body`."""
+        return self._counter.count_body(body, model, prompt_bytes)
 
     def _estimate_usd(self, call: Call, candidate: Candidate) -> float | None:
         backend = candidate.backend

@@ -5,12 +5,22 @@ a reason, and, if it is the last one, orders them. Nothing can slip in ahead of 
 are not plugins.
 """
 
-from nexus_proxy.routing import analyze, budget, lifecycle, privacy, quality, schedule, tier
+from nexus_proxy.routing import (
+    airplane,
+    analyze,
+    budget,
+    lifecycle,
+    privacy,
+    quality,
+    schedule,
+    tier,
+)
 from nexus_proxy.routing.types import Stage
 
 STAGES: tuple[Stage, ...] = (
     Stage("analyze", "who lists the model and can do what the request needs", analyze.keep),
     Stage("lifecycle", "who is enabled, up and not draining", lifecycle.keep),
+    Stage("airplane", "who is not in a cloud, in airplane mode", airplane.keep),
     Stage("privacy", "who is closed enough for the prompt", privacy.keep),
     Stage("budget", "what may be spent", budget.keep),
     Stage("tier", "who is good enough", tier.keep),

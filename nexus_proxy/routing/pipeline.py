@@ -149,7 +149,15 @@ def decide(
 ) -> Decision:
     """Run all stages over the backends that list one model."""
     pinned = _pinned(resolution, catalogue)
-    selection = Selection(facts, demand, resolution.model, pinned, rules.strategy, rules.weights)
+    selection = Selection(
+        facts,
+        demand,
+        resolution.model,
+        pinned,
+        rules.strategy,
+        rules.weights,
+        catalogue.airplane,
+    )
     name, forced = resolution.model, resolution.forced
     candidates = [
         Candidate(backend, model, name, Zone.OPEN if model.remote else backend.zone)

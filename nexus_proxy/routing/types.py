@@ -47,6 +47,7 @@ class Catalogue(Protocol):
 
     aliases: dict[str, str]
     pins: dict[str, str]
+    airplane: bool
 
     def __contains__(self, name: object) -> bool: ...
 
@@ -143,6 +144,7 @@ class Selection(Struct, frozen=True):
     pinned: str | None
     strategy: Strategy
     weights: Mapping[str, int]
+    airplane: bool = False
 
 
 Reject = Callable[[Candidate, str, "str | None"], None]

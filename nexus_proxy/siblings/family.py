@@ -26,6 +26,7 @@ import msgspec
 from nexus_proxy.commands import Result
 from nexus_proxy.errors import CommandError, ConfigError, NexusError, NotFoundError
 from nexus_proxy.events import (
+    AirplaneChanged,
     BackendAdded,
     BackendChanged,
     BackendRemoved,
@@ -43,6 +44,7 @@ from nexus_proxy.siblings.wire import Door, Question, SiblingAway, ask, listen
 from nexus_proxy.state import BackendState, RequestView, Snapshot
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
+from nexus_proxy.telemetry.tally import Tally, total
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ FOLLOW_SECONDS = 5.0
 VERB_SECONDS = 60.0
 RETRY_SECONDS = 0.5
 QUEUED_EVENTS = 256
-CHANGES = (BackendAdded, BackendRemoved, BackendChanged, ConfigReloaded)
+CHANGES = (BackendAdded, BackendRemoved, BackendChanged, AirplaneChanged, ConfigReloaded)
 """What makes the others look at the lead again."""
 Heard = Callable[[dict[str, Any] | None], None]
 """Told of each event of the siblings, as `told_event` has it; None: some were lost."""
@@ -69,6 +71,10 @@ class Own(Protocol):
 
     def snapshot(self) -> Snapshot:
         """This worker's own view."""
+        ...
+
+    def counted(self) -> Tally:
+        """What this worker's requests came to."""
         ...
 
     async def run_command(self, name: str, arguments: Mapping[str, Any]) -> Result:
@@ -102,6 +108,10 @@ class Siblings:
         self._door: Door | None = None
         self._following: asyncio.Task[None] | None = None
         self._mirroring = asyncio.Lock()
+        self._counting = asyncio.Lock()
+        self._counted: dict[int, Tally] = {}
+        """What each sibling told last; the lead's, as is `_lost`, what those that died had told."""
+        self._lost = Tally()
 
     async def start(self) -> None:
         """Answer the others from now on, and mirror the lead."""
@@ -137,6 +147,15 @@ class Siblings:
         merged = merge.merge([Told(self.seat.number, own), *(Told(n, s) for n, s in told.items())])
         problems = [f"worker {n} is left out, it does not answer: {why}" for n, why in away.items()]
         return msgspec.structs.replace(merged, problems=(*problems, *merged.problems))
+
+    async def tally(self) -> Tally:
+        """What the requests of all workers came to; a copy. Raises `SiblingAway`: a sum without one
+        of them would be a counter that goes back."""
+        if not self.seat.others:
+            return total([self._own.counted()])
+        if self.seat.is_lead:
+            return await self._total()
+        return await self._ask(LEAD, Question(what="total"), Tally, READ_SECONDS * 2)
 
     async def requests(self, limit: int) -> tuple[RequestView, ...]:
         """All requests that run in any worker and the newest that ended, newest first."""
@@ -234,6 +253,19 @@ class Siblings:
 
     # -- the lead, and those who mirror it -----------------------------------------------------
 
+    async def _total(self) -> Tally:
+        """As `tally`, with what workers that died since had counted when they told it last."""
+        async with self._counting:
+            told, away = await self._all(Question(what="tally"), Tally)
+            for number, why in away.items():
+                raise SiblingAway(f"worker {number} does not answer: {why}; ask again in a moment")
+            for number, tally in told.items():
+                before = self._counted.get(number)
+                if before is not None and before.born != tally.born:
+                    self._lost.include(before.bequest())
+                self._counted[number] = tally
+            return total([self._own.counted(), *told.values(), self._lost])
+
     async def _lead(self, name: str, arguments: Mapping[str, Any]) -> Result:
         try:
             return await self._own.run_command(name, arguments)
@@ -290,6 +322,8 @@ class Siblings:
         match question.what:
             case "snapshot":
                 yield own.snapshot()
+            case "tally" | "total" as what:
+                yield own.counted() if what == "tally" else await self._total()
             case "requests":
                 yield own.history.newest(question.limit)
             case "request":

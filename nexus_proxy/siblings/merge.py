@@ -18,6 +18,7 @@ from nexus_proxy.state import (
     RequestPhase,
     RequestView,
     Snapshot,
+    SpendSummary,
     Totals,
     WaiterView,
 )
@@ -74,6 +75,7 @@ def merge(
         queue=_in_line([view.queue for view in views]),
         problems=_once(problem for view in views for problem in view.problems),
         searching=_once(place for view in views for place in view.searching),
+        spend=_newest_summary([view.spend for view in views]),
     )
 
 
@@ -149,6 +151,16 @@ def _in_line(queues: Sequence[Sequence[WaiterView]]) -> tuple[WaiterView, ...]:
     return tuple(
         msgspec.structs.replace(waiter, position=position)
         for position, waiter in enumerate(waiting, start=1)
+    )
+
+
+def _newest_summary(summaries: Sequence[SpendSummary | None]) -> SpendSummary | None:
+    """All read the same file, but not at the same time: who counts most read last."""
+    known = [summary for summary in summaries if summary is not None]
+    return max(
+        known,
+        key=lambda summary: (summary.month, sum(day.requests for day in summary.days)),
+        default=None,
     )
 
 

@@ -52,6 +52,7 @@ class Listings(Struct, frozen=True, kw_only=True):
 
     backends: tuple[Listing, ...]
     pins: dict[str, str]
+    airplane: bool
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -108,12 +109,17 @@ def recall(registry: Registry, taught: Lesson) -> None:
 
 def listings(registry: Registry) -> Listings:
     """What the others shall mirror."""
-    return Listings(backends=tuple(map(_listing, registry)), pins=dict(registry.pins))
+    return Listings(
+        backends=tuple(map(_listing, registry)),
+        pins=dict(registry.pins),
+        airplane=registry.airplane,
+    )
 
 
 def mirror(registry: Registry, wanted: Listings, drop: Callable[[str], None]) -> None:
     """Make the list say the same. What agrees already is not touched, so that nothing is published
     twice; `drop` takes a backend off it."""
+    registry.set_airplane(wanted.airplane)
     by_name = {listing.name: listing for listing in wanted.backends}
     for backend in registry:
         listing = by_name.get(backend.name)

@@ -25,7 +25,6 @@ T = TypeVar("T")
 LONGEST_QUESTION = 1 << 20
 _LENGTH = struct.Struct("!I")
 _VALUE, _REFUSAL = b"+", b"-"
-_REBUILT = {error.code: error for error in (CommandError, NotFoundError, ConfigError)}
 
 
 class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,6 +36,8 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     what: Literal[
         "snapshot",
+        "tally",
+        "total",
         "requests",
         "request",
         "health",
@@ -55,6 +56,13 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class SiblingAway(NexusError):
     """The other worker does not answer: it starts, stops, hangs or is gone."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "worker_away"
+
+
+_REBUILT = {e.code: e for e in (CommandError, NotFoundError, ConfigError, SiblingAway)}
 
 
 Answers = Callable[[Question], AsyncIterator[Any]]

@@ -28,6 +28,11 @@ _FILE_FAULTS = frozenset(
 """Result codes that say something of the file and nothing of the statement
 (https://www.sqlite.org/rescode.html)."""
 
+_NOTHING_BESIDE = frozenset(
+    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}
+)
+"""What SQLite says where it cannot make the files that it keeps beside a database."""
+
 
 class RefusedFileError(sqlite3.DatabaseError):
     """A sound file that is not for this Nexus: of a newer one, or of another program."""
@@ -78,6 +83,33 @@ def connect(path: Path, migrations: Sequence[str], *, busy_seconds: float) -> sq
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _migrate(connection, migrations)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(
+    path: Path, migrations: Sequence[str], *, busy_seconds: float
+) -> sqlite3.Connection:
+    """Open the file to read it, changed by nothing. Raises `sqlite3.Error`.
+
+    Beside a file that others may be writing SQLite keeps one that they share. Where a full or
+    read-only disk does not take that, nobody else writes, and the file is read as it stands.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        return _opened_to_read(uri, migrations, busy_seconds)
+    except sqlite3.OperationalError as error:
+        if code_of(error) not in _NOTHING_BESIDE:
+            raise
+        return _opened_to_read(f"{uri}&immutable=1", migrations, busy_seconds)
+
+
+def _opened_to_read(uri: str, migrations: Sequence[str], seconds: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=seconds, check_same_thread=False)
+    try:
+        _refuse_foreign(connection, len(migrations))
     except BaseException:
         connection.close()
         raise

@@ -44,6 +44,9 @@ MOST_OWED = 10_000
 log and in `problem`."""
 RETRY_SECONDS = 2.0
 
+_FAULTS = (sqlite3.Error, OSError, MemoryError)
+"""What the file, its disk or the machine does to us. SQLite's lack of memory is Python's own error;
+uncaught, it would end the thread, and who writes would wait for ever."""
 _STOP = object()
 
 
@@ -128,7 +131,8 @@ class Store:
         self._jobs.put(_Waiting(job, done=done))
 
     async def read(self, job: Job[T]) -> T:
-        """Run a job that only reads, on a connection of its own. Raises `StoreUnavailableError`."""
+        """Run a job that only reads, on a connection of its own; also where nothing can be written.
+        Raises `StoreUnavailableError`."""
         return await asyncio.to_thread(self._read, job)
 
     async def close(self) -> None:
@@ -175,7 +179,7 @@ class Store:
     def _do(self, batch: list[_Waiting]) -> None:
         try:
             self._commit(self._opened(), batch)
-        except (sqlite3.Error, OSError) as error:
+        except _FAULTS as error:
             self._failed(error)
             self._refuse(batch)
         else:
@@ -236,7 +240,7 @@ class Store:
     def _try_to_open(self) -> None:
         try:
             self._opened()
-        except (sqlite3.Error, OSError) as error:
+        except _FAULTS as error:
             self._failed(error)
 
     def _opened(self) -> sqlite3.Connection:
@@ -252,7 +256,7 @@ class Store:
             self._identity = files.identity(self.path)
         return self._connection
 
-    def _failed(self, error: sqlite3.Error | OSError) -> None:
+    def _failed(self, error: Exception) -> None:
         """Say what is wrong, and do about it what can be done."""
         if files.is_corrupt(error):
             self._begin_anew()
@@ -278,7 +282,7 @@ class Store:
         try:
             aside = files.move_aside(self.path)
             self._opened()
-        except (sqlite3.Error, OSError) as error:
+        except _FAULTS as error:
             self._complain(error)
             return
         self._moved = (
@@ -290,8 +294,8 @@ class Store:
 
     def _read(self, job: Job[T]) -> T:
         try:
-            connection = sqlite3.connect(
-                f"{self.path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS
+            connection = files.connect_to_read(
+                self.path, self._migrations, busy_seconds=BUSY_SECONDS
             )
             try:
                 return job(connection)

@@ -21,12 +21,15 @@ from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestS
 from nexus_proxy.routing.pipeline import Decision
 from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals
 from nexus_proxy.telemetry.rate import Rate
+from nexus_proxy.telemetry.tracing import Trace
 
 KEPT = 1000
 """Finished requests kept in memory."""
 SETTLE_SECONDS = 0.05
 """How long what has ended may wait before its readers hear of it."""
 
+CLIENT_LEFT = "client_left"
+"""The kind of error of a client that left."""
 Reader = Callable[[Sequence["Record"]], None]
 
 log = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ log = logging.getLogger(__name__)
 
 class Attempt(Struct):
     """One try at one backend, while it runs and after. Durations in milliseconds; `started` in
-    seconds since the epoch, `clock` from `time.perf_counter`."""
+    seconds since the epoch, `clock` from `time.perf_counter`. `code` is the kind of `error`."""
 
     backend: str
     model: str
@@ -44,6 +47,8 @@ class Attempt(Struct):
     first_token_ms: float | None = None
     total_ms: float | None = None
     error: str | None = None
+    code: str | None = None
+    span_id: int | None = None
 
     def elapsed_ms(self) -> float:
         """Milliseconds since it started."""
@@ -65,8 +70,11 @@ class Record(Struct):
     phase: RequestPhase = RequestPhase.ROUTING
     status: int | None = None
     error: str | None = None
+    code: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
     usage_source: str = "unknown"
     first_token_ms: float | None = None
     total_ms: float | None = None
@@ -80,6 +88,9 @@ class Record(Struct):
     cost_usd: float | None = None
     cost_source: str = "n/a"
     attempts: list[Attempt] = []
+    notes: Sequence[str] = ()
+    """What of the request the backend's dialect could not carry."""
+    trace: Trace | None = None
     frozen: RequestView | None = None
     """The view of a finished record, made when somebody looks."""
     glance: RequestView | None = None
@@ -115,8 +126,11 @@ class Record(Struct):
             phase=self.phase,
             status=self.status,
             error=self.error,
+            code=self.code,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
+            cached_tokens=self.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens,
             usage_source=self.usage_source,
             first_token_ms=self.first_token_ms,
             total_ms=self.total_ms,
@@ -136,9 +150,11 @@ class Record(Struct):
                     first_token_ms=a.first_token_ms,
                     total_ms=a.total_ms,
                     error=a.error,
+                    code=a.code,
                 )
                 for a in self.attempts
             ),
+            notes=tuple(self.notes),
         )
         if self.phase in _OVER and self.total_ms is not None:
             if whole:

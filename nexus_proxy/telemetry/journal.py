@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from nexus_proxy.events import (
+    AirplaneChanged,
     BackendAdded,
     BackendChanged,
     BackendRemoved,
@@ -26,6 +27,7 @@ TOLD = (
     ConfigReloaded,
     GatewayDraining,
     QualityChanged,
+    AirplaneChanged,
 )
 """Kinds of event that the journal writes down; requests have a log of their own."""
 
@@ -49,5 +51,7 @@ def journal(event: Event) -> None:
             log.error("the changed configuration was refused: %s", error)
         case ConfigReloaded(diff=diff) if diff:
             log.info("configuration applied: %s", "; ".join(diff))
+        case AirplaneChanged(on=on):
+            log.warning("airplane mode: %s", "nothing goes to clouds" if on else "off")
         case GatewayDraining():
             log.info("draining: no new requests")

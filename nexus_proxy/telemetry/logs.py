@@ -30,7 +30,10 @@ _KEY_SHAPES = re.compile(
 )
 _KEY_SIGNS = ("sk-", "AIza", "earer ")
 """Without one of these nothing has the shape of a key."""
-_QUIET = ("hypercorn.access", "hypercorn.error", "asyncio", "httpx", "httpcore", "zeroconf")
+_QUIET = (
+    *("hypercorn.access", "hypercorn.error", "asyncio"),
+    *("httpx", "httpcore", "zeroconf", "urllib3"),
+)
 ROOTS = ("nexus_proxy", "nexus_tui")
 
 
@@ -38,7 +41,13 @@ class Redactor:
     """Takes keys out of text."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = sorted({s for s in secrets if len(s) >= 4}, key=len, reverse=True)
+        self._secrets: list[str] = []
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask these too from now on."""
+        known = {*self._secrets, *(s.strip() for s in secrets if len(s.strip()) >= 4)}
+        self._secrets = sorted(known, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """`text` with every known key, and all that looks like one, masked."""
@@ -135,6 +144,7 @@ class Logs:
         self.ring = RingHandler(self._redact)
         self._handlers: list[logging.Handler] = [self.ring]
         self._before: list[logging.Handler] = []
+        self._own_levels: set[str] = set()
         self._stream: logging.StreamHandler[TextIO] | None = None
         if to_stderr:
             self.to_stderr()
@@ -190,13 +200,23 @@ class Logs:
         logging.getLogger().setLevel(level)
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)
+        for name in self._own_levels:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        self._own_levels.clear()
         for component, component_level in config.component_levels.items():
-            for root in ROOTS:
-                logging.getLogger(f"{root}.{component}").setLevel(component_level.value.upper())
+            for name in (f"{root}.{component}" for root in ROOTS):
+                logging.getLogger(name).setLevel(component_level.value.upper())
+                self._own_levels.add(name)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask these too from now on."""
+        self._redact.learn(secrets)
 
     def remove(self) -> None:
         """Put back what was there."""
         logging.getLogger().handlers[:] = self._before
+        for name in self._own_levels:
+            logging.getLogger(name).setLevel(logging.NOTSET)
         logging.captureWarnings(False)
 
 

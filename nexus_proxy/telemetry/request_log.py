@@ -54,19 +54,27 @@ def _line(record: Record) -> LogLine:
 
 def _sentence(record: Record) -> str:
     parts = [f"{record.id} {record.endpoint} {record.model_asked!r:.120}"]
+    if record.model is not None and record.model != record.model_asked:
+        parts.append(f"as {record.model!r:.120}")
     if record.backend:
-        parts.append(f"on {record.backend}")
+        parts.append(f"on {record.backend} ({record.route_reason})")
     parts.append(f"{record.phase.value} {record.status or ''}".strip())
     if record.total_ms is not None:
         parts.append(f"in {record.total_ms:.0f} ms")
+    if record.stream and record.first_token_ms is not None:
+        parts.append(f"first token after {record.first_token_ms:.0f} ms")
     if record.completion_tokens is not None:
-        parts.append(f"{record.completion_tokens} tokens ({record.usage_source})")
+        read = "" if record.prompt_tokens is None else f"{record.prompt_tokens}+"
+        parts.append(f"{read}{record.completion_tokens} tokens ({record.usage_source})")
     if record.cost_usd is not None:
         parts.append(f"${record.cost_usd:.6f} ({record.cost_source})")
     if record.queued_ms is not None:
         parts.append(f"queued for {record.queued_ms:.0f} ms")
     if len(record.attempts) > 1:
         parts.append(f"{len(record.attempts)} attempts")
+    if record.key is not None:
+        parts.append(f"key {record.key}")
+    parts.append(f"from {record.client}")
     return ", ".join(parts) + (f": {record.error}" if record.error else "")
 
 
@@ -78,8 +86,12 @@ def _fields(record: Record) -> dict[str, object]:
         "model": record.model_asked,
         "served_model": record.model,
         "backend": record.backend,
+        "reason": record.route_reason,
         "outcome": record.phase.value,
         "status": record.status,
+        "error": record.error,
+        "code": record.code,
+        "finish_reason": record.finish_reason,
         "stream": record.stream,
         "attempts": len(record.attempts),
         "route_ms": record.route_ms,
@@ -87,6 +99,8 @@ def _fields(record: Record) -> dict[str, object]:
         "total_ms": record.total_ms,
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,
+        "cached_tokens": record.cached_tokens,
+        "reasoning_tokens": record.reasoning_tokens,
         "usage": record.usage_source,
         "cost_usd": record.cost_usd,
         "cost": record.cost_source,

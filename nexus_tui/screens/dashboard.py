@@ -15,6 +15,7 @@ from nexus_tui.selection import Selection
 from nexus_tui.widgets.backend_detail import BackendDetail
 from nexus_tui.widgets.backends_pane import BackendsPane
 from nexus_tui.widgets.banner import Banner
+from nexus_tui.widgets.chat_pane import ChatPane
 from nexus_tui.widgets.header_strip import HeaderStrip
 from nexus_tui.widgets.keys_pane import KeysPane
 from nexus_tui.widgets.live_table import LiveTable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
     from nexus_tui.source import Source
 
-PANES: dict[str, type[TablePane[Any]]] = {
+PANES: dict[str, type[TablePane[Any] | ChatPane]] = {
     "backends": BackendsPane,
     "models": ModelsPane,
     "requests": RequestsPane,
@@ -37,6 +38,7 @@ PANES: dict[str, type[TablePane[Any]]] = {
     "queue": QueuePane,
     "quality": QualityPane,
     "keys": KeysPane,
+    "chat": ChatPane,
 }
 """Tabs from left to right; the digit keys count them."""
 
@@ -55,6 +57,7 @@ class Dashboard(Screen[None]):
         ),
         Binding("tab", "step(1)", "Next tab", show=False, tooltip="To the next tab"),
         Binding("shift+tab", "step(-1)", "Tab before", show=False, tooltip="To the tab before"),
+        Binding("c", "chat", "Chat", show=False, tooltip="Chat with the selected model"),
     ]
 
     def __init__(self, source: Source) -> None:
@@ -89,8 +92,8 @@ class Dashboard(Screen[None]):
         self.pane.focus_table()
 
     @property
-    def pane(self) -> TablePane[Any]:
-        """The table that is visible."""
+    def pane(self) -> TablePane[Any] | ChatPane:
+        """What is visible."""
         return self.panes[self._tabs.active or "backends"]
 
     def selection(self) -> Selection | None:
@@ -107,9 +110,9 @@ class Dashboard(Screen[None]):
 
     def _show_detail(self) -> None:
         self._detail_pending = False
-        beside = self._detail.display and self.pane is self.panes["backends"]
-        if self.snapshot is not None and beside:
-            self._detail.show(self.pane.table.selected, self.snapshot.taken_at)
+        pane = self.pane
+        if self.snapshot is not None and self._detail.display and isinstance(pane, BackendsPane):
+            self._detail.show(pane.table.selected, self.snapshot.taken_at)
 
     @on(LiveTable.Highlighted)
     def _selected_another(self) -> None:
@@ -125,7 +128,20 @@ class Dashboard(Screen[None]):
         self.refresh_bindings()
 
     def action_pane(self, name: str) -> None:
+        if name == self._tabs.active:
+            return
+        # Textual moves the focus from what is hidden to its neighbour, and shows the tab of what
+        # has the focus: a pane with two places for it could not be left.
+        self.set_focus(None)
         self._tabs.active = name
+
+    def action_chat(self) -> None:
+        """Go to the playground, with what is selected."""
+        chosen = self.selection()
+        chat = self.panes["chat"]
+        if chosen is not None and self.snapshot is not None and isinstance(chat, ChatPane):
+            chat.choose(chosen, self.snapshot)
+        self.action_pane("chat")
 
     def action_step(self, steps: int) -> None:
         order = list(PANES)

@@ -53,6 +53,7 @@ def _figures(snapshot: Snapshot) -> Sequence[Line]:
     backends = Cell(f"● {up}/{total} up", tone) if total else Cell("○ no backends", "muted")
     running: Tone = "accent" if totals.in_flight else "muted"
     return [
+        *([(Cell("✈ airplane: no cloud", "warn"),)] if snapshot.airplane else []),
         (backends,),
         (Cell(f"{totals.in_flight} in flight", running),),
         *([(Cell(f"≡ {len(snapshot.queue)} queued", "warn"),)] if snapshot.queue else []),

@@ -2,9 +2,11 @@
 
     python -m tests.support.ledger_victims kill FILE ROUNDS
     python -m tests.support.ledger_victims race FILE LIMIT_USD REQUESTS
+    python -m tests.support.ledger_victims full FILE
+    python -m tests.support.ledger_victims readonly FILE
 
 Prints JSON, one line for each fact that the ledger had acknowledged: `["reserved", id, nanousd]`
-or `["settled", id, nanousd]`.
+or `["settled", id, nanousd]`; the last two also `["problem", sentence]`.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ import asyncio
 import json
 import os
 import random
+import resource
 import select
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from nexus_proxy.accounting.entries import Settlement
@@ -25,8 +30,11 @@ from nexus_proxy.accounting.usage import TokenUsage
 from nexus_proxy.config.model import BudgetConfig
 from nexus_proxy.errors import BudgetExceededError
 from nexus_proxy.events import Bus
+from nexus_proxy.store import sqlite
 from nexus_proxy.store.sqlite import Store
 
+CENT = 10**7
+NOBODY = 65534
 USAGE = TokenUsage(prompt=3, completion=5)
 
 
@@ -106,9 +114,82 @@ async def race(path: Path, limit: float, requests: int) -> None:
     await store.close()
 
 
+async def to_the_limit(ledger: Ledger) -> None:
+    """Reserves a cent again and again until no more is allowed."""
+    while True:
+        try:
+            entry = await ledger.reserve(
+                request_id="r", backend="cloud", model="m", model_asked="m", nanousd=CENT
+            )
+        except BudgetExceededError:
+            return
+        say("reserved", entry.id, CENT)
+
+
+@asynccontextmanager
+async def five_cents(path: Path) -> AsyncIterator[tuple[Store, Ledger]]:
+    """A ledger that has five cents for the month."""
+    store = Store(path)
+    await store.open()
+    ledger = Ledger(store, Bus(), BudgetConfig(monthly_limit_usd=0.05))
+    await ledger.start()
+    yield store, ledger
+    ledger.stop()
+    await store.close()
+
+
+async def spend_two_cents(path: Path) -> None:
+    async with five_cents(path) as (_store, ledger):
+        for _ in range(2):
+            await spend(ledger, _store, CENT)
+
+
+async def serve_on(path: Path, mend: Callable[[], None]) -> None:
+    """Goes to the limit on a disk that takes nothing, which is mended then."""
+    sqlite.RETRY_SECONDS = 0.05
+    async with five_cents(path) as (store, ledger):
+        say("standing", str(round(ledger.standing.spent_usd * 1e9)), 0)
+        await to_the_limit(ledger)
+        say("problem", store.problem, int(store.degraded))
+        mend()
+        written = asyncio.Event()
+        store.post(lambda _connection: None, done=lambda _: written.set())
+        await written.wait()
+        say("problem", store.problem, int(store.degraded))
+        say("standing", str(round(ledger.standing.spent_usd * 1e9)), 0)
+        await to_the_limit(ledger)
+
+
+def full(path: Path) -> None:
+    """No file of this process may grow any more: that is how a full disk looks."""
+    asyncio.run(spend_two_cents(path))
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))
+    asyncio.run(serve_on(path, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))))
+
+
+def readonly(path: Path) -> None:
+    """Neither the file nor its folder may be written. Rights say nothing to root, who leaves."""
+    asyncio.run(spend_two_cents(path))
+    if os.geteuid() == 0:
+        for place in (path.parent, path):
+            os.chown(place, NOBODY, NOBODY)
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+    def forbid(file: int, folder: int) -> None:
+        path.chmod(file)
+        path.parent.chmod(folder)
+
+    forbid(0o400, 0o500)
+    asyncio.run(serve_on(path, lambda: forbid(0o600, 0o700)))
+
+
 if __name__ == "__main__":
     what, file, *rest = sys.argv[1:]
-    if what == "kill":
+    if what in ("full", "readonly"):
+        {"full": full, "readonly": readonly}[what](Path(file))
+    elif what == "kill":
         kill(Path(file), int(rest[0]))
     else:
         asyncio.run(race(Path(file), float(rest[0]), int(rest[1])))

@@ -55,6 +55,13 @@ class Terminal:
         """Press keys."""
         os.write(self._master, keys.encode())
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the window another size."""
+        size = struct.pack("HHHH", rows, columns, 0, 0)
+        fcntl.ioctl(self._slave, termios.TIOCSWINSZ, size)
+        self._screen.resize(rows, columns)
+        self.process.send_signal(signal.SIGWINCH)
+
     def stall(self) -> None:
         """Stop reading, as Ctrl-S or a stalled SSH session does."""
         asyncio.get_running_loop().remove_reader(self._master)

@@ -45,7 +45,9 @@ class Looking:
 
     @property
     def pane(self) -> TablePane[Any]:
-        return self.dashboard.pane
+        pane = self.dashboard.pane
+        assert isinstance(pane, TablePane)
+        return pane
 
     @property
     def selected(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 from nexus_proxy.commands import Result
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.state import RequestView, Snapshot
+from nexus_tui.talk import Answer, Message, Piece
 from tests.support.sample_snapshot import DECISION
 from tests.support.sample_snapshot import snapshot as sample
 
@@ -33,6 +34,9 @@ class ScriptedSource:
         self.snapshots = 0
         self.told: list[str] = []
         """Requests of which the whole story was asked."""
+        self.says: list[Piece] = []
+        """What a chat is answered with, once `answers` is set."""
+        self.asked: list[Sequence[Message]] = []
         self._listeners: list[Callable[[], None]] = []
 
     def snapshot(self) -> Snapshot:
@@ -68,6 +72,14 @@ class ScriptedSource:
             raise CommandError(self.refusal)
         self.ran.append((name, dict(arguments)))
         return Result(message=f"ran {name}")
+
+    async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
+        self.asked.append(messages)
+        for piece in self.says:
+            answer.add(piece)
+        await self.answers.wait()
+        if self.refusal is not None:
+            raise CommandError(self.refusal)
 
     async def close(self) -> None:
         self._listeners.clear()

@@ -12,7 +12,9 @@ from textual.pilot import Pilot
 from nexus_proxy.config.load import load
 from nexus_proxy.config.model import Zone
 from nexus_tui.app import NexusApp
+from nexus_tui.screens.modal import Confirm
 from nexus_tui.source import HttpSource, RuntimeSource
+from nexus_tui.widgets.header_strip import HeaderStrip
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import ScriptedBackend
 
@@ -109,3 +111,23 @@ async def test_the_same_screen_attaches_over_http(gateway: RunningGateway) -> No
             await sees(pilot, lambda: source.snapshot().backends[0].zone is Zone.INTERNAL)
     finally:
         await source.close()
+
+
+async def test_airplane_mode_by_its_key_is_seen_in_the_header_and_ended_by_it(
+    gateway: RunningGateway, path: Path
+) -> None:
+    registry = gateway.runtime.registry
+    registry.set_zone("one", Zone.OPEN)
+    app = NexusApp(RuntimeSource(gateway.runtime))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("o")
+        await sees(pilot, lambda: isinstance(app.screen, Confirm))
+        await pilot.press("y")
+        await sees(pilot, lambda: registry.airplane)
+        header = app.screen_stack[0].query_one(HeaderStrip)
+        await sees(pilot, lambda: "✈ airplane: no cloud" in header.render().plain)
+        await sees(pilot, lambda: "airplane = true" in path.read_text())
+        await pilot.press("o")
+        await sees(pilot, lambda: not registry.airplane)
+        await sees(pilot, lambda: "✈" not in header.render().plain)

@@ -49,10 +49,10 @@ async def test_tabs_by_digit_by_tab_key_and_by_mouse() -> None:
     async with looking() as look:
         await look.press("3")
         assert look.pane.id == "requests-pane"
-        await look.press(*["tab"] * 5)
+        await look.press(*["tab"] * 6)
         assert look.pane.id == "backends-pane"
         await look.press("shift+tab")
-        assert look.pane.id == "keys-pane"
+        assert look.dashboard.pane.id == "chat-pane"
         await look.pilot.click("#--content-tab-models")
         await look.until(lambda: look.pane.id == "models-pane")
         assert look.app.focused is look.pane.table
@@ -121,6 +121,8 @@ async def test_a_running_request_goes_on_and_stays_selected() -> None:
         ("3", "phase:failed", ["req_02"]),
         ("3", "status:499", ["req_01"]),
         ("4", "level:error", None),
+        ("5", "priority:high", ["req_00"]),
+        ("5", "swap:", ["req_99"]),
         ("6", "state:left", ["llamacpp-attic\0qwen3:8b"]),
         ("6", "vllm", ["vllm-b\0meta-llama/Llama-3.3-70B-Instruct"]),
     ],
@@ -172,6 +174,28 @@ async def test_empty_tabs_say_what_to_do_next() -> None:
         await look.sees("No request has reached a backend yet.")
         await look.press("7")
         await look.sees("nexus keys create")
+
+
+async def test_the_queue_says_who_waits_for_what_and_for_how_long() -> None:
+    async with looking(size=(150, 36)) as look:
+        await look.sees("≡ 2 queued")
+        await look.press("5")
+        rows = look.text.splitlines()
+        first = next(row for row in rows if "req_00" in row)
+        for words in ("4s", "qwen3:8b", "▲ high", "~12s", "ollama: all 4 slots taken"):
+            assert words in first
+        second = next(row for row in rows if "req_99" in row)
+        for words in ("9s", "llava:13b", "normal", "–", "ollama: swap: qwen3:8b runs 1 request"):
+            assert words in second
+        await look.change(snapshot(queue=()))
+        await look.sees("Nobody waits.")
+        assert "queued" not in look.text
+
+
+async def test_enter_in_the_queue_tells_the_story_of_the_request() -> None:
+    async with looking() as look:
+        await look.press("5", "enter")
+        await look.sees("≡ queued", "claude-3-5-haiku-20241022")
 
 
 async def test_backends_without_models_say_how_to_load_one() -> None:

@@ -6,7 +6,7 @@ are committed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from nexus_proxy.state import Snapshot
 from nexus_tui.app import NexusApp
 from nexus_tui.screens.dashboard import Dashboard
+from nexus_tui.talk import Answer, Piece
 from tests.support.sample_snapshot import empty_snapshot, snapshot
 from tests.tui.scripted import ScriptedSource
 
@@ -29,9 +30,12 @@ def matches(
     size: tuple[int, int] = LARGE,
     theme: str = "nexus-dark",
     shown: Callable[[], Snapshot] = snapshot,
+    says: Sequence[Piece] = (),
 ) -> bool:
     """Run the app over a fixed snapshot, press the keys, and compare the picture."""
-    app = NexusApp(ScriptedSource(shown()), theme=theme)
+    source = ScriptedSource(shown())
+    source.says = list(says)
+    app = NexusApp(source, theme=theme)
 
     async def settle(pilot: Pilot[Any]) -> None:
         dashboard = app.screen_stack[0]
@@ -44,7 +48,7 @@ def matches(
     return compare(app, terminal_size=size, run_before=settle)
 
 
-@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6", "7"])
+@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6", "7", "8"])
 @pytest.mark.parametrize(
     ("size", "theme"),
     [(SMALL, "nexus-light"), (LARGE, "nexus-dark")],
@@ -77,3 +81,17 @@ def test_colour_blind_theme(snap_compare: Compare) -> None:
 def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert matches(snap_compare, "j", size=SMALL)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("theme", ["nexus-dark", "nexus-light"])
+def test_chat(
+    snap_compare: Compare, size: tuple[int, int], theme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answer, "first_token_ms", 85.0)
+    says = [
+        Piece(True, "The user asks for a sum. "),
+        Piece(False, "Two and two is [bold]four[/]: 二たす二は四です。"),
+    ]
+    keys = ("8", *"Two_and_two?", "enter")
+    assert matches(snap_compare, *keys, size=size, theme=theme, says=says)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from nexus_proxy.accounting.entries import ALL, Entry, Settlement
 from nexus_proxy.accounting.ledger import Ledger
+from nexus_proxy.accounting.report import BY, spend
 from nexus_proxy.accounting.usage import TokenUsage
 from nexus_proxy.config.model import BudgetConfig
 from nexus_proxy.errors import BudgetExceededError
@@ -40,6 +42,7 @@ class End(NamedTuple):
     which: int
     how: str
     nanousd: int | None
+    provenance: str
 
 
 class Turn(NamedTuple):
@@ -51,7 +54,11 @@ class Turn(NamedTuple):
 STEPS = st.lists(
     st.builds(Reserve, st.integers(0, 1), st.sampled_from(["", "ci", "me"]), AMOUNTS)
     | st.builds(
-        End, st.integers(0, 9), st.sampled_from(["settled", "interrupted", "released"]), AMOUNTS
+        End,
+        st.integers(0, 9),
+        st.sampled_from(["settled", "interrupted", "released"]),
+        AMOUNTS,
+        st.sampled_from(["measured", "estimated"]),
     )
     | st.builds(Turn, st.sampled_from(MONTHS)),
     max_size=40,
@@ -95,7 +102,12 @@ class World:
         self.settled[entry.id] = (step.how, step.nanousd)
         ledger.settle(
             entry,
-            Settlement(nanousd=step.nanousd, provenance="measured", usage=USAGE, state=step.how),
+            Settlement(
+                nanousd=step.nanousd,
+                provenance="unknown" if step.nanousd is None else step.provenance,
+                usage=USAGE,
+                state=step.how,
+            ),
         )
 
 
@@ -152,7 +164,7 @@ def test_sums_are_exact_and_nobody_passes_the_limit(steps: list[Reserve | End | 
 
 
 async def check(world: World) -> None:
-    """File, sums and standings say the same, and the same as what was done."""
+    """File, sums, standings and reports say the same, and the same as what was done."""
     store = world.stores[0]
     entries = await store.read(
         lambda c: {
@@ -180,6 +192,13 @@ async def check(world: World) -> None:
         assert round(standing.reserved_usd * NANO) == reserved
         assert standing.unknown_requests == unknown
     for month in MONTHS:
+        for by in BY:
+            told = await store.read(partial(spend, month=month, by=by, today=f"{month}-20"))
+            rows = told.rows
+            booked = sum(row.usd_measured + row.usd_estimated for row in rows)
+            assert round(booked * NANO) == round(told.spent_usd * NANO)
+            held_back = sum(row.usd_reserved for row in rows)
+            assert round(held_back * NANO) == round(told.reserved_usd * NANO)
         # Beyond the limit only by what cost more than was put aside for it.
         _, reserved, _ = sums.get((month, ALL), (0, 0, 0))
         assert reserved <= LIMIT

@@ -16,13 +16,15 @@ import pytest
 from nexus_proxy.accounting import ledger as module
 from nexus_proxy.accounting.entries import Entry, Settlement
 from nexus_proxy.accounting.ledger import Ledger
-from nexus_proxy.accounting.usage import TokenUsage
-from nexus_proxy.config.model import BudgetConfig
-from nexus_proxy.errors import BudgetExceededError
+from nexus_proxy.accounting.usage import TokenUsage, counted_inside
+from nexus_proxy.config.model import BudgetAction, BudgetConfig
+from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus, Event
 from nexus_proxy.state import BudgetLevel
+from nexus_proxy.store import sqlite as store_module
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
+from nexus_proxy.telemetry.history import Record
 from tests.support.gateway import until
 
 CENT = 10**7
@@ -104,6 +106,24 @@ async def test_what_another_process_spends_is_seen_though_this_one_spends_nothin
     ):
         busy.settle(await reserve(busy), settled(CENT))
         await until(idle._bus, lambda: idle.standing.level is BudgetLevel.HARD)
+
+
+async def test_what_another_process_gives_back_is_seen_before_its_next_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 3600.0)
+    monkeypatch.setattr(module, "GLANCE_SECONDS", 0.01)
+    async with (
+        ledger(tmp_path / "n.db", monthly_limit_usd=0.02) as one,
+        ledger(tmp_path / "n.db", monthly_limit_usd=0.02) as other,
+    ):
+        entry = await reserve(other, 2 * CENT)
+        with pytest.raises(BudgetExceededError):
+            await reserve(one)
+        one.release(await reserve(one, 0))  # now it knows of the other's, and asks for no more
+        other.settle(entry, settled(2 * CENT * 8 // 10))
+        await until(one._bus, lambda: one.standing.spent_usd == pytest.approx(0.016))
+        assert one.standing.reserved_usd == 0
 
 
 @pytest.mark.parametrize("nanousd", [3, None])
@@ -227,3 +247,91 @@ async def test_a_clock_that_was_wrong_is_a_problem_until_it_is_right(tmp_path: P
         await book._look()
         assert book.problems == []
         assert book.standing.spent_usd == pytest.approx(0.01)
+
+
+async def test_what_is_over_counts_at_once_and_not_when_it_is_written(tmp_path: Path) -> None:
+    """Who asks again as soon as he has his answer meets no reservation of his own."""
+    async with ledger(tmp_path / "n.db", monthly_limit_usd=0.02) as book:
+        for spent in range(1, 11):
+            entry = await reserve(book)
+            book.settle(entry, settled(CENT // 10))
+            assert book.standing.reserved_usd == 0
+            assert book.standing.spent_usd == pytest.approx(spent / 1000)
+        book.release(await reserve(book, key="ci"))
+        assert book.standing.reserved_usd == 0
+        assert book.spent_by_key() == {"ci": 0.0}
+        book.settle(await reserve(book, CENT, key="ci"), settled(None))
+        assert book.standing.unknown_requests == 1
+        before = book.standing
+        await written(book)
+        assert book.standing == before
+        assert book._due == {}
+
+
+async def test_what_began_last_month_changes_nothing_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the disk takes it or not."""
+    monkeypatch.setattr(store_module, "RETRY_SECONDS", 0.01)
+    clock = Clock("2026-11-30T23:59")
+    async with ledger(tmp_path / "n.db", clock, monthly_limit_usd=1.0) as book:
+        old = [await reserve(book) for _ in range(2)]
+        clock.now = at("2026-12-01T00:01")
+        new = await reserve(book)
+        book.settle(old[0], settled(3))
+        assert (book.standing.spent_usd, book.standing.reserved_usd) == (0, 0.01)
+        await book._store.write(lambda c: c.execute("PRAGMA query_only = 1"))
+        with pytest.raises(StoreUnavailableError):
+            await book._store.write(lambda c: c.execute("CREATE TABLE refused (x)"))
+        book.settle(old[1], settled(5))
+        assert (book.standing.spent_usd, book.standing.reserved_usd) == (0, 0.01)
+        book.settle(new, settled(7))
+        assert (book.standing.spent_usd, book.standing.reserved_usd) == (7e-9, 0)
+        await written(book)  # it had a new connection by now, which may write
+        assert (book.standing.spent_usd, book.standing.reserved_usd) == (7e-9, 0)
+        assert (await book.report("2026-11", "day")).spent_usd == pytest.approx(8e-9)
+
+
+async def test_each_level_is_told_once_whatever_is_put_aside_meanwhile(tmp_path: Path) -> None:
+    """Around the limit, every reservation passes it and every settlement falls below it again."""
+    heard = list[str]()
+    async with ledger(
+        tmp_path / "n.db", monthly_limit_usd=1.0, hard_limit_action=BudgetAction.WARN
+    ) as book:
+        book._bus.subscribe(lambda event: heard.append(getattr(event, "what", "")))
+        for _ in range(120):
+            entry = await reserve(book, 5 * CENT)
+            book.settle(entry, settled(CENT))
+        assert book.standing.level is BudgetLevel.HARD
+        book.apply(BudgetConfig(time_zone="UTC", monthly_limit_usd=10.0))
+        book.apply(BudgetConfig(time_zone="UTC", monthly_limit_usd=1.3))
+        book.apply(BudgetConfig(time_zone="UTC"))
+    assert heard == [
+        "spend nears the budget, what is local is preferred: $0.7500 of $1.00 for 2026-11",
+        "the budget is spent, nothing is blocked: $1.00 of $1.00 for 2026-11",
+        "spend is within the budget: $1.20 of $10.00 for 2026-11",
+        "spend nears the budget, what is local is preferred: $1.20 of $1.30 for 2026-11",
+        "no budget is set any more: $1.20 for 2026-11",
+    ]
+
+
+async def test_counts_that_make_no_sense_take_no_others_with_them(tmp_path: Path) -> None:
+    """All tokens of free requests are added in one go."""
+    clock = Clock()
+    async with ledger(tmp_path / "n.db", clock) as book:
+        for prompt, completion in ((3, 5), (10**400, 2**63), (-7, -7), (4, None)):
+            record = Record("r", "chat", "c", clock.now, 0.0, model="m", backend="b")
+            record.prompt_tokens, record.completion_tokens = prompt, completion
+            book.read([record])
+        (row,) = (await book.report(None, "backend")).rows
+        assert (row.requests, row.prompt_tokens, row.completion_tokens) == (4, 7, 5)
+
+
+async def test_a_usage_that_makes_no_sense_is_booked_all_the_same(tmp_path: Path) -> None:
+    async with ledger(tmp_path / "n.db") as book:
+        entry = await reserve(book)
+        usage = counted_inside(10**30, 10**400, cached=2**70)
+        how = Settlement(nanousd=3, provenance="measured", usage=usage, state="settled")
+        book.settle(entry, how)
+        await written(book)
+        assert await rows(book) == [("settled", 3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nexus_proxy.state import SpendReport
 from tests.contract.hot.asking import HELLO, error_of, post
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Cut, ScriptedBackend, faults
+from tests.support.scripted.wire import Exchange
 
 MODEL = "gpt-4o"
 SECRET = "nxs-" + "s" * 43
@@ -103,6 +105,42 @@ async def test_a_failed_attempt_costs_nothing_and_a_cut_one_what_was_relayed(
         ]
 
 
+async def test_the_money_is_in_the_file_before_the_backend_hears_of_the_request(
+    cloud: ScriptedBackend, tmp_path: Path
+) -> None:
+    """As another process sees it, which would be all that is left if this one were killed now."""
+    path, seen = tmp_path / "kept.db", []
+
+    async def look(exchange: Exchange) -> None:
+        with closing(sqlite3.connect(path)) as file:
+            seen.append(file.execute("SELECT state, provenance, nanousd FROM entries").fetchall())
+        await Answer()(exchange)
+
+    cloud.behave(look, times=1)
+    async with running_gateway(
+        [paid(cloud.url)], environ=KEY, state={"path": str(path)}
+    ) as gateway:
+        answer = await post(gateway, asked())
+    estimated = float(answer.headers["x-nexus-cost-estimated"])
+    (((state, provenance, nanousd),),) = seen
+    assert (state, provenance) == ("reserved", "estimated")
+    assert nanousd / 1e9 == pytest.approx(estimated, abs=1e-6)
+
+
+async def test_nobody_is_told_of_a_spent_budget_while_there_is_enough(
+    cloud: ScriptedBackend,
+) -> None:
+    """Each request comes as soon as the one before has its answer, whose money was put aside."""
+    budget = {"monthly_limit_usd": 0.0025}  # two reservations do not go into it
+    async with running_gateway(
+        [paid(cloud.url)], environ=KEY, routing={"budget": budget}
+    ) as gateway:
+        statuses = [(await post(gateway, asked())).status_code for _ in range(30)]
+    served = statuses.index(402)
+    assert served == int((0.0025 - 0.00103) / COST) + 1
+    assert statuses == [200] * served + [402] * (30 - served)
+
+
 async def test_at_the_limit_what_costs_is_refused_and_local_goes_on(
     cloud: ScriptedBackend, local: ScriptedBackend
 ) -> None:
@@ -112,8 +150,7 @@ async def test_at_the_limit_what_costs_is_refused_and_local_goes_on(
         entries, environ=KEY, routing={"budget": budget, "strategy": "priority_only"}
     ) as gateway:
         forced = asked(model=f"cloud/{MODEL}", max_tokens=100)
-        # 34 fit; near the limit one may be refused for what the one before has still put aside.
-        answers = [await post(gateway, forced) for _ in range(120)]
+        answers = [await post(gateway, forced) for _ in range(40)]
         statuses = [answer.status_code for answer in answers]
         assert statuses[0] == 200
         assert statuses[-1] == 402

@@ -85,55 +85,63 @@ async def test_a_look_leads_to_a_summary_that_goes_on() -> None:
 
 
 async def test_nobody_looks_so_nothing_is_read(reads: list[object]) -> None:
-    async with ScriptedBackend([MODEL]) as cloud:
-        async with running_gateway([paid(cloud.url)], environ=KEY) as gateway:
-            reads.clear()  # what the start reads
-            for _ in range(5):
-                await gateway.chat(MODEL)
-            await gateway.runtime.ledger.report(None, "day")
-            assert len(reads) == 1
+    async with (
+        ScriptedBackend([MODEL]) as cloud,
+        running_gateway([paid(cloud.url)], environ=KEY) as gateway,
+    ):
+        reads.clear()  # what the start reads
+        for _ in range(5):
+            await gateway.chat(MODEL)
+        await gateway.runtime.ledger.report(None, "day")
+        assert len(reads) == 1
 
 
 async def test_looking_again_reads_nothing_while_nothing_has_changed(reads: list[object]) -> None:
-    async with ScriptedBackend([MODEL]) as cloud:
-        async with running_gateway([paid(cloud.url)], environ=KEY) as gateway:
-            heard = Heard(gateway.runtime.bus)
-            await gateway.chat(MODEL)
-            await shown(gateway, heard, 1)
-            await caught_up(gateway)
-            reads.clear()
-            for _ in range(3):
-                gateway.runtime.snapshot()
-            assert gateway.runtime.spending._reading is None
-            assert not reads
+    async with (
+        ScriptedBackend([MODEL]) as cloud,
+        running_gateway([paid(cloud.url)], environ=KEY) as gateway,
+    ):
+        heard = Heard(gateway.runtime.bus)
+        await gateway.chat(MODEL)
+        await shown(gateway, heard, 1)
+        await caught_up(gateway)
+        reads.clear()
+        for _ in range(3):
+            gateway.runtime.snapshot()
+        assert gateway.runtime.spending._reading is None
+        assert not reads
 
 
 async def test_it_goes_over_http_to_who_attaches() -> None:
-    async with ScriptedBackend([MODEL]) as cloud:
-        async with running_gateway([paid(cloud.url)], environ=KEY) as gateway:
-            heard = Heard(gateway.runtime.bus)
-            await gateway.chat(MODEL)
-            known = await shown(gateway, heard, 1)
-            answer = await gateway.client.get("/nexus/v1/state")
-            assert msgspec.json.decode(answer.content, type=Snapshot).spend == known
+    async with (
+        ScriptedBackend([MODEL]) as cloud,
+        running_gateway([paid(cloud.url)], environ=KEY) as gateway,
+    ):
+        heard = Heard(gateway.runtime.bus)
+        await gateway.chat(MODEL)
+        known = await shown(gateway, heard, 1)
+        answer = await gateway.client.get("/nexus/v1/state")
+        assert msgspec.json.decode(answer.content, type=Snapshot).spend == known
 
 
 async def test_a_file_that_cannot_be_read_leaves_what_was_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with ScriptedBackend([MODEL]) as cloud:
-        async with running_gateway([paid(cloud.url)], environ=KEY) as gateway:
-            heard = Heard(gateway.runtime.bus)
-            await gateway.chat(MODEL)
-            known = await shown(gateway, heard, 1)
+    async with (
+        ScriptedBackend([MODEL]) as cloud,
+        running_gateway([paid(cloud.url)], environ=KEY) as gateway,
+    ):
+        heard = Heard(gateway.runtime.bus)
+        await gateway.chat(MODEL)
+        known = await shown(gateway, heard, 1)
 
-            async def refused(*_arguments: object) -> None:
-                raise StoreUnavailableError("the disk is gone")
+        async def refused(*_arguments: object) -> None:
+            raise StoreUnavailableError("the disk is gone")
 
-            monkeypatch.setattr(Store, "read", refused)
-            assert (await gateway.chat(MODEL)).status_code == 200
-            await caught_up(gateway)
-            assert gateway.runtime.snapshot().spend == known
+        monkeypatch.setattr(Store, "read", refused)
+        assert (await gateway.chat(MODEL)).status_code == 200
+        await caught_up(gateway)
+        assert gateway.runtime.snapshot().spend == known
 
 
 async def test_after_the_end_nothing_is_started() -> None:

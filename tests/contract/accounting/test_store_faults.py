@@ -244,3 +244,21 @@ async def test_jobs_may_be_given_before_the_file_is_opened(path: Path) -> None:
     await early
     assert await store.read(count) == 1
     await store.close()
+
+
+async def test_a_lack_of_memory_ends_no_writing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(_connection: sqlite3.Connection, _batch: list[module._Waiting]) -> None:
+        raise MemoryError("short of it")
+
+    async with opened(path) as store:
+        await store.write(put(1))
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "_commit", staticmethod(short))
+            store.post(put(2))
+            with pytest.raises(StoreUnavailableError, match="short of it"):
+                await store.write(nothing)
+        await store.write(put(3))
+        assert await store.read(count) == 3
+        assert store.problem is None

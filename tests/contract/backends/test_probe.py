@@ -106,6 +106,7 @@ async def test_llamacpp_router_tells_each_model_apart(client: httpx.AsyncClient)
     async with fakes.llamacpp_router() as server:
         found = await probe(client, BackendType.LLAMACPP, server)
     assert found.slots is None
+    assert found.max_loaded == 1
     told = {
         name: (model.loaded, model.context_length, model.max_context)
         for name, model in models(found).items()

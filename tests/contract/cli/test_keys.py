@@ -179,6 +179,16 @@ async def test_a_gateway_that_was_named_must_answer(shell: Shell) -> None:
     assert (done.code, done.out) == (3, "")
 
 
+async def test_programs_read_json(shell: Shell, tmp_path: Path) -> None:
+    made = await shell.nexus("keys", "create", "ci", "--json")
+    told = made.json()
+    assert (made.code, told["name"], told.keys()) == (0, "ci", {"name", "secret"})
+    (listed,) = (await shell.nexus("keys", "list", "--json")).json()
+    assert listed["name"] == "ci"
+    revoked = await shell.nexus("keys", "revoke", "ci", "--json")
+    assert "ci revoked" in revoked.json()["message"]
+
+
 async def test_a_file_that_cannot_be_written_gives_no_key(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "nexus.toml").write_text("[[keys]]\nname = 'x'\nhash = 'nxs-oops'\n")
     done = await shell.nexus("keys", "create", "ci")

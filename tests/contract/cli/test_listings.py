@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from nexus_proxy.quality.service import Outcome
+from nexus_proxy.tasks import spawn
 from tests.contract.cli.terminal import scene
-from tests.support.scripted import faults
+from tests.support.scripted import Answer, faults
 
 WIDE = {"id": "m", "max_model_len": 32768}
 
@@ -112,6 +113,36 @@ async def test_an_empty_list_says_what_to_do_and_prints_nothing(
     assert (done.code, done.out) == (0, "")
     assert hint in done.err
     assert data.json() == []
+
+
+async def test_the_queue_says_who_waits_for_what(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        (backend,) = here.backends
+        here.gateway.runtime.registry.get("one").learnt_slots = 1
+        backend.behave(Answer(hold_before="headers"))
+        first = spawn(here.gateway.chat("m", {"x-request-id": "first"}), name="first")
+        await backend.until(lambda: backend.in_flight == 1)
+        second = spawn(here.gateway.chat("m", {"x-request-id": "second"}), name="second")
+        await here.gateway.until(lambda: bool(here.gateway.runtime.admission.waiting()))
+        table = await here.nexus("queue")
+        data = await here.nexus("queue", "--json")
+        shown = await here.gateway.client.get("/nexus/v1/state")
+        running = await here.gateway.client.get("/nexus/v1/requests?state=running")
+        backend.release()
+        assert [(await task).status_code for task in (first, second)] == [200, 200]
+        empty = await here.nexus("queue")
+    _, row = table.out.splitlines()
+    assert row.split()[:4] == ["1", "second", "m", "normal"]
+    assert row.endswith("one: its only slot is taken")
+    assert data.json()["max_size"] == 100
+    (view,) = data.json()["waiting"]
+    assert view["waits_for"] == [{"backend": "one", "model": "m", "why": "its only slot is taken"}]
+    assert view["eta_seconds"] is None  # nothing was measured yet
+    assert [one["id"] for one in shown.json()["queue"]] == ["second"]
+    phases = {one["id"]: one["phase"] for one in running.json()["requests"]}
+    assert phases == {"first": "waiting", "second": "queued"}
+    assert (empty.code, empty.out) == (0, "")
+    assert "Nobody waits. 100 requests may" in empty.err
 
 
 async def test_quality_says_how_well_each_serves_and_who_is_left_out(tmp_path: Path) -> None:

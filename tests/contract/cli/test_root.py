@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from nexus_proxy import __version__
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.root import build
+from tests.architecture.test_docs import commands
 from tests.contract.cli.terminal import Shell, finished
 
 HEAVY = ("httpx", "quart", "hypercorn", "textual", "rich", "zeroconf", "tomlkit", "uvloop")
@@ -165,6 +166,32 @@ async def test_completion_scripts_are_complete(shell: Shell, name: str) -> None:
     done = await shell.nexus("completions", name)
     assert done.code == 0
     assert "_NEXUS_COMPLETE" in done.out
+
+
+async def test_programs_read_about_the_file_as_json(shell: Shell) -> None:
+    nothing = (await shell.nexus("config", "path", "--json")).json()
+    assert nothing["file"] is None
+    assert nothing["looked_for"][0]["by"] == "--config"
+    wrong = shell.home / "wrong.toml"
+    wrong.write_text("[server]\nprot = 1\n")
+    checked = await shell.nexus("config", "check", str(wrong), "--json")
+    (problem,) = checked.json()["problems"]
+    assert (checked.code, problem["line"], problem["key"]) == (2, 2, "server.prot")
+    wrong.write_text("")
+    good = await shell.nexus("config", "check", str(wrong), "--json")
+    assert (good.code, good.json()) == (0, {"file": str(wrong), "problems": []})
+
+
+def test_every_command_that_tells_something_tells_it_as_json() -> None:
+    silent = {"attach", "serve", "announce", "completions", "config init"}
+    group = build(run_ui=lambda _options: 0, attach=lambda _url, _key: 0)
+    without = {
+        name.removeprefix("nexus ")
+        for name, command in commands(group)
+        if not isinstance(command, click.Group)
+        and not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert without == silent
 
 
 async def test_completion_knows_commands_and_zones(shell: Shell) -> None:

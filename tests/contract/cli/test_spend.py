@@ -1,11 +1,8 @@
-"""`nexus spend`: what people and programs read of money."""
+"""`nexus spend`: what people and programs read of a month's money."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,90 +10,85 @@ from nexus_proxy.accounting.entries import Settlement
 from nexus_proxy.accounting.usage import TokenUsage
 from tests.contract.cli.terminal import Scene, scene
 
-NANO = 10**9
+CENT = 10**7
 
 
-async def spent(here: Scene, usd: float | None, provenance: str = "measured") -> None:
-    """One request that came to this, as the relay books it."""
+async def spend(
+    here: Scene, nanousd: int | None, *, model: str = "m", key: str = "", provenance: str
+) -> None:
+    """One request that is over."""
     ledger = here.gateway.runtime.ledger
-    nanousd = None if usd is None else round(usd * NANO)
     entry = await ledger.reserve(
-        request_id="r", backend="cloud", model="gpt", model_asked="gpt", nanousd=nanousd, key="ci"
+        request_id="r", backend="cloud", model=model, model_asked=model, nanousd=CENT, key=key
     )
-    usage = TokenUsage(prompt=1200, completion=30)
+    usage = TokenUsage(prompt=1200, completion=34)
     ledger.settle(
         entry, Settlement(nanousd=nanousd, provenance=provenance, usage=usage, state="settled")
     )
 
 
-@asynccontextmanager
-async def limited(tmp_path: Path, **budget: Any) -> AsyncIterator[Scene]:
+def columns(out: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines()]
+
+
+async def test_a_month_in_rows_and_what_they_come_to(tmp_path: Path) -> None:
+    budget = {"monthly_limit_usd": 2.5, "soft_limit_percent": 80.0}
     async with scene(tmp_path, ["m"], routing={"budget": budget}) as here:
-        yield here
+        await spend(here, 25 * CENT, provenance="measured")
+        await spend(here, 125 * CENT, model="big", key="ci", provenance="estimated")
+        await spend(here, None, model="odd", provenance="unknown")
+        by_model = await here.nexus("spend", "--by", "model")
+        by_key = await here.nexus("spend", "--by", "key", "--json")
+        by_day = await here.nexus("spend")
+    header, *rows = columns(by_model.out)
+    assert header == ["MODEL", "REQUESTS", "TOKENS", "IN", "TOKENS", "OUT", "USD"]
+    assert rows[:3] == [
+        ["big", "1", "1,200", "34", "~$1.25", "█" * 24],
+        ["m", "1", "1,200", "34", "$0.2500", "████▊"],
+        ["odd", "1", "1,200", "34", "1?"],  # never $0
+    ]
+    assert "$1.50 spent of $2.50  ██████████████░░░░░┊░░░░, 1 request of" in by_model.out
+    assert "~ estimated in part" in by_model.err
+    assert "[[prices]]" in by_model.err
+    told = by_key.json()
+    assert (told["limit_usd"], told["soft_percent"]) == (2.5, 80.0)
+    (ci, nobody) = told["rows"]
+    assert (ci["label"], ci["usd_estimated"], ci["usd_measured"]) == ("ci", 1.25, 0.0)
+    assert (nobody["label"], nobody["usd_measured"]) == ("", 0.25)
+    assert "~$1.50 + 1?" in by_day.out.splitlines()[1]
+    assert columns(by_day.out)[2][1:3] == ["$1.50", "spent"]  # days without a request are left out
 
 
-@pytest.mark.parametrize(("by", "label"), [("backend", "cloud"), ("model", "gpt"), ("key", "ci")])
-async def test_what_was_spent_by(tmp_path: Path, by: str, label: str) -> None:
-    async with limited(tmp_path, monthly_limit_usd=10.0) as here:
-        await spent(here, 6.5)
-        await spent(here, 0.0042, "estimated")
-        await spent(here, None, "unknown")
-        done = await here.nexus("spend", "--by", by)
-    assert done.code == 0
-    header, row, summary = done.out.splitlines()
-    assert header.split() == [by.upper(), "REQUESTS", "TOKENS", "IN", "TOKENS", "OUT", "USD"]
-    assert row.split()[:7] == [label, "3", "3,600", "90", "~$6.50", "+", "1?"]
-    assert row.endswith("█" * 24)
-    assert "$6.50 spent of $10.00  ███████████████░░░┊░░░░░, 1 of unknown price" in summary
-    assert "~ estimated in part" in done.err
-    assert "[[prices]]" in done.err
-
-
-async def test_days_without_requests_are_there_and_local_ones_are_no_dollar(tmp_path: Path) -> None:
+async def test_what_runs_here_is_told_as_local_and_without_a_dollar(tmp_path: Path) -> None:
     async with scene(tmp_path, ["m"]) as here:
         assert (await here.gateway.chat()).status_code == 200
         here.gateway.runtime.history.settle()
-        done = await here.nexus("spend")
-        today = here.gateway.runtime.ledger.edition[1]
-    rows = [line.split() for line in done.out.splitlines()[1:-1]]
-    assert [row[0][-2:] for row in rows] == [f"{n:02}" for n in range(1, int(today[-2:]) + 1)]
-    assert rows[-1][0] == today
-    assert rows[-1][4] == "local"
-    assert all(row[4] == "–" for row in rows[:-1])
-    assert "$0 spent" in done.out
-    assert "routing.budget" in done.err
-
-
-async def test_without_any_spend_it_says_what_would_make_some(tmp_path: Path) -> None:
-    async with scene(tmp_path, ["m"]) as here:
-        done = await here.nexus("spend")
-    assert done.code == 0
-    assert len(done.out.splitlines()) == 1
-    assert "Requests to clouds cost money" in done.err
+        done = await here.nexus("spend", "--by", "backend")
+    assert columns(done.out)[1][1:] == ["1", "7", "4", "local"]
     assert "monthly_limit_usd under [routing.budget]" in done.err
 
 
-async def test_json_is_the_report(tmp_path: Path) -> None:
-    async with limited(tmp_path, monthly_limit_usd=10.0, soft_limit_percent=60.0) as here:
-        await spent(here, 0.5)
-        done = await here.nexus("spend", "--by", "key", "--json")
-    found = done.json()
-    assert (found["spent_usd"], found["limit_usd"], found["soft_percent"]) == (0.5, 10.0, 60.0)
-    assert found["rows"][0]["label"] == "ci"
+async def test_a_month_without_spend_says_what_would_make_some(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        empty = await here.nexus("spend", "--month", "2026-01")
+    assert (empty.code, empty.out) == (0, "2026-01: $0 spent\n")
+    assert "Nothing ran in 2026-01. Requests to clouds cost money" in empty.err
 
 
 @pytest.mark.parametrize("month", ["2026-13", "now", "2026-1", "2026-01&by=key", "²026-01"])
 async def test_what_is_no_month_is_refused_in_a_sentence(tmp_path: Path, month: str) -> None:
     async with scene(tmp_path, ["m"]) as here:
-        done = await here.nexus("spend", "--month", month)
-    assert (done.code, done.out) == (1, "")
-    assert "is no month; write it like 2026-11" in done.err
+        wrong = await here.nexus("spend", "--month", month)
+    assert (wrong.code, wrong.out) == (1, "")
+    assert "is no month; write it like 2026-11" in wrong.err
 
 
-async def test_another_month_and_what_rows_cannot_be(tmp_path: Path) -> None:
+async def test_rows_cannot_be_by_anything_else(tmp_path: Path) -> None:
     async with scene(tmp_path, ["m"]) as here:
-        await spent(here, 0.5)
-        past = await here.nexus("spend", "--month", "2020-02")
-        wrong = await here.nexus("spend", "--by", "colour")
-    assert past.out == "2020-02: $0 spent\n"
-    assert wrong.code == 2
+        assert (await here.nexus("spend", "--by", "colour")).code == 2
+
+
+async def test_without_a_gateway_the_exit_code_says_so(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        done = await here.shell.also(NEXUS_PORT="1").nexus("spend")
+    assert done.code == 3

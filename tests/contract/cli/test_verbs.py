@@ -156,3 +156,19 @@ async def test_what_cannot_be_done_says_why(
     assert (done.code, done.out) == (code, "")
     assert said in done.err
     assert "Traceback" not in done.err
+
+
+async def test_airplane_mode_is_switched_shown_in_the_list_and_refuses_other_words(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        here.gateway.runtime.registry.set_zone("one", Zone.OPEN)
+        done = await here.nexus("airplane", "on")
+        assert done.code == 0, done.err
+        assert here.gateway.runtime.registry.airplane
+        listed = await here.nexus("backends", "list")
+        assert "airplane mode" in listed.out
+        assert "nexus airplane off" in listed.err
+        await here.nexus("airplane", "off")
+        assert not here.gateway.runtime.registry.airplane
+        assert (await here.nexus("airplane", "maybe")).code == 2

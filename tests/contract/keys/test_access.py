@@ -68,7 +68,16 @@ async def test_hot_routes_refuse_strangers(
     assert not backend.generations
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m", "/v1/nothing", "/api/tags"])
+async def test_ollamas_clients_are_told_in_their_own_form(gateway: RunningGateway) -> None:
+    for headers in WRONG[:3]:
+        answer = await gateway.client.get("/api/tags", headers=headers)
+        assert answer.status_code == 401
+        assert list(answer.json()) == ["error"]
+        assert "nexus keys create" in answer.json()["error"]
+    assert (await gateway.client.get("/api/tags", headers=bearer())).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/m", "/v1/nothing"])
 async def test_so_do_all_other_routes_of_clients(gateway: RunningGateway, path: str) -> None:
     for headers in WRONG[:3]:
         error_of(await gateway.client.get(path, headers=headers), 401, "invalid_api_key")

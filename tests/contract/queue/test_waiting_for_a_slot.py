@@ -12,7 +12,7 @@ import pytest
 from nexus_proxy.tasks import spawn
 from tests.contract.hot.asking import CHAT, body_for, error_of, post
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway, until
-from tests.support.scripted import Answer, ScriptedBackend
+from tests.support.scripted import Answer, ScriptedBackend, faults
 
 
 @pytest.fixture
@@ -133,5 +133,37 @@ async def test_a_backend_that_is_removed_ends_the_wait_for_it(
     await waiting(gateway, "second")
     gateway.runtime.registry.set_drained("one", True)
     error_of(await second, 503, "no_available_backend")
+    backend.release()
+    await running
+
+
+async def test_who_fails_after_a_wait_is_told_what_the_backend_said(
+    gateway: RunningGateway, backend: ScriptedBackend
+) -> None:
+    running = asking(gateway, "running")
+    await backend.until(lambda: backend.in_flight == 1)
+    second = asking(gateway, "second")
+    await waiting(gateway, "second")
+    backend.behave(faults.status(500, "the runner has crashed"))
+    backend.release()
+    await running
+    answer = await second
+    assert answer.status_code == 500
+    assert "the runner has crashed" in answer.text
+
+
+async def test_who_failed_on_one_and_waits_for_another_that_leaves_is_told_of_the_first(
+    gateway: RunningGateway, backend: ScriptedBackend
+) -> None:
+    running = asking(gateway, "running")
+    await backend.until(lambda: backend.in_flight == 1)
+    async with ScriptedBackend(name="two") as two:
+        two.behave(faults.status(500, "the runner has crashed"))
+        await gateway.runtime.add_backend(two.url, name="two", type_=None, zone=None)
+        second = asking(gateway, "second")
+        await waiting(gateway, "second")
+        gateway.runtime.registry.set_drained("one", True)
+        answer = await second
+    assert "the runner has crashed" in answer.text
     backend.release()
     await running

@@ -22,6 +22,7 @@ from nexus_proxy.accounting.prices import (
     estimate,
 )
 from nexus_proxy.accounting.usage import (
+    MOST_TOKENS,
     Provenance,
     TokenUsage,
     counted_beside,
@@ -31,7 +32,7 @@ from nexus_proxy.accounting.usage import (
 RATES = st.floats(0, 10_000)
 SET = st.none() | RATES
 TOKENS = st.integers(0, 2_000_000)
-TOLD = st.none() | st.integers(-5, 2_000_000)
+TOLD = st.none() | st.integers(-5, 2_000_000) | st.sampled_from([-(10**400), 2**63, 10**400])
 
 
 @st.composite
@@ -229,7 +230,8 @@ def test_models_that_come_and_go_do_not_pile_up() -> None:
 
 @given(USAGES)
 def test_the_parts_of_a_usage_fit_into_it(usage: TokenUsage) -> None:
-    assert usage.prompt is None or usage.prompt >= 0
+    for count in (usage.prompt, usage.completion, usage.audio):
+        assert count is None or 0 <= count <= 3 * MOST_TOKENS
     assert min(usage.cached, usage.cache_write, usage.cache_write_1h, usage.reasoning) >= 0
     if usage.prompt is not None:
         assert usage.cached + usage.cache_write + usage.cache_write_1h <= usage.prompt

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_proxy.accounting.money import bar, came_to, gauge, money
+from nexus_proxy.accounting.money import bar, came_to, gauge, money, tabular
 from nexus_proxy.state import SpendRow
 
 ROW = SpendRow(
@@ -44,6 +44,14 @@ def test_no_nano_dollar_looks_like_nothing(nanousd: int) -> None:
     assert set(money(nanousd / 1e9)) & set("123456789")
 
 
+@given(st.lists(st.floats(min_value=0, max_value=1e6), min_size=1))
+def test_in_a_column_the_points_stand_below_each_other(sums: list[float]) -> None:
+    shown = [tabular(usd).rjust(16) for usd in sums]
+    assert {one.index(".") for one in shown} == {11}
+    for usd, one in zip(sums, shown, strict=True):
+        assert bool(set(one) & set("123456789")) == (usd > 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "shown"),
     [
@@ -54,6 +62,7 @@ def test_no_nano_dollar_looks_like_nothing(nanousd: int) -> None:
         ({"usd_measured": 3.0, "unknown_requests": 2}, "$3.00 + 2?"),
         ({"unknown_requests": 4}, "4?"),
         ({"unknown_requests": 1, "free_requests": 3}, "1?"),
+        ({"usd_reserved": 0.2}, "running"),
     ],
 )
 def test_what_requests_came_to(changes: dict[str, float], shown: str) -> None:

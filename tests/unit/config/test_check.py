@@ -182,6 +182,45 @@ MISTAKES: list[Mistake] = [
     (f"x = {'[' * 5000}{']' * 5000}", None, None, "nested too deeply", None),
 ]
 
+MONEY = {
+    "routing.budget.monthly_limit_usd": ("a number from 0 to", ["nan", "inf", "-1", "1e300"]),
+    "routing.budget.soft_limit_percent": ("a number from 0 to 100", ["nan", "-1", "100.5"]),
+    "routing.budget.hard_limit_action": ("one of warn, block_cloud", ["'explode'"]),
+    "routing.budget.time_zone": ("not a time zone", ["''", "'Mars/Phobos'", "'../../etc/passwd'"]),
+    "state.path": ("is empty", ["''", "' '", "'\\u0000'", "'x\\n'"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "problem"),
+    [(key, text, problem) for key, (problem, texts) in MONEY.items() for text in texts],
+)
+def test_absurd_money_and_places_are_refused(
+    checked: Checker, key: str, text: str, problem: str
+) -> None:
+    (error,) = checked(f"{key} = {text}".replace("'", '"'))
+    assert (error.line, error.key) == (1, key)
+    assert problem in error.problem
+
+
+def test_what_one_request_may_cost_is_a_sum_of_money(checked: Checker) -> None:
+    for absurd in ("-0.01", "nan", "inf", "1e9", "'much'"):
+        text = f"[[routing.policies]]\nmodel_pattern = 'x'\nmax_cost_per_request = {absurd}"
+        (error,) = checked(text)
+        assert error.key == "routing.policies[0].max_cost_per_request"
+        assert "must be a number from 0 to" in error.problem
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"), [("/var/lib/nexus/", "is a folder"), ("~root/n.db", "starts with ~")]
+)
+def test_a_state_file_is_a_file(checked: Checker, path: str, problem: str) -> None:
+    (error,) = checked(f"[state]\npath = '{path}'")
+    assert (error.line, error.key) == (2, "state.path")
+    assert problem in error.problem
+    assert checked("[state]\npath = '~/nexus.db'") == []
+
+
 URLS = {
     "localhost:11434": "http:// or https://",
     "gpu": "http:// or https://",

@@ -1,0 +1,37 @@
+"""What routes that list requests are asked for in their query."""
+
+from __future__ import annotations
+
+from nexus_proxy.errors import InvalidRequestError
+from nexus_proxy.state import RequestPhase
+from nexus_proxy.telemetry.history import KEPT
+
+HISTORY_KEPT = KEPT
+RUNNING = (
+    RequestPhase.ROUTING,
+    RequestPhase.QUEUED,
+    RequestPhase.WAITING,
+    RequestPhase.STREAMING,
+)
+
+
+def whole_number(name: str, text: str | None, default: int) -> int:
+    """A count. Raises `InvalidRequestError`."""
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 6:
+        raise InvalidRequestError(f"{name} must be a number from 0 up, not {text[:40]!r}")
+    return int(text)
+
+
+def phases(text: str | None, name: str = "status") -> tuple[RequestPhase, ...]:
+    """The phases that a word means; all without one. Raises `InvalidRequestError`."""
+    if text is None:
+        return tuple(RequestPhase)
+    if text == "running":
+        return RUNNING
+    try:
+        return (RequestPhase(text),)
+    except ValueError:
+        known = ", ".join(["running", *(phase.value for phase in RequestPhase)])
+        raise InvalidRequestError(f"{name} must be one of {known}, not {text[:40]!r}") from None

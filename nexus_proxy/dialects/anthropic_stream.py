@@ -1,0 +1,211 @@
+"""Chat's chunks as Anthropic's events: one block after the other, each closed before the next.
+
+Chat may send pieces of several tool calls in turn. The first call is passed on as it comes; pieces
+of the others are kept until it is whole, which is when the stream ends or text follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from nexus_proxy.dialects.base import Asked, Json
+from nexus_proxy.errors import NexusError
+
+_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+
+
+class _Call:
+    """A tool call as it comes in; `kept` are pieces of its arguments that were not sent yet."""
+
+    __slots__ = ("id", "is_closed", "kept", "name")
+
+    def __init__(self) -> None:
+        self.id = self.name = ""
+        self.kept: list[str] = []
+        self.is_closed = False
+
+
+class MessageStream:
+    """See `ChatStream`. `tell(error, request_id)` makes the object of an error."""
+
+    def __init__(self, asked: Asked, tell: Callable[[NexusError, str], Json]) -> None:
+        self._asked, self._tell = asked, tell
+        self._has_started = False
+        self._block = -1
+        self._kind = ""
+        self._calls: list[_Call] = []
+        self._latest: dict[int, _Call] = {}
+        self._open: _Call | None = None
+        self._choice: Json = {}
+        self._usage: Json | None = None
+
+    def feed(self, chunk: Json) -> list[bytes]:
+        """See `ChatStream.feed`."""
+        if chunk.get("usage"):
+            self._usage = chunk["usage"]
+        out = self._start()
+        for choice in chunk.get("choices") or ():
+            if choice.get("index"):
+                continue
+            delta = choice.get("delta") or {}
+            if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+                out += self._text("thinking", "thinking", thought)
+            if said := delta.get("content") or delta.get("refusal"):
+                out += self._text("text", "text", said)
+            for piece in delta.get("tool_calls") or ():
+                out += self._tool(piece)
+            if choice.get("finish_reason"):
+                self._choice = choice
+        return out
+
+    def finish(self) -> list[bytes]:
+        """See `ChatStream.finish`."""
+        out = [*self._start(), *self._close()]
+        reason, sequence = stop_of(self._choice, bool(self._calls), self._asked)
+        delta = {"stop_reason": reason, "stop_sequence": sequence}
+        usage = usage_of(self._usage, self._asked.prompt_tokens)
+        out.append(_event({"type": "message_delta", "delta": delta, "usage": usage}))
+        out.append(_event({"type": "message_stop"}))
+        return out
+
+    def error(self, error: NexusError) -> list[bytes]:
+        """See `ChatStream.error`. The line `event:` must be there: without it, the SDKs take what
+        came so far for the whole answer."""
+        return [_event(self._tell(error, self._asked.id))]
+
+    def _start(self) -> list[bytes]:
+        if self._has_started:
+            return []
+        self._has_started = True
+        message: Json = {
+            "id": f"msg_{self._asked.id}",
+            "type": "message",
+            "role": "assistant",
+            "model": self._asked.model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": usage_of(None, self._asked.prompt_tokens),
+        }
+        return [_event({"type": "message_start", "message": message})]
+
+    def _text(self, kind: str, key: str, text: Any) -> list[bytes]:
+        if not isinstance(text, str):
+            raise ValueError(f"{kind} that is no text")
+        out: list[bytes] = []
+        if self._kind != kind:
+            block = {"type": kind, key: ""} | ({"signature": ""} if kind == "thinking" else {})
+            out = [*self._close(), self._begin(kind, block)]
+        return [*out, self._delta({"type": f"{kind}_delta", key: text})]
+
+    def _tool(self, piece: Json) -> list[bytes]:
+        call, function = self._call_of(piece), piece.get("function") or {}
+        name, arguments = function.get("name"), function.get("arguments")
+        if call.is_closed:
+            if arguments:
+                raise ValueError("a tool call went on after it had ended")
+            return []
+        call.id = call.id or str(piece.get("id") or "")
+        call.name = call.name or name or ""
+        if arguments:
+            call.kept.append(arguments)
+        if self._open is None and call.name:
+            return [*self._close_block(), *self._begin_call(call)]
+        return self._send_kept(call) if call is self._open else []
+
+    def _call_of(self, piece: Json) -> _Call:
+        """Whose piece it is. Some leave the index out, or send 0 with each: a new id is a new
+        call."""
+        index, identity = piece.get("index"), piece.get("id")
+        call = self._latest.get(index) if index is not None else None
+        if index is None and self._calls:
+            call = self._calls[-1]
+        if call is None or (identity and call.id and identity != call.id):
+            call = _Call()
+            self._calls.append(call)
+            if index is not None:
+                self._latest[index] = call
+        return call
+
+    def _begin_call(self, call: _Call) -> list[bytes]:
+        self._open = call
+        identity = call.id or f"toolu_{self._asked.id}_{self._calls.index(call)}"
+        block = {"type": "tool_use", "id": identity, "name": call.name, "input": {}}
+        return [self._begin("tool_use", block), *self._send_kept(call)]
+
+    def _send_kept(self, call: _Call) -> list[bytes]:
+        if not call.kept:
+            return []
+        text = "".join(call.kept)
+        call.kept.clear()
+        return [self._delta({"type": "input_json_delta", "partial_json": text})]
+
+    def _begin(self, kind: str, block: Json) -> bytes:
+        self._kind = kind
+        self._block += 1
+        content = {"type": "content_block_start", "index": self._block, "content_block": block}
+        return _event(content)
+
+    def _delta(self, delta: Json) -> bytes:
+        return _event({"type": "content_block_delta", "index": self._block, "delta": delta})
+
+    def _close(self) -> list[bytes]:
+        """Close the open block, and send all calls that wait behind it."""
+        out = self._close_block()
+        for call in self._calls:
+            if not call.is_closed:
+                out += self._begin_call(call)
+                out += self._close_block()
+        return out
+
+    def _close_block(self) -> list[bytes]:
+        if not self._kind:
+            return []
+        if self._open is not None:
+            self._open.is_closed, self._open = True, None
+        self._kind = ""
+        return [_event({"type": "content_block_stop", "index": self._block})]
+
+
+def stop_of(choice: Json, has_calls: bool, asked: Asked) -> tuple[str, str | None]:
+    """Why an answer ended, and at which of the stop sequences. Some backends say `stop` where
+    tools are called; vLLM alone tells the sequence (`stop_reason`)."""
+    said = choice.get("finish_reason") or "stop"
+    sequence = choice.get("stop_reason")
+    if has_calls and said == "stop":
+        return "tool_use", None
+    if said == "stop" and sequence and sequence in (asked.body.get("stop_sequences") or ()):
+        return "stop_sequence", sequence
+    return _REASONS.get(said, "end_turn"), None
+
+
+def usage_of(usage: Any, prompt_tokens: int) -> Json:
+    """Anthropic's counts: its input leaves out what came from the cache. `prompt_tokens`: what is
+    told where the backend counted nothing."""
+    told: Json = usage if isinstance(usage, dict) else {}
+    cached = (told.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    prompt = told.get("prompt_tokens")
+    counted = prompt_tokens if prompt is None else prompt
+    out: Json = {
+        "input_tokens": max(0, counted - cached),
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": cached,
+        "output_tokens": told.get("completion_tokens") or 0,
+    }
+    thought = (told.get("completion_tokens_details") or {}).get("reasoning_tokens")
+    if thought:
+        out["output_tokens_details"] = {"thinking_tokens": thought}
+    return out
+
+
+def _event(content: Json) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (content["type"].encode(), msgspec.json.encode(content))

@@ -1,0 +1,1 @@
+"""Translators between dialects: pure, so tried with generated conversations."""
