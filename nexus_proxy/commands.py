@@ -216,7 +216,9 @@ async def _airplane(operations: Operations, arguments: Arguments) -> Result:
 
 def _grounding(operations: Operations, arguments: Arguments) -> str | None:
     registry = operations.registry
-    clouds = [b for b in registry if b.accepted and b.enabled and is_away(b, b.zone)]
+    clouds = [
+        b for b in registry if b.accepted and b.enabled and is_away(b.traits.is_cloud, b.zone)
+    ]
     cut = operations.cloud_requests()
     if not arguments["state"] or registry.airplane or not (clouds or cut):
         return None

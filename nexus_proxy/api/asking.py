@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.state import RequestPhase
-from nexus_proxy.telemetry.history import KEPT
 
-HISTORY_KEPT = KEPT
 RUNNING = (
     RequestPhase.ROUTING,
     RequestPhase.QUEUED,

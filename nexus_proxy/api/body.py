@@ -12,7 +12,7 @@ from nexus_proxy.api.asgi import AsgiResponder, ClientLeft, Receive, Scope, Send
 from nexus_proxy.api.front import App
 from nexus_proxy.api.hot import body_limit, decoded, read_body
 from nexus_proxy.api.paths import REQUEST_ID, dialect_of
-from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.foreign import error_body
 from nexus_proxy.errors import NexusError
 from nexus_proxy.runtime import Runtime
 
@@ -35,12 +35,8 @@ class BodyFirst:
             return
         except NexusError as error:
             head = [(b"content-type", b"application/json")]
-            dialect, request_id = dialect_of(scope["path"]), str(scope.get(REQUEST_ID, ""))
-            told = (
-                openai.error_body(error)
-                if dialect is None
-                else dialect.error_body(error, request_id)
-            )
+            request_id = str(scope.get(REQUEST_ID, ""))
+            told = error_body(error, dialect_of(scope["path"]), request_id)
             await AsgiResponder(send).respond(error.status, head, told)
             return
         await self._app(scope, _replaying(body, receive), send)

@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from nexus_proxy.api.answers import JSON
 from nexus_proxy.api.health import ANSWERS
 from nexus_proxy.api.paths import HOT, REQUEST_ID, dialect_of
-from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.foreign import error_body
 from nexus_proxy.errors import (
     ConfigError,
     InvalidRequestError,
@@ -55,11 +55,8 @@ def install(app: Quart) -> None:
 
 def _answer(error: NexusError) -> Response:
     status = 422 if isinstance(error, ConfigError) else error.status
-    dialect = dialect_of(request.path)
-    if dialect is None:
-        body = openai.error_body(error)
-    else:
-        body = dialect.error_body(error, str(request.scope.get(REQUEST_ID, "")))
+    request_id = str(request.scope.get(REQUEST_ID, ""))
+    body = error_body(error, dialect_of(request.path), request_id)
     response = Response(body, status=status, content_type=JSON)
     for name, value in wire_headers.refusal(error):
         response.headers[name.decode()] = value.decode("latin-1")

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from quart import Quart, Response, request
 
+from nexus_proxy.dialects.sse import MEDIA_TYPE
 from nexus_proxy.events import Bus, Event, GatewayDraining
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.siblings.family import told_event
@@ -32,7 +33,7 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
     @app.get("/nexus/v1/events")
     async def events() -> Response:
         body = b"" if request.method == "HEAD" else stream(runtime)
-        response = Response(body, content_type="text/event-stream; charset=utf-8")
+        response = Response(body, content_type=MEDIA_TYPE.decode())
         response.headers["Cache-Control"] = "no-cache"
         response.headers["X-Accel-Buffering"] = "no"
         response.timeout = None

@@ -21,6 +21,7 @@ from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.hot import DISCARD_FACTOR, HotRoutes
 from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, dialect_of, is_management
 from nexus_proxy.api.refusals import own_headers, refuse
+from nexus_proxy.dialects.foreign import id_headers
 from nexus_proxy.errors import MethodNotAllowedError, NexusError, SlowBodyError
 from nexus_proxy.events import ConfigReloaded, Event
 from nexus_proxy.relay import headers as wire_headers
@@ -89,7 +90,7 @@ class Front:
         await rest(
             {**scope, "path": path, "raw_path": path.encode(), REQUEST_ID: own[0][1].decode()},
             receive,
-            _with_headers(send, [*own, *cors, *_id_header(path, own)]),
+            _with_headers(send, [*own, *cors, *id_headers(dialect_of(path), own[0][1])]),
         )
 
     async def _answered(
@@ -137,12 +138,6 @@ def _require(method: str, path: str, *allowed: str) -> None:
     if method not in allowed:
         takes = " and ".join(allowed)
         raise MethodNotAllowedError(f"{path} takes {takes}, not {method[:20]}", allow=allowed)
-
-
-def _id_header(path: str, own: HeaderList) -> HeaderList:
-    """The request's id once more, where the path's clients look for it by another name."""
-    dialect = dialect_of(path)
-    return [(dialect.id_header, own[0][1])] if dialect is not None and dialect.id_header else []
 
 
 def _with_headers(send: Send, more: HeaderList) -> Send:

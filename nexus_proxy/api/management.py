@@ -11,11 +11,12 @@ from typing import Any
 from quart import Quart, Response, request
 
 from nexus_proxy.api.answers import json_answer, json_object
-from nexus_proxy.api.asking import HISTORY_KEPT, phases, whole_number
+from nexus_proxy.api.asking import phases, whole_number
 from nexus_proxy.api.dry_run import facts_from
 from nexus_proxy.commands import COMMANDS, Command
 from nexus_proxy.config.entries import key_entry
 from nexus_proxy.runtime import Runtime
+from nexus_proxy.telemetry.history import KEPT
 
 ROOT = "/nexus/v1"
 
@@ -34,9 +35,9 @@ def _add_reading(app: Quart, runtime: Runtime) -> None:
 
     @app.get(f"{ROOT}/requests")
     async def requests() -> Response:
-        limit = whole_number("limit", request.args.get("limit"), HISTORY_KEPT)
+        limit = whole_number("limit", request.args.get("limit"), KEPT)
         wanted = phases(request.args.get("state"), "state")
-        views = await runtime.siblings.requests(HISTORY_KEPT)
+        views = await runtime.siblings.requests(KEPT)
         chosen = [view for view in views if view.phase in wanted]
         return json_answer({"requests": chosen[:limit]})
 

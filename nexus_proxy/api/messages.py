@@ -21,7 +21,7 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
     @app.post("/v1/messages/count_tokens")
     async def count_tokens() -> Response:
         body = await json_object()
-        chat, _ = FOREIGN[Endpoint.MESSAGES].to_chat(body)
+        chat = FOREIGN[Endpoint.MESSAGES].to_chat(body).body
         encoded = msgspec.json.encode(chat)
         prompt_bytes = openai.peek(Endpoint.CHAT, encoded).prompt_bytes
         count = runtime.relay.till.count(encoded, chat["model"], prompt_bytes)

@@ -7,19 +7,9 @@ from urllib.parse import unquote
 
 from nexus_proxy.dialects.base import Dialect
 from nexus_proxy.dialects.foreign import FOREIGN
-from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.dialects.openai import PATHS, Endpoint
 
-HOT: dict[str, Endpoint] = {
-    "/v1/chat/completions": Endpoint.CHAT,
-    "/v1/completions": Endpoint.COMPLETIONS,
-    "/v1/embeddings": Endpoint.EMBEDDINGS,
-    "/v1/messages": Endpoint.MESSAGES,
-    "/v1/responses": Endpoint.RESPONSES,
-    "/api/chat": Endpoint.OLLAMA_CHAT,
-    "/api/generate": Endpoint.OLLAMA_GENERATE,
-    "/api/embed": Endpoint.OLLAMA_EMBED,
-    "/api/embeddings": Endpoint.OLLAMA_EMBEDDINGS,
-}
+HOT: dict[str, Endpoint] = {path: endpoint for endpoint, path in PATHS.items()}
 REQUEST_ID = "nexus.request_id"
 """Key of an ASGI scope."""
 _SLASHES = re.compile(r"/{2,}")

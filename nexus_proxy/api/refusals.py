@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nexus_proxy.dialects import openai
 from nexus_proxy.dialects.base import Dialect
+from nexus_proxy.dialects.foreign import error_body, id_headers
 from nexus_proxy.errors import MethodNotAllowedError, NexusError
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.responder import HeaderList, Responder
@@ -32,10 +32,7 @@ async def refuse(
     more = [(b"content-type", b"application/json"), *wire_headers.refusal(error), *cors]
     if isinstance(error, MethodNotAllowedError):
         more.append((b"allow", ", ".join(error.allow).encode()))
-    if dialect is None:
-        answer = openai.error_body(error)
-    else:
-        name, request_id = own[0]
-        answer = dialect.error_body(error, request_id.decode())
-        own.append((dialect.id_header or name, request_id))
+    _, request_id = own[0]
+    answer = error_body(error, dialect, request_id.decode())
+    more += id_headers(dialect, request_id)
     await responder.respond(error.status, [*own, *more], answer)

@@ -16,35 +16,25 @@ from msgspec import Struct
 from quart import Quart, Response, request
 
 from nexus_proxy.api.answers import json_answer
-from nexus_proxy.api.asking import HISTORY_KEPT, phases, whole_number
+from nexus_proxy.api.asking import phases, whole_number
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.state import RequestPhase, RequestView
-from nexus_proxy.telemetry.tally import Labels, Row, Tally
+from nexus_proxy.telemetry.history import KEPT
+from nexus_proxy.telemetry.tally import Counts, Labels, Row, Tally
 
 HISTORY_LIMIT = 100
 _ROWS = ("model", "backend", "key", "status")
 _VIEWS = (*_ROWS, "since", "limit")
 
 
-class Sums(Struct, kw_only=True):
-    """Counts of requests, tokens and money (USD). Cached and reasoning tokens are parts of the
-    prompt's and the completion's; unpriced requests are in no sum of money. Mean times in ms, None
-    where nothing was measured."""
+class Sums(Counts, kw_only=True):
+    """Counts of requests and tokens, and money (USD), in which no unpriced request is. Mean times
+    in ms, None where nothing was measured."""
 
-    requests: int = 0
     done: int = 0
     failed: int = 0
     cancelled: int = 0
-    streams: int = 0
-    errors: dict[str, int] = {}
-    retries: int = 0
-    failovers: int = 0
-    fallbacks: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
     cost_measured_usd: float = 0.0
     cost_estimated_usd: float = 0.0
     unpriced_requests: int = 0
@@ -100,7 +90,7 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
         wanted_phases = phases(None if is_code else status)
         views = [
             view
-            for view in await runtime.siblings.requests(HISTORY_KEPT)
+            for view in await runtime.siblings.requests(KEPT)
             if view.started >= since
             and view.phase in wanted_phases
             and (not is_code or str(view.status) == status)
@@ -180,19 +170,10 @@ def _sums(rows: Iterable[tuple[Labels, Row]]) -> Sums:
         whole.include(row)
         outcomes[labels[4]] = outcomes.get(labels[4], 0) + row.requests
     return Sums(
-        requests=whole.requests,
+        **{name: getattr(whole, name) for name in Counts.__struct_fields__},
         done=outcomes.get(RequestPhase.DONE.value, 0),
         failed=outcomes.get(RequestPhase.FAILED.value, 0),
         cancelled=outcomes.get(RequestPhase.CANCELLED.value, 0),
-        streams=whole.streams,
-        errors=whole.errors,
-        retries=whole.retries,
-        failovers=whole.failovers,
-        fallbacks=whole.fallbacks,
-        prompt_tokens=whole.prompt_tokens,
-        completion_tokens=whole.completion_tokens,
-        cached_tokens=whole.cached_tokens,
-        reasoning_tokens=whole.reasoning_tokens,
         cost_measured_usd=whole.measured_usd,
         cost_estimated_usd=whole.estimated_usd,
         unpriced_requests=whole.unpriced,

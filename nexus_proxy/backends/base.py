@@ -70,7 +70,6 @@ class Adapter(ABC):
     chat_path: ClassVar[str] = "/v1/chat/completions"
     completions_path: ClassVar[str] = "/v1/completions"
     embeddings_path: ClassVar[str] = "/v1/embeddings"
-    messages_path: ClassVar[str] = "/v1/messages"
     health_path: ClassVar[str] = "/v1/models"
     """Cheapest path that proves the process is alive; asked while a request waits."""
 
@@ -80,7 +79,6 @@ class Adapter(ABC):
             Endpoint.CHAT: self.chat_path,
             Endpoint.COMPLETIONS: self.completions_path,
             Endpoint.EMBEDDINGS: self.embeddings_path,
-            Endpoint.MESSAGES: self.messages_path,
         }[endpoint]
 
     @abstractmethod

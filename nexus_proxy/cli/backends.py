@@ -14,6 +14,7 @@ from nexus_proxy.cli.output import json_option, remark, say, show_json, show_tab
 from nexus_proxy.commands import COMMANDS, Argument, Command, Danger, Result
 from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.errors import CommandError
+from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.state import BackendView, Snapshot
 
 PREFIX = "backend."
@@ -60,8 +61,8 @@ def list_backends(client: Client, as_json: bool) -> None:
 
 def _row(backend: BackendView, snapshot: Snapshot) -> tuple[str, ...]:
     slots = "?" if backend.slots is None else str(backend.slots)
-    is_away = backend.is_cloud or backend.zone is Zone.OPEN
-    grounded = "airplane mode" if snapshot.airplane and is_away else ""
+    is_grounded = snapshot.airplane and is_away(backend.is_cloud, backend.zone)
+    grounded = "airplane mode" if is_grounded else ""
     reason = grounded or backend.reason or ("" if backend.accepted else "not accepted yet")
     return (
         backend.name,

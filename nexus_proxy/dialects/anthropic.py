@@ -26,8 +26,10 @@ from typing import Any
 import msgspec
 
 from nexus_proxy.dialects.anthropic_stream import MessageStream, stop_of, usage_of
-from nexus_proxy.dialects.base import Asked, Json
-from nexus_proxy.dialects.openai import Endpoint, error_sentence
+from nexus_proxy.dialects.base import Asked, Json, Translated
+from nexus_proxy.dialects.chat_pieces import counts
+from nexus_proxy.dialects.openai import error_sentence
+from nexus_proxy.dialects.sse import MEDIA_TYPE
 from nexus_proxy.errors import InvalidRequestError, NexusError, UpstreamStatusError
 
 BILLING = "x-anthropic-billing-header:"
@@ -57,17 +59,14 @@ _TYPES = {
 class Messages:
     """Anthropic's `/v1/messages`; see `Dialect`."""
 
-    stream_type = b"text/event-stream; charset=utf-8"
+    stream_type = MEDIA_TYPE
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'
     id_header: bytes | None = b"request-id"
 
-    def target(self, body: Json) -> Endpoint:
-        """See `Dialect.target`."""
-        return Endpoint.CHAT
-
-    def to_chat(self, body: Json) -> tuple[Json, list[str]]:
+    def to_chat(self, body: Json) -> Translated:
         """See `Dialect.to_chat`."""
-        return _Request(body).chat()
+        chat, notes = _Request(body).chat()
+        return Translated(body=chat, notes=notes, kept=body.get("stop_sequences"))
 
     def from_chat(self, answer: Json, asked: Asked) -> Json:
         """See `Dialect.from_chat`. Raises `ValueError` for arguments of a tool that are no JSON."""
@@ -92,7 +91,7 @@ class Messages:
             "content": content,
             "stop_reason": reason,
             "stop_sequence": sequence,
-            "usage": usage_of(answer.get("usage"), asked.prompt_tokens),
+            "usage": usage_of(counts(answer), asked.prompt_tokens),
         }
 
     def stream(self, asked: Asked) -> MessageStream:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from nexus_proxy.dialects.base import Asked, Json
+from nexus_proxy.dialects.chat_pieces import Call, Calls, Counts, Room, counts
 from nexus_proxy.errors import NexusError
 
 _REASONS = {
@@ -23,17 +24,6 @@ _REASONS = {
 }
 
 
-class _Call:
-    """A tool call as it comes in; `kept` are pieces of its arguments that were not sent yet."""
-
-    __slots__ = ("id", "is_closed", "kept", "name")
-
-    def __init__(self) -> None:
-        self.id = self.name = ""
-        self.kept: list[str] = []
-        self.is_closed = False
-
-
 class MessageStream:
     """See `ChatStream`. `tell(error, request_id)` makes the object of an error."""
 
@@ -42,16 +32,15 @@ class MessageStream:
         self._has_started = False
         self._block = -1
         self._kind = ""
-        self._calls: list[_Call] = []
-        self._latest: dict[int, _Call] = {}
-        self._open: _Call | None = None
+        self._calls = Calls(lambda position: f"toolu_{asked.id}_{position}", Room())
+        self._closed: set[Call] = set()
+        self._open: Call | None = None
         self._choice: Json = {}
-        self._usage: Json | None = None
+        self._usage: Counts | None = None
 
     def feed(self, chunk: Json) -> list[bytes]:
         """See `ChatStream.feed`."""
-        if chunk.get("usage"):
-            self._usage = chunk["usage"]
+        self._usage = counts(chunk) or self._usage
         out = self._start()
         for choice in chunk.get("choices") or ():
             if choice.get("index"):
@@ -70,7 +59,7 @@ class MessageStream:
     def finish(self) -> list[bytes]:
         """See `ChatStream.finish`."""
         out = [*self._start(), *self._close()]
-        reason, sequence = stop_of(self._choice, bool(self._calls), self._asked)
+        reason, sequence = stop_of(self._choice, bool(self._calls.all), self._asked)
         delta = {"stop_reason": reason, "stop_sequence": sequence}
         usage = usage_of(self._usage, self._asked.prompt_tokens)
         out.append(_event({"type": "message_delta", "delta": delta, "usage": usage}))
@@ -108,46 +97,23 @@ class MessageStream:
         return [*out, self._delta({"type": f"{kind}_delta", key: text})]
 
     def _tool(self, piece: Json) -> list[bytes]:
-        call, function = self._call_of(piece), piece.get("function") or {}
-        name, arguments = function.get("name"), function.get("arguments")
-        if call.is_closed:
-            if arguments:
+        call = self._calls.add(piece)
+        if call in self._closed:
+            if call.take():
                 raise ValueError("a tool call went on after it had ended")
             return []
-        call.id = call.id or str(piece.get("id") or "")
-        call.name = call.name or name or ""
-        if arguments:
-            call.kept.append(arguments)
         if self._open is None and call.name:
             return [*self._close_block(), *self._begin_call(call)]
-        return self._send_kept(call) if call is self._open else []
+        return self._send_fresh(call) if call is self._open else []
 
-    def _call_of(self, piece: Json) -> _Call:
-        """Whose piece it is. Some leave the index out, or send 0 with each: a new id is a new
-        call."""
-        index, identity = piece.get("index"), piece.get("id")
-        call = self._latest.get(index) if index is not None else None
-        if index is None and self._calls:
-            call = self._calls[-1]
-        if call is None or (identity and call.id and identity != call.id):
-            call = _Call()
-            self._calls.append(call)
-            if index is not None:
-                self._latest[index] = call
-        return call
-
-    def _begin_call(self, call: _Call) -> list[bytes]:
+    def _begin_call(self, call: Call) -> list[bytes]:
         self._open = call
-        identity = call.id or f"toolu_{self._asked.id}_{self._calls.index(call)}"
-        block = {"type": "tool_use", "id": identity, "name": call.name, "input": {}}
-        return [self._begin("tool_use", block), *self._send_kept(call)]
+        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+        return [self._begin("tool_use", block), *self._send_fresh(call)]
 
-    def _send_kept(self, call: _Call) -> list[bytes]:
-        if not call.kept:
-            return []
-        text = "".join(call.kept)
-        call.kept.clear()
-        return [self._delta({"type": "input_json_delta", "partial_json": text})]
+    def _send_fresh(self, call: Call) -> list[bytes]:
+        text = call.take()
+        return [self._delta({"type": "input_json_delta", "partial_json": text})] if text else []
 
     def _begin(self, kind: str, block: Json) -> bytes:
         self._kind = kind
@@ -161,8 +127,8 @@ class MessageStream:
     def _close(self) -> list[bytes]:
         """Close the open block, and send all calls that wait behind it."""
         out = self._close_block()
-        for call in self._calls:
-            if not call.is_closed:
+        for call in self._calls.all:
+            if call not in self._closed:
                 out += self._begin_call(call)
                 out += self._close_block()
         return out
@@ -171,7 +137,8 @@ class MessageStream:
         if not self._kind:
             return []
         if self._open is not None:
-            self._open.is_closed, self._open = True, None
+            self._closed.add(self._open)
+            self._open = None
         self._kind = ""
         return [_event({"type": "content_block_stop", "index": self._block})]
 
@@ -183,27 +150,26 @@ def stop_of(choice: Json, has_calls: bool, asked: Asked) -> tuple[str, str | Non
     sequence = choice.get("stop_reason")
     if has_calls and said == "stop":
         return "tool_use", None
-    if said == "stop" and sequence and sequence in (asked.body.get("stop_sequences") or ()):
+    if said == "stop" and sequence and sequence in (asked.kept or ()):
         return "stop_sequence", sequence
     return _REASONS.get(said, "end_turn"), None
 
 
-def usage_of(usage: Any, prompt_tokens: int) -> Json:
+def usage_of(usage: Counts | None, prompt_tokens: int) -> Json:
     """Anthropic's counts: its input leaves out what came from the cache. `prompt_tokens`: what is
     told where the backend counted nothing."""
-    told: Json = usage if isinstance(usage, dict) else {}
-    cached = (told.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    prompt = told.get("prompt_tokens")
-    counted = prompt_tokens if prompt is None else prompt
+    told = usage or Counts()
+    prompt, completion = told.prompt_tokens_details, told.completion_tokens_details
+    cached = (prompt.cached_tokens if prompt else None) or 0
+    counted = prompt_tokens if told.prompt_tokens is None else told.prompt_tokens
     out: Json = {
         "input_tokens": max(0, counted - cached),
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": cached,
-        "output_tokens": told.get("completion_tokens") or 0,
+        "output_tokens": told.completion_tokens or 0,
     }
-    thought = (told.get("completion_tokens_details") or {}).get("reasoning_tokens")
-    if thought:
-        out["output_tokens_details"] = {"thinking_tokens": thought}
+    if completion is not None and completion.reasoning_tokens:
+        out["output_tokens_details"] = {"thinking_tokens": completion.reasoning_tokens}
     return out
 
 

@@ -10,6 +10,7 @@ thought before the answer.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -28,14 +29,31 @@ class Asked(Struct, frozen=True):
         model: as the client wrote it; answers name it so.
         created: seconds since the epoch.
         prompt_tokens: estimated, for dialects that tell them before the backend has counted.
-        body: the request as it came.
+        kept: what the dialect kept of it, see `Translated`.
     """
 
     id: str
     model: str
     created: int
     prompt_tokens: int
+    kept: Any
+
+
+class Translated(Struct, frozen=True, kw_only=True):
+    """A request as one of OpenAI's.
+
+    Attributes:
+        body: as a backend takes it.
+        notes: what it cannot carry, as sentences without a full stop.
+        endpoint: what `body` is for; all but Ollama's embeddings, and its completions without a
+            template, are for chat.
+        kept: what the dialect must know of the request when it is answered.
+    """
+
     body: Json
+    notes: Sequence[str]
+    endpoint: Endpoint = Endpoint.CHAT
+    kept: Any = None
 
 
 class ChatStream(Protocol):
@@ -64,15 +82,8 @@ class Dialect(Protocol):
     ping: bytes
     id_header: bytes | None
 
-    def target(self, body: Json) -> Endpoint:
-        """Which endpoint a request is translated for. All but Ollama's embeddings, and its
-        completions without a template, are for chat."""
-
-    def to_chat(self, body: Json) -> tuple[Json, list[str]]:
-        """The chat request, and a note for each thing that it cannot carry.
-
-        Raises `InvalidRequestError`.
-        """
+    def to_chat(self, body: Json) -> Translated:
+        """The request for a backend. Raises `InvalidRequestError`."""
 
     def from_chat(self, answer: Json, asked: Asked) -> Json:
         """The answer to a request without a stream."""

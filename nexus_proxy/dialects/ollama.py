@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import msgspec
 
-from nexus_proxy.dialects.base import Asked, Json
-from nexus_proxy.dialects.ollama_request import Route, target, to_openai
+from nexus_proxy.dialects.base import Asked, Json, Translated
+from nexus_proxy.dialects.ollama_request import Route, to_openai
 from nexus_proxy.dialects.ollama_stream import (
     KEEP_ALIVE,
     MEDIA_TYPE,
@@ -15,7 +15,7 @@ from nexus_proxy.dialects.ollama_stream import (
     from_chat,
     from_embeddings,
 )
-from nexus_proxy.dialects.openai import Endpoint, error_sentence
+from nexus_proxy.dialects.openai import error_sentence
 from nexus_proxy.errors import NexusError, UpstreamStatusError
 
 
@@ -29,14 +29,9 @@ class Ollama:
     def __init__(self, route: Route) -> None:
         self._route = route
 
-    def target(self, body: Json) -> Endpoint:
-        """See `Dialect.target`."""
-        return target(self._route, body)
-
-    def to_chat(self, body: Json) -> tuple[Json, list[str]]:
+    def to_chat(self, body: Json) -> Translated:
         """See `Dialect.to_chat`."""
-        translation = to_openai(self._route, body)
-        return translation.body, translation.notes
+        return to_openai(self._route, body)
 
     def from_chat(self, answer: Json, asked: Asked) -> Json:
         """See `Dialect.from_chat`. Raises `ValueError` for arguments of a tool that are no JSON."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any
 
+from nexus_proxy.dialects.base import Json
 from nexus_proxy.state import Capability, ModelInfo
 
-Json = dict[str, Any]
 Named = tuple[str, ModelInfo]
 """A name that clients may ask for, and the model behind it."""
 

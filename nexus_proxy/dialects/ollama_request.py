@@ -1,4 +1,4 @@
-"""Ollama's native dialect: what routing must know of a request, and requests as OpenAI chat.
+"""Ollama's native dialect: requests as OpenAI chat.
 
 `/api/chat` and `/api/generate` become chat; `/api/generate` with `raw` or `suffix` becomes a plain
 completion, since no template is wanted there. `/api/embed` and `/api/embeddings` become embeddings.
@@ -21,11 +21,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from nexus_proxy.dialects import openai
-from nexus_proxy.dialects.openai import UNREADABLE, Endpoint, RequestPeek
+from nexus_proxy.dialects.base import Json, Translated
+from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import InvalidRequestError, NexusError
-
-Json = dict[str, Any]
 
 
 class Route(str, Enum):
@@ -90,35 +88,15 @@ class _Request(Struct):
     options: dict[str, Any] | None = None
 
 
-class Translation(Struct, frozen=True, kw_only=True):
-    """A request as one of OpenAI's.
-
-    Attributes:
-        endpoint: what `body` is for.
-        notes: what could not be carried, as sentences without a full stop.
-    """
-
-    endpoint: Endpoint
-    body: Json
-    notes: list[str]
-
-
-def peek(route: Route, body: bytes) -> RequestPeek:
-    """What routing needs of a request. Raises `InvalidRequestError`."""
-    translation = to_openai(route, body)
-    return openai.peek(translation.endpoint, msgspec.json.encode(translation.body))
-
-
-def to_openai(route: Route, request: bytes | Json) -> Translation:
+def to_openai(route: Route, asked: Json) -> Translated:
     """The request in OpenAI's form. Raises `InvalidRequestError` for what cannot be honoured."""
-    asked = _decoded(request) if isinstance(request, bytes) else request
     _check(asked)
-    endpoint = target(route, asked)
+    endpoint = _endpoint(route, asked)
     model = {"model": asked["model"]} if "model" in asked else {}
     notes: list[str] = []
     if endpoint is Endpoint.EMBEDDINGS:
         body = model | _embeddings(route, asked)
-        return Translation(endpoint=endpoint, body=body, notes=notes)
+        return Translated(endpoint=endpoint, body=body, notes=notes)
     stream = asked.get("stream")
     body = {**model, "stream": stream is None or bool(stream)}
     if endpoint is Endpoint.COMPLETIONS:
@@ -129,11 +107,10 @@ def to_openai(route: Route, request: bytes | Json) -> Translation:
     _carry_options(asked, body, notes)
     if asked.get("keep_alive") is not None:
         notes.append("left out keep_alive: how long a model stays loaded is the backend's to say")
-    return Translation(endpoint=endpoint, body=body, notes=notes)
+    return Translated(endpoint=endpoint, body=body, notes=notes)
 
 
-def target(route: Route, asked: Json) -> Endpoint:
-    """Which of OpenAI's endpoints a request is for."""
+def _endpoint(route: Route, asked: Json) -> Endpoint:
     if route in (Route.EMBED, Route.EMBEDDINGS):
         return Endpoint.EMBEDDINGS
     if route is Route.GENERATE and (asked.get("raw") or asked.get("suffix")):
@@ -144,13 +121,6 @@ def target(route: Route, asked: Json) -> Endpoint:
 def error_body(error: NexusError) -> bytes:
     """`{"error": "…"}`; with a newline after it, it also ends a broken stream."""
     return msgspec.json.encode({"error": error.message})
-
-
-def _decoded(body: bytes) -> Json:
-    try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except UNREADABLE as error:
-        raise InvalidRequestError(f"the body is no JSON object: {error}") from None
 
 
 def _check(asked: Json) -> None:

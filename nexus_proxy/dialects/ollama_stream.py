@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.chat_pieces import Calls, Counts, Room, as_chunk, check, counts
-from nexus_proxy.dialects.ollama_request import Json, Route, error_body
+from nexus_proxy.dialects.ollama_request import Route, error_body
 from nexus_proxy.errors import NexusError
 
 MEDIA_TYPE = b"application/x-ndjson"

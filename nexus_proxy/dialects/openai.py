@@ -39,6 +39,18 @@ class Endpoint(str, Enum):
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
 
 
+PATHS: dict[Endpoint, str] = {
+    Endpoint.CHAT: "/v1/chat/completions",
+    Endpoint.COMPLETIONS: "/v1/completions",
+    Endpoint.EMBEDDINGS: "/v1/embeddings",
+    Endpoint.MESSAGES: "/v1/messages",
+    Endpoint.RESPONSES: "/v1/responses",
+    Endpoint.OLLAMA_CHAT: "/api/chat",
+    Endpoint.OLLAMA_GENERATE: "/api/generate",
+    Endpoint.OLLAMA_EMBED: "/api/embed",
+    Endpoint.OLLAMA_EMBEDDINGS: "/api/embeddings",
+}
+"""Where clients find each hot route."""
 SENT = (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
 """What backends are asked at; all others are translated into one of these."""
 
@@ -267,7 +279,10 @@ def stream_options_with_usage(body: bytes) -> Any:
 
 
 def error_body(error: NexusError) -> bytes:
-    """`{"error": {message, type, param, code}}`, with `context` on routing refusals."""
+    """`{"error": {message, type, param, code}}`, with `context` on routing refusals; what a backend
+    said, in its own words."""
+    if isinstance(error, UpstreamStatusError):
+        return upstream_error_body(error)
     inner: dict[str, Any] = {
         "message": error.message,
         "type": error.type,

@@ -7,41 +7,35 @@ from __future__ import annotations
 from typing import Any
 
 from nexus_proxy.dialects import openai
-from nexus_proxy.dialects.base import Asked, Json
-from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.dialects.base import Asked, Json, Translated
 from nexus_proxy.dialects.responses_request import to_chat
 from nexus_proxy.dialects.responses_stream import KEEP_ALIVE, FromChatStream, from_chat
-from nexus_proxy.errors import NexusError, UpstreamStatusError
+from nexus_proxy.dialects.sse import MEDIA_TYPE
+from nexus_proxy.errors import NexusError
 
 
 class Responses:
     """OpenAI's Responses API; see `Dialect`."""
 
-    stream_type = b"text/event-stream; charset=utf-8"
+    stream_type = MEDIA_TYPE
     ping = KEEP_ALIVE
     id_header: bytes | None = None
 
-    def target(self, body: Json) -> Endpoint:
-        """See `Dialect.target`."""
-        return Endpoint.CHAT
-
-    def to_chat(self, body: Json) -> tuple[Json, list[str]]:
+    def to_chat(self, body: Json) -> Translated:
         """See `Dialect.to_chat`."""
         translation = to_chat(body)
-        return translation.chat, translation.notes
+        return Translated(body=translation.chat, notes=translation.notes, kept=translation)
 
     def from_chat(self, answer: Json, asked: Asked) -> Json:
         """See `Dialect.from_chat`."""
-        return from_chat(answer, to_chat(asked.body), **_named(asked))
+        return from_chat(answer, asked.kept, **_named(asked))
 
     def stream(self, asked: Asked) -> FromChatStream:
         """See `Dialect.stream`."""
-        return FromChatStream(to_chat(asked.body), **_named(asked))
+        return FromChatStream(asked.kept, **_named(asked))
 
     def error_body(self, error: NexusError, request_id: str) -> bytes:
         """As in chat."""
-        if isinstance(error, UpstreamStatusError):
-            return openai.upstream_error_body(error)
         return openai.error_body(error)
 
 

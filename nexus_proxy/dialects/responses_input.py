@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from nexus_proxy.dialects.responses_tools import Json, Tools, chat_name, wrapped
+from nexus_proxy.dialects.base import Json
+from nexus_proxy.dialects.responses_tools import Tools, chat_name, wrapped
 from nexus_proxy.errors import InvalidRequestError
 
 _HOSTED_RECORDS = frozenset(

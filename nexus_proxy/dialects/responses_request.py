@@ -1,4 +1,4 @@
-"""The OpenAI Responses dialect: what routing must know of a request, and requests as chat.
+"""The OpenAI Responses dialect: requests as chat.
 
 Nexus keeps no conversations, so what asks for one is refused: `store: true`,
 `previous_response_id`, `conversation`, `background` and stored prompts. See `responses_input` and
@@ -18,13 +18,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from nexus_proxy.dialects.openai import UNREADABLE, Endpoint, RequestPeek
-from nexus_proxy.dialects.openai import peek as peek_chat
+from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.responses_input import Conversation
-from nexus_proxy.dialects.responses_tools import Json, Tools
+from nexus_proxy.dialects.responses_tools import Tools
 from nexus_proxy.errors import InvalidRequestError
 
 _STORED = ("previous_response_id", "conversation", "background", "prompt")
@@ -75,24 +73,8 @@ class Translation(Struct, frozen=True, kw_only=True):
     asked: Json
 
 
-def peek(body: bytes) -> RequestPeek:
-    """What routing needs of a request. Raises `InvalidRequestError`."""
-    request = decoded(body)
-    return peek_chat(Endpoint.CHAT, msgspec.json.encode(to_chat(request).chat))
-
-
-def decoded(body: bytes) -> Json:
-    """The body as an object. Raises `InvalidRequestError`."""
-    try:
-        request = msgspec.json.decode(body, type=dict[str, Any])
-    except UNREADABLE as error:
-        raise InvalidRequestError(f"the body is no JSON object: {error}") from None
-    return request
-
-
-def to_chat(request: bytes | Json) -> Translation:
+def to_chat(asked: Json) -> Translation:
     """The request as a body of chat. Raises `InvalidRequestError` for what cannot be honoured."""
-    asked = decoded(request) if isinstance(request, bytes) else request
     _refuse_stored(asked)
     tools = Tools()
     tools.add(_list(asked, "tools"))

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.chat_pieces import (
     Call,
     Calls,
@@ -30,7 +31,7 @@ from nexus_proxy.dialects.chat_pieces import (
 )
 from nexus_proxy.dialects.responses_input import sealed
 from nexus_proxy.dialects.responses_request import ENCRYPTED, Translation
-from nexus_proxy.dialects.responses_tools import Json, unwrapped
+from nexus_proxy.dialects.responses_tools import unwrapped
 from nexus_proxy.dialects.sse import PING
 from nexus_proxy.errors import ContextOverflowError, NexusError, RateLimitedError
 

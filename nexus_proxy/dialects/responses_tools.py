@@ -16,9 +16,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from nexus_proxy.dialects.base import Json
 from nexus_proxy.errors import InvalidRequestError
-
-Json = dict[str, Any]
 
 _FREEFORM = {
     "type": "object",

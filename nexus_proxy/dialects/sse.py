@@ -16,6 +16,7 @@ _LINE = re.compile(rb"\r\n|\n|\r")
 
 _BLANKS = b" \r\n"
 
+MEDIA_TYPE = b"text/event-stream; charset=utf-8"
 DONE = b"[DONE]"
 PING = b": ping\n"
 """A comment that dispatches nothing: one newline, since `openai-python` and `openai-go` dispatch

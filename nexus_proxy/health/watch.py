@@ -85,7 +85,8 @@ class Watch:
     @property
     def is_grounded(self) -> bool:
         """Whether airplane mode keeps traffic from it."""
-        return self._registry.airplane and is_away(self._backend, self._backend.zone)
+        backend = self._backend
+        return self._registry.airplane and is_away(backend.traits.is_cloud, backend.zone)
 
     def suspect(self) -> None:
         """Real traffic met a failure: check soon."""

@@ -25,6 +25,7 @@ from nexus_proxy.admission.queue import Admission, options
 from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config, Priority
 from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.foreign import id_headers
 from nexus_proxy.errors import (
     AirplaneError,
     BudgetExceededError,
@@ -50,7 +51,7 @@ from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName
 from nexus_proxy.relay.till import Till
-from nexus_proxy.relay.translating import complete, translate
+from nexus_proxy.relay.translating import translate
 from nexus_proxy.relay.tries import Failure, Tries
 from nexus_proxy.relay.upstream import Exchange, Pools
 from nexus_proxy.routing.airplane import is_away
@@ -137,8 +138,8 @@ class Relay:
             record.trace = self.begin_trace(envelope.headers)
         self._history.open(record)
         base = [(b"x-request-id", record.id.encode()), self._node, *envelope.answer_headers]
-        if envelope.dialect is not None and envelope.dialect.id_header is not None:
-            base.append((envelope.dialect.id_header, record.id.encode()))
+        if envelope.dialect is not None:
+            base += id_headers(envelope.dialect, record.id.encode())
         call = Call(
             envelope,
             body,
@@ -272,10 +273,10 @@ class Relay:
             record.key = envelope.key.name
         if envelope.dialect is not None:
             translate(call, envelope.dialect)
-        call.peek = peek = openai.peek(call.endpoint, call.body)
+        else:
+            call.peek = openai.peek(call.endpoint, call.body)
+        peek = call.peek
         record.model_asked, record.stream = peek.model, peek.stream
-        if call.asked is not None:
-            complete(call)
         self._turn += 1
         home = None
         if len(self._registry) > 1:
@@ -359,7 +360,7 @@ class Relay:
         price = self.till.price(backend, candidate.model, served_id)
         self._quality.begin(backend, model)
         try:
-            if is_away(backend, candidate.zone):
+            if is_away(is_cloud, candidate.zone):
                 async with self._aloft.flight(backend.name):
                     await self._send(call, backend, candidate, attempt, price)
             else:
@@ -396,20 +397,11 @@ class Relay:
         attempt: Attempt,
         price: Price | Unpriced,
     ) -> None:
+        """An exchange; with its money put aside before, where it costs any. Raises
+        `BudgetExceededError` too."""
         if price is Unpriced.FREE:
             await self._exchange(call, backend, candidate, attempt)
-        else:
-            await self._pay(call, backend, candidate, attempt, price)
-
-    async def _pay(
-        self,
-        call: Call,
-        backend: Backend,
-        candidate: Candidate,
-        attempt: Attempt,
-        price: Price | Unpriced,
-    ) -> None:
-        """An exchange with its money put aside before. Raises `BudgetExceededError` too."""
+            return
         call.usage, call.relayed_tokens = None, 0
         with await self.till.open(call, backend, price) as bill:
             usd = bill.estimated.usd

@@ -12,7 +12,7 @@ from nexus_proxy.admission.keys import Key
 from nexus_proxy.dialects.base import Asked, ChatStream, Dialect
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
 from nexus_proxy.dialects.openai_stream import Usage
-from nexus_proxy.dialects.sse import PING
+from nexus_proxy.dialects.sse import MEDIA_TYPE, PING
 from nexus_proxy.errors import NexusError
 from nexus_proxy.quality.affinity import NO_KEYS, Keys
 from nexus_proxy.relay.headers import Header, HeaderList, Wishes
@@ -28,7 +28,7 @@ LOOK_EVERY = 1.0
 """How often a pause is interrupted to see whether a sign of life is due."""
 
 _UNBUFFERED: HeaderList = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-SSE_HEADERS: HeaderList = [(b"content-type", b"text/event-stream; charset=utf-8"), *_UNBUFFERED]
+SSE_HEADERS: HeaderList = [(b"content-type", MEDIA_TYPE), *_UNBUFFERED]
 
 
 class Envelope(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.foreign import error_body
 from nexus_proxy.errors import NexusError, UpstreamStatusError
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.call import Call
@@ -16,17 +17,11 @@ async def tell_failure(error: NexusError, call: Call) -> None:
         if not call.told:
             await _end_stream(error, call)
         return
-    dialect = call.envelope.dialect
     if isinstance(error, UpstreamStatusError):
         kept = wire_headers.returned(error.headers)
     else:
         kept = wire_headers.refusal(error)
-    if dialect is not None:
-        body = dialect.error_body(error, call.record.id)
-    elif isinstance(error, UpstreamStatusError):
-        body = openai.upstream_error_body(error)
-    else:
-        body = openai.error_body(error)
+    body = error_body(error, call.envelope.dialect, call.record.id)
     json_type = (b"content-type", b"application/json")
     await call.responder.respond(status, call.headers(*kept, json_type), body)
 

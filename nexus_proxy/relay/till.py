@@ -114,7 +114,7 @@ class Till:
 
     def prompt_tokens(self, call: Call, model: str) -> int:
         """The prompt's length, estimated, for a backend that did not count."""
-        return self._counter.count_body(call.body, model, call.peek.prompt_bytes).tokens
+        return self.count(call.body, model, call.peek.prompt_bytes).tokens
 
     def count(self, body: bytes, model: str, prompt_bytes: int) -> Count:
         """Tokens of a prompt; see `TokenCounter.count_body`."""

@@ -11,17 +11,17 @@ from nexus_proxy.routing.types import BYTES_PER_TOKEN
 
 
 def translate(call: Call, dialect: Dialect) -> None:
-    """Replace the body of `call` by its translation. Raises `InvalidRequestError`."""
+    """Replace the body of `call` by its translation, and look at that. Raises
+    `InvalidRequestError`."""
     body = openai.decode_object(call.body)
-    chat, notes = dialect.to_chat(body)
-    record = call.record
-    record.notes = notes
-    call.asked = Asked(record.id, str(body.get("model")), int(record.started), 0, body)
-    call.body, call.endpoint = msgspec.json.encode(chat), dialect.target(body)
-
-
-def complete(call: Call) -> None:
-    """Tell the answer what was seen of the translated request."""
-    assert call.asked is not None, "only of a request that was translated"
-    tokens = call.peek.prompt_bytes // BYTES_PER_TOKEN
-    call.asked = msgspec.structs.replace(call.asked, prompt_tokens=tokens)
+    translated = dialect.to_chat(body)
+    call.record.notes = translated.notes
+    call.body, call.endpoint = msgspec.json.encode(translated.body), translated.endpoint
+    call.peek = openai.peek(call.endpoint, call.body)
+    call.asked = Asked(
+        id=call.record.id,
+        model=str(body.get("model")),
+        created=int(call.record.started),
+        prompt_tokens=call.peek.prompt_bytes // BYTES_PER_TOKEN,
+        kept=translated.kept,
+    )

@@ -7,7 +7,7 @@ given; a model that its backend runs elsewhere; and all in zone `open`, whatever
 from __future__ import annotations
 
 from nexus_proxy.config.model import Zone
-from nexus_proxy.routing.types import Candidate, Reject, Routable, Selection
+from nexus_proxy.routing.types import Candidate, Reject, Selection
 
 _OPEN = Zone.OPEN
 REASON = "airplane mode is on: nothing is sent to clouds"
@@ -20,14 +20,14 @@ def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> l
         return candidates
     kept = []
     for candidate in candidates:
-        if is_away(candidate.backend, candidate.zone):
+        if is_away(candidate.backend.traits.is_cloud, candidate.zone):
             reject(candidate, REASON, FIX)
         else:
             kept.append(candidate)
     return kept
 
 
-def is_away(backend: Routable, zone: Zone) -> bool:
-    """Whether airplane mode keeps traffic from a backend, or from one of its models, whose zone
-    may be another."""
-    return backend.traits.is_cloud or zone is _OPEN
+def is_away(is_cloud: bool, zone: Zone) -> bool:
+    """Whether airplane mode keeps traffic from a backend of such a kind and zone, or from one of
+    its models, whose zone may be another."""
+    return is_cloud or zone is _OPEN

@@ -34,6 +34,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from nexus_proxy import __version__
+from nexus_proxy.dialects.openai import PATHS, Endpoint
 from nexus_proxy.errors import ConfigError
 from nexus_proxy.registry import Registry
 from nexus_proxy.state import RequestPhase
@@ -43,12 +44,16 @@ from nexus_proxy.telemetry.tracing import Trace, new_id
 FLUSH_SECONDS = 3.0
 """How long the end of the gateway waits for the last spans to leave."""
 SERVICE = "nexus"
-_OPERATION = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
-_ROUTE = {
-    "chat": "/v1/chat/completions",
-    "completions": "/v1/completions",
-    "embeddings": "/v1/embeddings",
+_CHAT = "chat"
+_OPERATION = {
+    Endpoint.COMPLETIONS.value: "text_completion",
+    Endpoint.OLLAMA_GENERATE.value: "text_completion",
+    Endpoint.EMBEDDINGS.value: "embeddings",
+    Endpoint.OLLAMA_EMBED.value: "embeddings",
+    Endpoint.OLLAMA_EMBEDDINGS.value: "embeddings",
 }
+"""By hot route; all others are `_CHAT`."""
+_ROUTE = {endpoint.value: path for endpoint, path in PATHS.items()}
 Attributes = dict[str, AttributeValue]
 
 
@@ -121,7 +126,7 @@ class Tracer:
             if attempt.span_id is None:
                 continue  # it was never sent
             attributes = self._of_the_attempt(record, attempt)
-            name = f"{_OPERATION[record.endpoint]} {attempt.model}"
+            name = f"{_OPERATION.get(record.endpoint, _CHAT)} {attempt.model}"
             ids = (trace.trace_id, attempt.span_id, attempt.started)
             span = self._span(name, context, SpanKind.CLIENT, attributes, ids)
             code = None if attempt.code == CLIENT_LEFT else attempt.code
@@ -144,7 +149,7 @@ class Tracer:
 
     def _of_the_attempt(self, record: Record, attempt: Attempt) -> Attributes:
         told: Attributes = {
-            "gen_ai.operation.name": _OPERATION[record.endpoint],
+            "gen_ai.operation.name": _OPERATION.get(record.endpoint, _CHAT),
             "gen_ai.request.model": attempt.model,
             "gen_ai.request.stream": record.stream,
             "nexus.backend": attempt.backend,
@@ -215,7 +220,7 @@ def _of_the_request(record: Record) -> Attributes:
         "http.request.method": "POST",
         "http.route": _ROUTE[record.endpoint],
         "client.address": record.client,
-        "gen_ai.operation.name": _OPERATION[record.endpoint],
+        "gen_ai.operation.name": _OPERATION.get(record.endpoint, _CHAT),
         "gen_ai.request.model": record.model_asked[:200],
         "nexus.request.id": record.id,
         "nexus.outcome": record.phase.value,

@@ -67,9 +67,9 @@ def spread(bounds: tuple[float, ...]) -> Spread:
     return Spread([0] * (len(bounds) + 1))
 
 
-class Row(Struct, kw_only=True):
-    """What the requests with the same labels came to. Cached and reasoning tokens are parts of the
-    prompt's and the completion's. `unpriced` requests cost something that nobody knows."""
+class Counts(Struct, kw_only=True):
+    """What some requests came to. Cached and reasoning tokens are parts of the prompt's and the
+    completion's."""
 
     requests: int = 0
     streams: int = 0
@@ -81,6 +81,12 @@ class Row(Struct, kw_only=True):
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+
+
+class Row(Counts, kw_only=True):
+    """What the requests with the same labels came to. `unpriced` requests cost something that
+    nobody knows."""
+
     measured_usd: float = 0.0
     estimated_usd: float = 0.0
     unpriced: int = 0

@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from nexus_proxy.config.values import is_glob
 from nexus_proxy.state import BackendState, Capability
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.modal import Choice, Question
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
 
 _MOST_SHOWN = 100
-_GLOB = frozenset("*?[")
-"""What makes an alias a pattern, which is no name to ask for."""
 
 
 def chat_models(snapshot: Snapshot) -> Sequence[Choice]:
@@ -44,7 +43,7 @@ def _served(snapshot: Snapshot) -> Iterator[Choice]:
 
 def _aliases(snapshot: Snapshot) -> Iterator[Choice]:
     for alias, target in sorted(snapshot.aliases.items()):
-        if _GLOB.isdisjoint(alias):
+        if not is_glob(alias):  # a pattern is no name to ask for
             yield Choice(alias, f"{alias}  → {target}")
 
 

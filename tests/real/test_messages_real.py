@@ -32,6 +32,7 @@ async def test_a_tool_loop(llama_server: Callable[..., LlamaServer]) -> None:
     # Prefilled: a model this small would talk first and forget to call.
     turns = [*question, {"role": "assistant", "content": "<tool_call>\n"}]
     asked: dict[str, Any] = {"max_tokens": 60, "tools": [WEATHER]}
+    asked["extra_body"] = {"temperature": 0}  # of the wire, and not of the SDK any more
     async with running_gateway([backend_entry("llama", llama.url, type="llamacpp")]) as gateway:
         model = (await gateway.client.get("/v1/models")).json()["data"][0]["id"]
         async with (
@@ -45,6 +46,9 @@ async def test_a_tool_loop(llama_server: Callable[..., LlamaServer]) -> None:
             call: Any = answer.content[-1]
             assert (call.type, call.name) == ("tool_use", "get_weather")
             assert answer.usage.input_tokens > 10
+            assert (
+                answer.usage.output_tokens > 5
+            )  # a stream of llama.cpp tells it in `timings` alone
             result: Any = {"type": "tool_result", "tool_use_id": call.id, "content": "sunny"}
             more: list[Any] = [
                 *question,

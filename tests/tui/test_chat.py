@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from textual import events
 
 from nexus_proxy.errors import CommandError
 from nexus_tui.app import NexusApp
@@ -103,6 +104,16 @@ async def test_an_answer_streams_in_and_is_accounted_for(
         assert asked(backend)[3] == [("system", "Be brief."), ("user", "hello")]
     assert "Grüezi" not in caplog.text
     assert "Be brief" not in caplog.text
+
+
+async def test_keys_do_not_overtake_what_was_typed_right_before_them(
+    backend: ScriptedBackend, gateway: RunningGateway
+) -> None:
+    async with chatting(RuntimeSource(gateway.runtime)) as look:
+        for key in [*"two", "ctrl+j", *"lines", "enter"]:
+            look.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await look.sees("✓ done")
+    assert asked(backend) == [[("user", "two\nlines")]]
 
 
 async def test_esc_stops_upstream_too_and_then_leaves_the_input(

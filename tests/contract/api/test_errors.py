@@ -131,3 +131,22 @@ async def test_quart_adds_no_handler_of_its_own() -> None:
         await gateway.client.get("/health")
         handlers = logging.getLogger("nexus_proxy.api.app").handlers
     assert all(isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/v1/chat/completions", ["x-request-id"]),
+        ("/v1/responses", ["x-request-id"]),
+        ("/api/chat", ["x-request-id"]),
+        ("/v1/messages", ["x-request-id", "request-id"]),
+    ],
+)
+async def test_a_refused_request_has_its_id_once_by_each_name(path: str, named: list[str]) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    async with running_gateway() as gateway:
+        answer = await gateway.client.post(path, content=b"a=b", headers=form)
+    assert answer.status_code == 415
+    ids = [(name, value) for name, value in answer.headers.multi_items() if "request-id" in name]
+    assert [name for name, _ in ids] == named
+    assert len({value for _, value in ids}) == 1

@@ -38,13 +38,21 @@ async def waiting(gateway: RunningGateway, *names: str) -> None:
     await until(gateway.runtime.bus, lambda: [w.id for w in admission.waiting()] == [*names])
 
 
-async def test_a_request_waits_for_the_slot_and_says_how_long(
+async def one_waits(
     gateway: RunningGateway, backend: ScriptedBackend
-) -> None:
-    first = asking(gateway, "first")
+) -> tuple[asyncio.Task[httpx.Response], asyncio.Task[httpx.Response]]:
+    """A request that runs, and one called `second` that waits for its slot."""
+    running = asking(gateway, "running")
     await backend.until(lambda: backend.in_flight == 1)
     second = asking(gateway, "second")
     await waiting(gateway, "second")
+    return running, second
+
+
+async def test_a_request_waits_for_the_slot_and_says_how_long(
+    gateway: RunningGateway, backend: ScriptedBackend
+) -> None:
+    first, second = await one_waits(gateway, backend)
     told = (await gateway.client.get("/nexus/v1/queue")).json()["waiting"][0]
     assert told["waits_for"] == [{"backend": "one", "model": "m", "why": "its only slot is taken"}]
     assert gateway.runtime.history.get("second").phase.value == "queued"
@@ -113,10 +121,7 @@ async def test_full_or_late_is_503_and_tells_when_to_come_back(
 async def test_another_backend_that_comes_up_takes_who_waits(
     gateway: RunningGateway, backend: ScriptedBackend
 ) -> None:
-    running = asking(gateway, "running")
-    await backend.until(lambda: backend.in_flight == 1)
-    second = asking(gateway, "second")
-    await waiting(gateway, "second")
+    running, second = await one_waits(gateway, backend)
     async with ScriptedBackend(name="two") as two:
         await gateway.runtime.add_backend(two.url, name="two", type_=None, zone=None)
         assert (await second).headers["x-nexus-backend"] == "two"
@@ -127,10 +132,7 @@ async def test_another_backend_that_comes_up_takes_who_waits(
 async def test_a_backend_that_is_removed_ends_the_wait_for_it(
     gateway: RunningGateway, backend: ScriptedBackend
 ) -> None:
-    running = asking(gateway, "running")
-    await backend.until(lambda: backend.in_flight == 1)
-    second = asking(gateway, "second")
-    await waiting(gateway, "second")
+    running, second = await one_waits(gateway, backend)
     gateway.runtime.registry.set_drained("one", True)
     error_of(await second, 503, "no_available_backend")
     backend.release()
@@ -140,10 +142,7 @@ async def test_a_backend_that_is_removed_ends_the_wait_for_it(
 async def test_who_fails_after_a_wait_is_told_what_the_backend_said(
     gateway: RunningGateway, backend: ScriptedBackend
 ) -> None:
-    running = asking(gateway, "running")
-    await backend.until(lambda: backend.in_flight == 1)
-    second = asking(gateway, "second")
-    await waiting(gateway, "second")
+    running, second = await one_waits(gateway, backend)
     backend.behave(faults.status(500, "the runner has crashed"))
     backend.release()
     await running

@@ -205,3 +205,28 @@ print(asked and missing(asked))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith(says)
     assert ("pip install" in done.stdout) is (says != "None")
+
+
+@pytest.mark.parametrize(
+    ("path", "operation", "body"),
+    [
+        ("/v1/messages", "chat", {"max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}),
+        ("/v1/responses", "chat", {"input": "x"}),
+        ("/api/chat", "chat", {"messages": [{"role": "user", "content": "x"}], "stream": False}),
+        ("/api/generate", "text_completion", {"prompt": "x", "raw": True, "stream": False}),
+        ("/api/embed", "embeddings", {"input": "x"}),
+    ],
+)
+async def test_requests_of_all_dialects_have_spans(
+    collector: Collector, path: str, operation: str, body: dict[str, Any]
+) -> None:
+    async with (
+        ScriptedBackend(["m"]) as one,
+        running_gateway([backend_entry("one", one.url)], environ=environ()) as gateway,
+    ):
+        answer = await gateway.client.post(path, json={"model": "m", **body})
+        assert answer.status_code == 200, answer.text
+    kinds = {span["kind"]: span for span in collector.spans()}
+    assert kinds[2]["name"] == f"POST {path}"
+    assert kinds[2]["http.route"] == path
+    assert kinds[3]["gen_ai.operation.name"] == operation

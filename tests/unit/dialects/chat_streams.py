@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
-Json = dict[str, Any]
+from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.base import Dialect, Json
+from nexus_proxy.dialects.openai import RequestPeek
 
 USAGE: Json = {
     "prompt_tokens": 20,
@@ -23,6 +26,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=8,
 )
+
+
+def peek(dialect: Dialect, body: Json) -> RequestPeek:
+    """What routing sees of a request once it is translated."""
+    told = dialect.to_chat(body)
+    return openai.peek(told.endpoint, msgspec.json.encode(told.body))
 
 
 def chunk(delta: Json | None = None, finish: str | None = None, **more: Any) -> Json:

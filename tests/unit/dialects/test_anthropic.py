@@ -127,8 +127,9 @@ def test_a_stream_says_what_the_whole_answer_says(
     assert whole["stop_reason"] == ("tool_use" if calls else "end_turn")
 
     turn = {"role": "assistant", "content": whole["content"]}
-    chat, notes = MESSAGES.to_chat({"model": "m", "messages": [turn]})
-    assert not notes
+    translated = MESSAGES.to_chat({"model": "m", "messages": [turn]})
+    chat = translated.body
+    assert not translated.notes
     if said or thought or calls:
         back = chat["messages"][0]
         assert (back["content"], back.get("reasoning_content")) == (said, thought)
@@ -171,7 +172,7 @@ def test_a_stream_cut_anywhere_gives_the_same() -> None:
 )
 def test_any_nonsense_is_refused_in_words_or_translated(body: Any, turns: Any) -> None:
     try:
-        chat, _ = MESSAGES.to_chat({"model": "m", **body, "messages": turns})
+        chat = MESSAGES.to_chat({"model": "m", **body, "messages": turns}).body
     except InvalidRequestError:
         return
     json.dumps(chat)
@@ -182,7 +183,7 @@ def test_what_cannot_be_carried_is_refused_or_noted() -> None:
         return {"model": "m", "messages": [{"role": "user", "content": "hi"}], **more}
 
     search = {"type": "web_search_20250305", "name": "web_search"}
-    assert "web_search" in MESSAGES.to_chat(ask(tools=[search]))[1][0]
+    assert "web_search" in MESSAGES.to_chat(ask(tools=[search])).notes[0]
     with pytest.raises(InvalidRequestError, match="web_search runs at Anthropic"):
         MESSAGES.to_chat(ask(tools=[search], tool_choice={"type": "tool", "name": "web_search"}))
     file = {"type": "document", "source": {"type": "file", "file_id": "f"}}
@@ -197,7 +198,8 @@ def test_pictures_of_a_tool_follow_in_a_users_turn() -> None:
         "tool_use_id": "t",
         "content": [{"type": "text", "text": "seen"}, image],
     }
-    chat, _ = MESSAGES.to_chat({"model": "m", "messages": [{"role": "user", "content": [result]}]})
+    turn = {"role": "user", "content": [result]}
+    chat = MESSAGES.to_chat({"model": "m", "messages": [turn]}).body
     assert chat["messages"][0] == {"role": "tool", "tool_call_id": "t", "content": "seen"}
     url = chat["messages"][1]["content"][0]["image_url"]["url"]
     assert url == "data:image/png;base64,AA"

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_proxy.dialects import ollama_models
-from nexus_proxy.dialects.ollama_request import Route, error_body, peek, to_openai
+from nexus_proxy.dialects.base import Json
+from nexus_proxy.dialects.ollama import Ollama
+from nexus_proxy.dialects.ollama_request import Route, error_body, to_openai
 from nexus_proxy.dialects.ollama_stream import FromChatStream, from_chat, from_embeddings
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import InvalidRequestError, UpstreamCutError
@@ -20,11 +22,11 @@ from nexus_proxy.state import Capability, ModelInfo
 from tests.unit.dialects.chat_streams import (
     JSON,
     USAGE,
-    Json,
     answers,
     call_piece,
     calls,
     chunk,
+    peek,
     usage_chunk,
 )
 
@@ -139,14 +141,14 @@ def test_what_cannot_be_honoured_is_refused(route: Route, fields: Json, param: s
 def test_peek_sees_through_the_dialect() -> None:
     image = {**HI, "images": ["iVBORw0KGgo="]}
     told = {"model": "m", "messages": [image], "options": {"num_predict": 3}}
-    seen = peek(Route.CHAT, json.dumps(told).encode())
+    seen = peek(Ollama(Route.CHAT), told)
     assert seen.needs == {Capability.CHAT, Capability.VISION}
     assert (seen.model, seen.stream, seen.max_tokens) == ("m", True, 3)
-    seen = peek(Route.EMBED, b'{"model":"m","input":["a","b"]}')
+    seen = peek(Ollama(Route.EMBED), {"model": "m", "input": ["a", "b"]})
     assert seen.needs == {Capability.EMBEDDINGS}
     assert not seen.stream
     with pytest.raises(InvalidRequestError, match="names no model"):
-        peek(Route.CHAT, b'{"messages":[{"role":"user","content":"x"}]}')
+        peek(Ollama(Route.CHAT), {"messages": [{"role": "user", "content": "x"}]})
 
 
 _KEYS = ["messages", "prompt", "format", "tools", "options", "think", "images", "system", "stream"]

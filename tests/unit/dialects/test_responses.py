@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import Any
 
@@ -10,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_proxy.dialects.responses_request import peek, to_chat
+from nexus_proxy.dialects.base import Json
+from nexus_proxy.dialects.responses import Responses
+from nexus_proxy.dialects.responses_request import to_chat
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.state import Capability
-from tests.unit.dialects.chat_streams import JSON, TEXT, Json
+from tests.unit.dialects.chat_streams import JSON, TEXT, peek
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 WEATHER: Json = {
@@ -238,7 +239,7 @@ def test_peek_sees_through_the_dialect() -> None:
         stream=True,
         max_output_tokens=5,
     )
-    seen = peek(json.dumps(request).encode())
+    seen = peek(Responses(), request)
     assert seen.needs == {Capability.CHAT, Capability.TOOLS, Capability.VISION}
     assert (seen.model, seen.stream, seen.max_tokens) == ("m", True, 5)
     assert seen.prompt_bytes > 50

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.responses_request import to_chat
 from nexus_proxy.dialects.responses_stream import KEEP_ALIVE, FromChatStream, from_chat
 from nexus_proxy.errors import UpstreamCutError
 from tests.unit.dialects.chat_streams import (
     JSON,
-    Json,
     answers,
     call_piece,
     calls,
