@@ -256,9 +256,6 @@ class SpendRow(Struct, frozen=True, kw_only=True):
     free_requests: int
     prompt_tokens: int
     completion_tokens: int
-    first_day: str = ""
-    last_day: str = ""
-    """Of the month, `YYYY-MM-DD`, on which there were such requests; empty without any."""
 
 
 class SpendReport(Struct, frozen=True, kw_only=True):
@@ -278,10 +275,12 @@ class SpendReport(Struct, frozen=True, kw_only=True):
 
 
 class SpendSummary(Struct, frozen=True, kw_only=True):
-    """A month (`YYYY-MM`) of spend as the screen shows it. Days are in order, zeros included; the
-    others dearest first, and bounded. `forecast_usd` as in `SpendReport`."""
+    """A month (`YYYY-MM`) of spend as the screen shows it. Days are in order, up to `today`
+    (`YYYY-MM-DD`), zeros included; the others dearest first, and bounded. `forecast_usd` as in
+    `SpendReport`."""
 
     month: str
+    today: str
     days: tuple[SpendRow, ...]
     backends: tuple[SpendRow, ...]
     models: tuple[SpendRow, ...]

@@ -48,9 +48,12 @@ LEGEND = "~ estimated in part   2? two requests of unknown price, in no sum   lo
 """What the marks mean."""
 
 
-def gauge(used: float, limit: float, soft_percent: float, cells: int) -> str:
+def gauge(
+    used: float, limit: float, soft_percent: float, cells: int, forecast: float | None = None
+) -> str:
     """How much of a limit is used, as a bar of `cells`; `┊` stands where the soft limit begins,
-    `┃` once it is passed. Full only at the limit, and never empty above zero."""
+    `┃` once it is passed, `◇` where the month is heading, if that is within the limit. Full only at
+    the limit, and never empty above zero."""
     filled = cells if used >= limit else min(cells - 1, int(cells * used / limit))
     if used > 0:
         filled = max(1, filled)
@@ -58,6 +61,8 @@ def gauge(used: float, limit: float, soft_percent: float, cells: int) -> str:
     mark = int(cells * soft_percent / 100)
     if 0 < mark < cells:
         bar[mark] = "┃" if used * 100 >= limit * soft_percent else "┊"
+    if forecast is not None and used < forecast < limit:
+        bar[min(cells - 1, int(cells * forecast / limit))] = "◇"
     return "".join(bar)
 
 

@@ -29,10 +29,9 @@ _ROWS = """
     SELECT label, SUM(requests) AS requests, SUM(measured) / 1e9 AS usd_measured,
         SUM(estimated) / 1e9 AS usd_estimated, SUM(reserved) / 1e9 AS usd_reserved,
         SUM(unknown) AS unknown_requests, SUM(free) AS free_requests,
-        SUM(prompt) AS prompt_tokens, SUM(completion) AS completion_tokens,
-        MIN(day) AS first_day, MAX(day) AS last_day
+        SUM(prompt) AS prompt_tokens, SUM(completion) AS completion_tokens
     FROM (
-        SELECT {by} AS label, day, 1 AS requests,
+        SELECT {by} AS label, 1 AS requests,
             IIF(state != 'reserved' AND provenance = 'measured', IFNULL(nanousd, 0), 0) AS measured,
             IIF(state != 'reserved' AND provenance = 'estimated', IFNULL(nanousd, 0), 0)
                 AS estimated,
@@ -41,7 +40,7 @@ _ROWS = """
             IFNULL(prompt_tokens, 0) AS prompt, IFNULL(completion_tokens, 0) AS completion
         FROM entries WHERE day BETWEEN :first AND :last
         UNION ALL
-        SELECT {by}, day, requests, 0, 0, 0, 0, requests, prompt_tokens, completion_tokens
+        SELECT {by}, requests, 0, 0, 0, 0, requests, prompt_tokens, completion_tokens
         FROM usage WHERE day BETWEEN :first AND :last
     )
     GROUP BY label
@@ -63,18 +62,11 @@ def checked(month: str, by: str) -> tuple[str, str]:
 
 def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> SpendReport:
     """The report for a month (`YYYY-MM`), in rows by one of `BY`. `today` is `YYYY-MM-DD`."""
-    found = connection.execute(_ROWS.format(by=by), _span(month))
-    names = [column[0] for column in found.description]
-    rows = {row[0]: SpendRow(**dict(zip(names, row, strict=True))) for row in found}
-    if by == "day":
-        for number in range(1, _days_so_far(month, today) + 1):
-            day = f"{month}-{number:02}"
-            rows.setdefault(day, _together(day, ()))
     total = sums(connection, month)
     return SpendReport(
         month=month,
         by=by,
-        rows=tuple(sorted(rows.values(), key=_by_label if by == "day" else _dearest_first)),
+        rows=_rows(connection, month, by, today),
         spent_usd=total.spent / NANO,
         reserved_usd=total.reserved / NANO,
         unknown_requests=total.unknown,
@@ -84,15 +76,29 @@ def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> Sp
 
 def summary(connection: sqlite3.Connection, month: str, today: str) -> SpendSummary:
     """The same by each of `BY` at once, for the screen. `today` is `YYYY-MM-DD`."""
-    days, backends, models, keys = (spend(connection, month, by, today) for by in BY)
+    days, backends, models, keys = (_rows(connection, month, by, today) for by in BY)
     return SpendSummary(
         month=month,
-        days=days.rows,
-        backends=_bounded(backends.rows),
-        models=_bounded(models.rows),
-        keys=_bounded(keys.rows),
-        forecast_usd=days.forecast_usd,
+        today=today,
+        days=days,
+        backends=_bounded(backends),
+        models=_bounded(models),
+        keys=_bounded(keys),
+        forecast_usd=_forecast(connection, month, today),
     )
+
+
+def _rows(connection: sqlite3.Connection, month: str, by: str, today: str) -> tuple[SpendRow, ...]:
+    """Days in order, with those on which nothing ran; all else dearest first."""
+    found = connection.execute(_ROWS.format(by=by), _span(month))
+    names = [column[0] for column in found.description]
+    rows = {row[0]: SpendRow(**dict(zip(names, row, strict=True))) for row in found}
+    if by != "day":
+        return tuple(sorted(rows.values(), key=_dearest_first))
+    for number in range(1, _days_so_far(month, today) + 1):
+        day = f"{month}-{number:02}"
+        rows.setdefault(day, _together(day, ()))
+    return tuple(rows[day] for day in sorted(rows))
 
 
 def _bounded(rows: tuple[SpendRow, ...]) -> tuple[SpendRow, ...]:
@@ -113,18 +119,12 @@ def _together(label: str, rows: Sequence[SpendRow]) -> SpendRow:
         free_requests=sum(row.free_requests for row in rows),
         prompt_tokens=sum(row.prompt_tokens for row in rows),
         completion_tokens=sum(row.completion_tokens for row in rows),
-        first_day=min((row.first_day for row in rows), default=""),
-        last_day=max((row.last_day for row in rows), default=""),
     )
 
 
 def _span(month: str) -> dict[str, str]:
     """First and last day that a month may have. Not `LIKE`, which uses no index."""
     return {"first": f"{month}-01", "last": f"{month}-31"}
-
-
-def _by_label(row: SpendRow) -> tuple[str, ...]:
-    return (row.label,)
 
 
 def _dearest_first(row: SpendRow) -> tuple[object, ...]:

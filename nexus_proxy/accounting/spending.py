@@ -36,7 +36,7 @@ class Spending:
     def look(self) -> SpendSummary | None:
         """What is known now; None before the first reading. Cheap, and never waits."""
         if self._reading is None and not self._stopped and self._is_stale():
-            self._reading = spawn(self._read_when_due(), name="spending", on_end=self._ended)
+            self._reading = spawn(self._read_when_due(), name="spending")
         return self._summary
 
     def stop(self) -> None:
@@ -51,7 +51,13 @@ class Spending:
 
     async def _read_when_due(self) -> None:
         """Nobody may look again before the rest is over, so it is sat out here."""
-        await asyncio.sleep(max(0.0, self._next_at - self._clock()))
+        try:
+            await asyncio.sleep(max(0.0, self._next_at - self._clock()))
+            await self._read()
+        finally:
+            self._reading = None
+
+    async def _read(self) -> None:
         edition, began = self._ledger.edition, self._clock()
         found: SpendSummary | None
         try:
@@ -64,6 +70,3 @@ class Spending:
         if found != self._summary:
             self._summary = found
             self._bus.publish(SpendRead())
-
-    def _ended(self) -> None:
-        self._reading = None

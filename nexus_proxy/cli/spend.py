@@ -65,7 +65,8 @@ def _summary(report: SpendReport) -> Iterator[str]:
     used, limit = report.spent_usd + report.reserved_usd, report.limit_usd
     line = f"{report.month}: {money(report.spent_usd)} spent"
     if limit is not None:
-        line += f" of {money(limit)}  {gauge(used, limit, report.soft_percent or 0.0, _BAR)}"
+        line += f" of {money(limit)}  "
+        line += gauge(used, limit, report.soft_percent or 0.0, _BAR, report.forecast_usd)
     if report.reserved_usd:
         line += f", {money(report.reserved_usd)} reserved by requests that run"
     if report.unknown_requests:
@@ -73,7 +74,7 @@ def _summary(report: SpendReport) -> Iterator[str]:
         line += f", {requests} of unknown price"
     yield line
     if report.forecast_usd:
-        yield f"By the end of the month about {money(report.forecast_usd)} (estimated)"
+        yield f"◇ by the end of the month about {money(report.forecast_usd)} (estimated)"
 
 
 def _advice(report: SpendReport) -> Iterator[str]:

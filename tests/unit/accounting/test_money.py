@@ -85,6 +85,12 @@ def test_the_soft_limit_is_marked_and_looks_different_once_passed() -> None:
     assert gauge(9, 10, 80, 10) == "████████┃░"
 
 
+def test_where_the_month_is_heading_is_marked_as_long_as_that_is_on_the_bar() -> None:
+    assert gauge(2, 10, 80, 10, 5.5) == "██░░░◇░░┊░"
+    assert gauge(2, 10, 80, 10, 9.9) == "██░░░░░░┊◇"
+    assert gauge(2, 10, 80, 10, 12) == gauge(2, 10, 80, 10, 2) == gauge(2, 10, 80, 10)
+
+
 @given(value=money_of, most=money_of)
 def test_a_bar_never_hides_what_is_there_and_never_overflows(value: float, most: float) -> None:
     drawn = bar(value, most, 12)

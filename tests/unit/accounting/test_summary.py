@@ -85,16 +85,6 @@ def test_an_unknown_price_is_in_no_sum_and_never_zero(file: sqlite3.Connection) 
     assert (row.requests, row.unknown_requests, row.usd_measured) == (2, 2, 0)
 
 
-def test_a_row_knows_its_first_and_last_day(file: sqlite3.Connection) -> None:
-    put(file, "2026-11-02", 1.0)
-    put(file, "2026-11-05", 1.0)
-    entries.add_usage(file, [("2026-11-09", "ollama", "gpt", "", 3, 900, 60)])
-    (row,) = spend(file, MONTH, "model", "2026-11-20").rows
-    assert (row.first_day, row.last_day) == ("2026-11-02", "2026-11-09")
-    days = spend(file, MONTH, "day", "2026-11-03").rows
-    assert (days[0].first_day, days[1].first_day) == ("", "2026-11-02")
-
-
 def test_local_traffic_is_rows_with_tokens_and_joins_paid_of_the_same_name(
     file: sqlite3.Connection,
 ) -> None:
