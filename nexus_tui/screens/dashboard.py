@@ -24,18 +24,20 @@ from nexus_tui.widgets.models_pane import ModelsPane
 from nexus_tui.widgets.quality_pane import QualityPane
 from nexus_tui.widgets.queue_pane import QueuePane
 from nexus_tui.widgets.requests_pane import RequestsPane
+from nexus_tui.widgets.spend_pane import SpendPane
 from nexus_tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
     from nexus_tui.source import Source
 
-PANES: dict[str, type[TablePane[Any] | ChatPane]] = {
+PANES: dict[str, type[TablePane[Any] | SpendPane | ChatPane]] = {
     "backends": BackendsPane,
     "models": ModelsPane,
     "requests": RequestsPane,
     "logs": LogsPane,
     "queue": QueuePane,
+    "spend": SpendPane,
     "quality": QualityPane,
     "keys": KeysPane,
     "chat": ChatPane,
@@ -92,7 +94,7 @@ class Dashboard(Screen[None]):
         self.pane.focus_table()
 
     @property
-    def pane(self) -> TablePane[Any] | ChatPane:
+    def pane(self) -> TablePane[Any] | SpendPane | ChatPane:
         """What is visible."""
         return self.panes[self._tabs.active or "backends"]
 

@@ -23,7 +23,7 @@ from nexus_proxy.state import (
     Source,
     Totals,
 )
-from tests.support.sample_policies import BUDGET, NOW, keys, qualities, queue
+from tests.support.sample_policies import BUDGET, NOW, keys, qualities, queue, spend
 
 """2025-06-15 15:06:40 UTC"""
 
@@ -419,6 +419,7 @@ def snapshot(**changes: Any) -> Snapshot:
         quality=qualities(),
         queue=queue(),
         budget=BUDGET,
+        spend=spend(),
     )
     return msgspec.structs.replace(taken, **changes)
 
@@ -445,5 +446,6 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "keys": (),
         "queue": (),
         "budget": None,
+        "spend": None,
     }
     return snapshot(**(empty | changes))
