@@ -82,9 +82,6 @@ class SpendPane(Vertical):
         spend, budget = snapshot.spend, snapshot.budget
         has_money = spend is not None and budget is not None and costs_anything(budget, spend)
         self._chart.display = has_money and self.size.height >= _CHART_FROM
-        has_rows = spend is not None and bool(spend.backends)
-        self.query_one("#spend-tables").display = has_rows
-        self._by.set_class(not has_rows, "-empty")
         if spend is None or budget is None:
             self._standing.say([(Cell("Reading what was spent …", "muted"),)])
             return
@@ -95,7 +92,7 @@ class SpendPane(Vertical):
         )
         self._chart.show(spend)
         for table in self.tables:
-            if table.display:
+            if table.display or table is self.table:
                 table.show(snapshot)
 
     def _mark_current(self) -> None:

@@ -50,13 +50,17 @@ def month_name(month: str) -> str:
 
 
 def _spent(budget: BudgetStanding, spend: SpendSummary) -> Line:
-    limit = " spent" if budget.limit_usd is None else f" of {money(budget.limit_usd)}"
+    spent, limit = money(budget.spent_usd), ""
+    if budget.limit_usd is None:
+        spent += " spent"
+    else:
+        limit = f" of {money(budget.limit_usd)}"
     aside = f" + {money(budget.reserved_usd)} put aside" if budget.reserved_usd else ""
     unknown = f" + {budget.unknown_requests}?" if budget.unknown_requests else ""
     level = Cell("no limit", "muted") if budget.limit_usd is None else _LEVELS[budget.level].cell
     return (
         Cell(f"{month_name(spend.month)}  ", "strong"),
-        Cell(f"{money(budget.spent_usd)}{aside}{unknown}{limit}  "),
+        Cell(f"{spent}{aside}{unknown}{limit}  "),
         level,
     )
 
@@ -130,12 +134,10 @@ def nothing_lines(spend: SpendSummary, config_path: str | None) -> Sequence[Line
         (Cell(f"{month_name(spend.month)}: nothing has cost anything.", "strong"),),
         (Cell(local if free else "No request has ended this month."),),
         (),
-        (Cell("Requests to clouds cost money. Prices of OpenAI, Anthropic and Google are known;"),),
-        (Cell(f"others, and a limit for the month, are said in {where}:"),),
-        (Cell("    [[prices]]", "info"),),
-        (Cell('    model = "llama-3.3-70b*"', "info"),),
+        (Cell("Clouds cost money. Prices of OpenAI, Anthropic and Google are known; others, and"),),
+        (Cell(f"a limit for the month, go into {where}:"),),
+        (Cell("    [[prices]]                        [routing.budget]", "info"),),
+        (Cell('    model = "llama-3.3-70b*"          monthly_limit_usd = 20', "info"),),
         (Cell("    input_usd_per_million = 0.59", "info"),),
         (Cell("    output_usd_per_million = 0.79", "info"),),
-        (Cell("    [routing.budget]", "info"),),
-        (Cell("    monthly_limit_usd = 20", "info"),),
     ]

@@ -101,6 +101,8 @@ class SpendTable(TablePane[SpendRow]):
         return label_of(item)
 
     def nothing(self, snapshot: Snapshot) -> Sequence[Line]:
+        if snapshot.spend is None:
+            return ()
         return [(Cell("No requests this month.", "muted"),)]
 
     def detail(self, item: SpendRow) -> SpendDetailScreen:
