@@ -69,6 +69,7 @@ from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
 from nexus_proxy.telemetry.logs import Logs
+from nexus_proxy.telemetry.pace import Pace
 from nexus_proxy.telemetry.request_log import RequestLog
 from nexus_proxy.telemetry.tally import Tally
 from nexus_proxy.telemetry.tracing import asked_for, missing
@@ -135,7 +136,8 @@ class Runtime:
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
-        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
+        self.pace = Pace()
+        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read, self.pace]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -277,6 +279,7 @@ class Runtime:
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),
+            trends=self.pace.trends(),
             airplane=self.registry.airplane,
         )
 

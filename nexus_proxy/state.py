@@ -160,6 +160,19 @@ class BackendView(Struct, frozen=True, kw_only=True):
     recent_errors: tuple[str, ...]
 
 
+class BackendTrend(Struct, frozen=True, kw_only=True):
+    """What one backend did lately, in parts of `seconds`, oldest first; the last one still runs.
+
+    A request counts in the part in which it ended. `first_token_ms` is the mean, None where there
+    was none; `tokens_per_second` is what all its requests together were given.
+    """
+
+    seconds: int
+    requests: tuple[int, ...]
+    first_token_ms: tuple[float | None, ...]
+    tokens_per_second: tuple[float, ...]
+
+
 class QualityState(str, Enum):
     """Whether a backend is used for a model, as far as its faults are concerned."""
 
@@ -502,5 +515,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """By model, best first; those without a score last."""
     queue: tuple[WaiterView, ...] = ()
     """Who waits for a slot, in the order of service."""
+    trends: dict[str, BackendTrend] = {}
+    """By backend; only those that served lately."""
     airplane: bool = False
     """Nothing is sent to clouds."""

@@ -14,6 +14,7 @@ import msgspec
 
 from nexus_proxy.state import (
     BackendState,
+    BackendTrend,
     BackendView,
     RequestPhase,
     RequestView,
@@ -75,6 +76,7 @@ def merge(
         queue=_in_line([view.queue for view in views]),
         problems=_once(problem for view in views for problem in view.problems),
         searching=_once(place for view in views for place in view.searching),
+        trends=_trends([view.trends for view in views]),
         spend=_newest_summary([view.spend for view in views]),
     )
 
@@ -142,6 +144,27 @@ def _backend(views: Sequence[BackendView]) -> BackendView:
         tokens_per_second=_mean([(view.tokens_per_second, view.requests) for view in views]),
         last_seen=max(seen, default=None),
         recent_errors=tuple(errors[-RECENT_ERRORS:]),
+    )
+
+
+def _trends(told: Sequence[Mapping[str, BackendTrend]]) -> dict[str, BackendTrend]:
+    by_name: dict[str, list[BackendTrend]] = {}
+    for trends in told:
+        for name, trend in trends.items():
+            by_name.setdefault(name, []).append(trend)
+    return {name: _trend(trends) for name, trends in by_name.items()}
+
+
+def _trend(trends: Sequence[BackendTrend]) -> BackendTrend:
+    """Requests and tokens add up; first-token times are weighted by requests."""
+    weighted = [zip(one.first_token_ms, one.requests, strict=True) for one in trends]
+    return msgspec.structs.replace(
+        trends[0],
+        requests=tuple(map(sum, zip(*(one.requests for one in trends), strict=True))),
+        first_token_ms=tuple(_mean(parts) for parts in zip(*weighted, strict=True)),
+        tokens_per_second=tuple(
+            map(sum, zip(*(one.tokens_per_second for one in trends), strict=True))
+        ),
     )
 
 

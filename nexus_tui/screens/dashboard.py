@@ -133,7 +133,7 @@ class Dashboard(Screen[None]):
         self._detail_pending = False
         pane = self.pane
         if self.snapshot is not None and self._detail.display and isinstance(pane, BackendsPane):
-            self._detail.show(pane.table.selected, self.snapshot.taken_at)
+            self._detail.show(pane.table.selected, self.snapshot)
 
     @on(LiveTable.Highlighted)
     def _selected_another(self) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from nexus_proxy.config.model import Priority, Zone
 from nexus_proxy.state import (
+    BackendTrend,
     BudgetLevel,
     BudgetStanding,
     KeyView,
@@ -83,6 +84,17 @@ def spend(**changes: Any) -> SpendSummary:
         forecast_usd=26.4,
     )
     return msgspec.structs.replace(summary, **changes)
+
+
+def trend(**changes: Any) -> BackendTrend:
+    """Ten minutes of a backend that was idle in the middle, changed as asked."""
+    view = BackendTrend(
+        seconds=40,
+        requests=(2, 3, 3, 0, 0, 0, 1, 4, 6, 5, 4, 3, 4, 2, 1),
+        first_token_ms=(180, 190, 240, *[None] * 3, 900, 300, 220, 190, 185, 180, 182, 190, 184),
+        tokens_per_second=(12, 20, 22, 0, 0, 0, 4, 30, 41, 38, 30, 21, 29, 15, 6),
+    )
+    return msgspec.structs.replace(view, **changes)
 
 
 def waiter(id: str = "req_00", **changes: Any) -> WaiterView:

@@ -23,7 +23,7 @@ from nexus_proxy.state import (
     Source,
     Totals,
 )
-from tests.support.sample_policies import BUDGET, NOW, keys, qualities, queue, spend
+from tests.support.sample_policies import BUDGET, NOW, keys, qualities, queue, spend, trend
 
 """2025-06-15 15:06:40 UTC"""
 
@@ -420,6 +420,7 @@ def snapshot(**changes: Any) -> Snapshot:
         queue=queue(),
         budget=BUDGET,
         spend=spend(),
+        trends={"ollama": trend()},
     )
     return msgspec.structs.replace(taken, **changes)
 
@@ -447,5 +448,6 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "queue": (),
         "budget": None,
         "spend": None,
+        "trends": {},
     }
     return snapshot(**(empty | changes))

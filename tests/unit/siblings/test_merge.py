@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nexus_proxy.siblings.merge import Told, merge, newest
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendState, BackendView, RequestPhase, RequestView
-from tests.support.sample_policies import NOW
+from tests.support.sample_policies import NOW, trend
 from tests.support.sample_snapshot import empty_snapshot, snapshot
 
 _RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
@@ -80,6 +80,17 @@ def test_averages_are_weighted_by_requests() -> None:
     second = msgspec.structs.replace(ONE, first_token_ms=200.0, requests=1)
     told = [Told(n, empty_snapshot(backends=(b,))) for n, b in enumerate((first, second))]
     assert merge(told).backends[0].first_token_ms == 125.0
+
+
+def test_trends_add_up_part_by_part() -> None:
+    a = trend(requests=(1, 0), first_token_ms=(100.0, None), tokens_per_second=(2.0, 0.0))
+    b = trend(requests=(3, 1), first_token_ms=(200.0, 50.0), tokens_per_second=(1.0, 4.0))
+    told = [Told(0, snapshot(trends={"x": a})), Told(1, snapshot(trends={"x": b, "y": b}))]
+    merged = merge(told).trends
+    assert merged["x"] == trend(
+        requests=(4, 1), first_token_ms=(175.0, 50.0), tokens_per_second=(3.0, 4.0)
+    )
+    assert merged["y"] == b
 
 
 def test_problems_are_told_once_and_lines_by_time_with_their_worker() -> None:
