@@ -367,6 +367,16 @@ class DecisionView(Struct, frozen=True, kw_only=True):
     rejections: tuple[RejectionView, ...]
 
 
+class Preview(Struct, frozen=True, kw_only=True):
+    """Who would be asked first, were a short request for a model to come now: backends, each with
+    the name that it knows the model by. Several share the place where only luck, or whose turn it
+    is, decides; nobody: the request would be refused."""
+
+    first: tuple[tuple[str, str], ...] = ()
+    is_fallback: bool = False
+    """It is another model, from the fallback chain."""
+
+
 class RequestView(Struct, frozen=True, kw_only=True):
     """One request, running or finished. Never holds a prompt, an answer or a key."""
 

@@ -85,6 +85,14 @@ QUALITY_STATES: dict[QualityState, Mark] = {
     QualityState.HALF_OPEN: Mark("◐", "on trial", "warn"),
 }
 
+NEXT: dict[str, Mark] = {
+    "first": Mark("▶", "next", "good"),
+    "shared": Mark("▷", "one of several", "accent"),
+    "other": Mark("↷", "other", "warn"),
+    "nobody": Mark("✕", "nobody", "bad"),
+}
+"""Who would serve a model now: this backend; this or another; another model in its place; none."""
+
 LEVELS: dict[str, Tone] = {
     "debug": "muted",
     "info": "",

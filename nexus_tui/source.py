@@ -15,7 +15,7 @@ import msgspec
 from nexus_proxy.commands import Result
 from nexus_proxy.errors import CommandError, GatewayUnreachableError, NexusError
 from nexus_proxy.events import CHANGE_EVENTS
-from nexus_proxy.state import RequestView, Snapshot
+from nexus_proxy.state import Preview, RequestView, Snapshot
 from nexus_proxy.tasks import spawn
 from nexus_tui.talk import Answer, Message, talk
 
@@ -59,6 +59,10 @@ class Source(Protocol):
         """All of one request, also what a snapshot leaves out. Raises `NexusError`."""
         ...
 
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        """Who would serve each of these models now. Raises `NexusError`."""
+        ...
+
     def consequence(self, name: str, arguments: Mapping[str, Any]) -> Awaitable[str | None]:
         """The question to ask before the verb runs, or None. Raises `NexusError`."""
         ...
@@ -97,6 +101,9 @@ class RuntimeSource:
     async def story(self, request_id: str) -> RequestView:
         return self._runtime.history.get(request_id)
 
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        return await self._runtime.previews(models)
+
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         return self._runtime.consequence(name, arguments)
 
@@ -126,6 +133,7 @@ class RuntimeSource:
 STATE = "/nexus/v1/state"
 EVENTS = "/nexus/v1/events"
 COMMANDS = "/nexus/v1/commands"
+PREVIEWS = "/nexus/v1/previews"
 
 _FETCH_INTERVAL = 0.25
 _SILENCE = 35.0
@@ -216,6 +224,16 @@ class HttpSource:
             return msgspec.json.decode(answer.content, type=RequestView)
         except (httpx.HTTPError, msgspec.MsgspecError) as error:
             raise CommandError(f"Nothing more is known of {request_id}: {error}") from error
+
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        import httpx
+
+        try:
+            answer = await self._client.post(PREVIEWS, json={"models": list(models)})
+            answer.raise_for_status()
+            return msgspec.json.decode(answer.content, type=dict[str, Preview])
+        except (httpx.HTTPError, msgspec.MsgspecError) as error:
+            raise CommandError(f"{self.url} does not say who would serve: {error}") from error
 
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         answer = await self._post(f"{COMMANDS}/{name}/consequence", arguments)

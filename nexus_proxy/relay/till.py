@@ -64,6 +64,13 @@ class Till:
             return None
         return Purse(standing, most, lambda candidate: self._estimate_usd(call, candidate))
 
+    def purse_for_nobody(self) -> Purse | None:
+        """The same for a request that is never sent, and as short as can be."""
+        standing = self._ledger.standing
+        if standing.level is BudgetLevel.OK:
+            return None
+        return Purse(standing, None, self._least_usd)
+
     def price(self, backend: Backend, model: ModelInfo, served_id: str) -> Price | Unpriced:
         """The price of a model at a backend."""
         # A key to somewhere out there is one that somebody pays for.
@@ -119,6 +126,14 @@ class Till:
     def count(self, body: bytes, model: str, prompt_bytes: int) -> Count:
         """Tokens of a prompt; see `TokenCounter.count_body`."""
         return self._counter.count_body(body, model, prompt_bytes)
+
+    def _least_usd(self, candidate: Candidate) -> float | None:
+        backend = candidate.backend
+        assert isinstance(backend, Backend), "the registry's candidates are its own"
+        price = self.price(backend, candidate.model, candidate.served_id)
+        if isinstance(price, Unpriced):
+            return 0.0 if price is Unpriced.FREE else None
+        return 1 / NANO
 
     def _estimate_usd(self, call: Call, candidate: Candidate) -> float | None:
         backend = candidate.backend

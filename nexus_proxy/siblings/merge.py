@@ -76,7 +76,7 @@ def merge(
         queue=_in_line([view.queue for view in views]),
         problems=_once(problem for view in views for problem in view.problems),
         searching=_once(place for view in views for place in view.searching),
-        trends=_trends([view.trends for view in views]),
+        trends=_backend_trends([view.trends for view in views]),
         spend=_newest_summary([view.spend for view in views]),
     )
 
@@ -147,15 +147,15 @@ def _backend(views: Sequence[BackendView]) -> BackendView:
     )
 
 
-def _trends(told: Sequence[Mapping[str, BackendTrend]]) -> dict[str, BackendTrend]:
+def _backend_trends(told: Sequence[Mapping[str, BackendTrend]]) -> dict[str, BackendTrend]:
     by_name: dict[str, list[BackendTrend]] = {}
     for trends in told:
         for name, trend in trends.items():
             by_name.setdefault(name, []).append(trend)
-    return {name: _trend(trends) for name, trends in by_name.items()}
+    return {name: _backend_trend(trends) for name, trends in by_name.items()}
 
 
-def _trend(trends: Sequence[BackendTrend]) -> BackendTrend:
+def _backend_trend(trends: Sequence[BackendTrend]) -> BackendTrend:
     """Requests and tokens add up; first-token times are weighted by requests."""
     weighted = [zip(one.first_token_ms, one.requests, strict=True) for one in trends]
     return msgspec.structs.replace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from nexus_proxy.state import BackendView, ModelInfo
 from nexus_tui.format import STAR, STATES, Cell, Line, capabilities, context, loaded, size
@@ -11,10 +11,12 @@ from nexus_tui.safe_text import clean
 from nexus_tui.screens.backend_detail import BackendDetailScreen
 from nexus_tui.selection import Selection
 from nexus_tui.widgets.columns import Column
+from nexus_tui.widgets.next_up import NextUp
 from nexus_tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
+    from nexus_tui.app import NexusApp
 
 
 class Served(NamedTuple):
@@ -30,11 +32,27 @@ class ModelsPane(TablePane[Served]):
         self._listed: list[tuple[str, tuple[ModelInfo, ...]]] = []
         self._rows: Sequence[Served] = ()
         self._backends: dict[str, BackendView] = {}
+        self._next = NextUp(self._seen, self.redraw)
+
+    def on_mount(self) -> None:
+        app = cast("NexusApp", self.app)
+        self.run_worker(self._next.run(app.source), name="next up", exit_on_error=False)
+
+    def show(self, snapshot: Snapshot) -> None:
+        super().show(snapshot)
+        self._next.look()
+
+    def _seen(self) -> Sequence[str]:
+        """The models that somebody sees now."""
+        if self.app.screen is not self.screen or not self.is_on_screen:
+            return ()
+        return tuple(dict.fromkeys(row.model.id for row in self.table.in_view))
 
     def columns(self) -> Sequence[Column[Served]]:
         return (
-            Column(title="Model", width=20, grow=True, sort=lambda row: row.model.id),
+            Column(title="Model", width=16, grow=True, sort=lambda row: row.model.id),
             Column(title="Backend", width=14, sort=lambda row: row.backend),
+            Column(title="Now", width=8),
             Column(
                 title="Context",
                 width=12,
@@ -46,7 +64,7 @@ class ModelsPane(TablePane[Served]):
             Column(
                 title="Size", width=7, priority=4, right=True, sort=lambda row: row.model.size_bytes
             ),
-            Column(title="Can", width=18, priority=1, grow=True),
+            Column(title="Can", width=12, priority=1, grow=True),
         )
 
     def items(self, snapshot: Snapshot) -> Sequence[Served]:
@@ -68,6 +86,7 @@ class ModelsPane(TablePane[Served]):
         return (
             Cell(star + clean(model.id), "strong"),
             Cell(f"{mark.glyph} {clean(item.backend)}", mark.tone),
+            self._next.mark(item.backend, model.id),
             Cell(context(model)),
             loaded(model),
             Cell(clean(model.quantization or ""), "muted"),

@@ -10,7 +10,7 @@ import msgspec
 
 from nexus_proxy.commands import Result
 from nexus_proxy.errors import CommandError, NotFoundError
-from nexus_proxy.state import RequestView, Snapshot
+from nexus_proxy.state import Preview, RequestView, Snapshot
 from nexus_tui.talk import Answer, Message, Piece
 from tests.support.sample_snapshot import DECISION
 from tests.support.sample_snapshot import snapshot as sample
@@ -34,6 +34,13 @@ class ScriptedSource:
         self.snapshots = 0
         self.told: list[str] = []
         """Requests of which the whole story was asked."""
+        self.first: dict[str, Preview] = {
+            "qwen3:8b": Preview(first=(("ollama", "qwen3:8b"),)),
+            "nomic-embed-text": Preview(first=(("ollama", "nomic-embed-text"),)),
+            "gpt-5-mini": Preview(),
+        }
+        self.previewed: list[Sequence[str]] = []
+        """Models of which was asked who would serve them."""
         self.says: list[Piece] = []
         """What a chat is answered with, once `answers` is set."""
         self.asked: list[Sequence[Message]] = []
@@ -56,6 +63,10 @@ class ScriptedSource:
             if view.id == request_id:
                 return msgspec.structs.replace(view, decision=DECISION)
         raise NotFoundError(f"no request {request_id!r}")
+
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        self.previewed.append(tuple(models))
+        return {model: self.first[model] for model in models if model in self.first}
 
     def change(self, shown: Snapshot) -> None:
         """The gateway looks like this from now on."""

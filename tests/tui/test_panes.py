@@ -49,7 +49,7 @@ async def test_tabs_by_digit_by_tab_key_and_by_mouse() -> None:
     async with looking() as look:
         await look.press("4")
         assert look.pane.id == "requests-pane"
-        await look.press(*["tab"] * 6)
+        await look.press(*["tab"] * 7)
         assert look.pane.id == "backends-pane"
         await look.press("shift+tab")
         assert look.dashboard.pane.id == "chat-pane"
