@@ -58,11 +58,11 @@ def usd(row: SpendRow) -> float:
 def _stack(day: SpendRow, top: float, rows: int) -> Sequence[Cell]:
     """One day from the bottom up. Nothing that was spent is too small to be seen, and no estimate
     hides behind what was measured."""
-    if not usd(day):
-        if day.unknown_requests:
-            return [UNKNOWN]
-        return [Cell(FREE, "muted")] if day.requests else []
-    eighths = max(1, round(usd(day) / top * rows * 8))
+    above = [UNKNOWN] if day.unknown_requests else []
+    room = rows - len(above)
+    if not usd(day) or not room:
+        return above or ([Cell(FREE, "muted")] if day.requests else [])
+    eighths = min(room * 8, max(1, round(usd(day) / top * rows * 8)))
     full, rest = divmod(eighths, 8)
     if day.usd_estimated:
         height = full + bool(rest)
@@ -70,7 +70,7 @@ def _stack(day: SpendRow, top: float, rows: int) -> Sequence[Cell]:
         bar = [MEASURED] * sure + [ESTIMATED] * (height - sure)
     else:
         bar = [MEASURED] * full + [Cell(_EIGHTHS[rest], MEASURED.tone)] * bool(rest)
-    return [*bar[: rows - 1], UNKNOWN] if day.unknown_requests else bar
+    return [*bar, *above]
 
 
 def _axis(last: int, today: int | None, step: int) -> Iterator[Cell]:

@@ -224,6 +224,13 @@ def _shows_estimate(row: SpendRow, rows: int) -> bool:
     return row.usd_estimated > 0 and not (row.unknown_requests and rows == 1)
 
 
+def test_what_is_unknown_stands_on_an_estimate_and_not_in_its_place() -> None:
+    dearest = spend_row("2025-06-01", 1.0, usd_estimated=0.2, unknown_requests=1)
+    drawn = chart(spend(days=(dearest,)), height=6)
+    column = drawn[-2].index("─")
+    assert [line[column] for line in drawn[:-2]] == ["?", "▒", "█", "█"]
+
+
 def test_today_is_marked_and_days_to_come_are_blank() -> None:
     drawn = chart(spend())
     today = drawn[-2].index("▲")
