@@ -29,7 +29,8 @@ class Served(NamedTuple):
 class ModelsPane(TablePane[Served]):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._listed: list[tuple[str, tuple[ModelInfo, ...]]] = []
+        self._listed: dict[str, tuple[ModelInfo, ...]] = {}
+        self._served: dict[str, list[Served]] = {}
         self._rows: Sequence[Served] = ()
         self._backends: dict[str, BackendView] = {}
         self._next = NextUp(self._seen, self.redraw)
@@ -69,12 +70,27 @@ class ModelsPane(TablePane[Served]):
 
     def items(self, snapshot: Snapshot) -> Sequence[Served]:
         self._backends = {view.name: view for view in snapshot.backends}
-        listed = [(view.name, view.models) for view in snapshot.backends]
+        listed = {view.name: view.models for view in snapshot.backends}
         if listed != self._listed:
+            self._served = {name: self._serve(name, models) for name, models in listed.items()}
             self._listed = listed
-            rows = [Served(model, name) for name, models in listed for model in models]
-            self._rows = sorted(rows, key=lambda row: (row.model.id, row.backend))
+            self._rows = self._by_model()
         return self._rows
+
+    def _serve(self, name: str, models: tuple[ModelInfo, ...]) -> list[Served]:
+        """The rows of one backend; the same as before, if it lists the same."""
+        if self._listed.get(name) == models:
+            return self._served[name]
+        return [Served(model, name) for model in models]
+
+    def _by_model(self) -> Sequence[Served]:
+        """All rows by model, then backend. Sorting them all would hold the gateway up where there
+        are a hundred thousand."""
+        together: dict[str, list[Served]] = {}
+        for name in sorted(self._served):
+            for row in self._served[name]:
+                together.setdefault(row.model.id, []).append(row)
+        return [row for model in sorted(together) for row in together[model]]
 
     def key(self, item: Served) -> str:
         return f"{item.backend}\0{item.model.id}"

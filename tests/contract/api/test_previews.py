@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nexus_proxy.state import BackendState, Preview
+from nexus_proxy.state import Preview
 from nexus_tui.source import HttpSource, RuntimeSource
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import ScriptedBackend
@@ -43,7 +43,7 @@ async def test_a_fallback_is_another_model() -> None:
         entries = [backend_entry("a", a.url), backend_entry("b", b.url)]
         routing = {"fallbacks": {"m": ["spare"]}}
         async with running_gateway(entries, routing=routing) as gateway:
-            gateway.runtime.registry.get("a").health = BackendState.DOWN
+            await gateway.runtime.run_command("backend.drain", {"backend": "a"})
             found = await previews(gateway, "m")
             assert found["m"] == Preview(first=(("b", "spare"),), is_fallback=True)
 
