@@ -215,19 +215,25 @@ class Ledger:
         """Another one whenever a summary would read differently, as far as this process knows."""
         return self._changes, self._calendar.day(self._clock())
 
-    async def summary(self) -> SpendSummary:
-        """This month as the screen shows it. Raises `StoreUnavailableError`."""
+    async def summary(self) -> tuple[SpendSummary, float]:
+        """This month as the screen shows it, and the seconds of a processor that it took to add up.
+        Raises `StoreUnavailableError`."""
         month, today = self._month, self._calendar.day(self._clock())
+
+        def timed(connection: sqlite3.Connection) -> tuple[SpendSummary, float]:
+            began = time.thread_time()
+            return summary(connection, month, today), time.thread_time() - began
+
         if not self._store.degraded:
             self._flush_usage()
         await self._store.write(lambda _connection: None)  # what ended just now is in it too
-        return await self._store.read(lambda connection: summary(connection, month, today))
+        return await self._store.read(timed)
 
     # -- the rest ------------------------------------------------------------------------------
 
     def read(self, ended: Sequence[Record]) -> None:
         """A reader of `History`: adds up the tokens of requests that cost nothing."""
-        self._changes += 1
+        self._changes += bool(ended)
         for record in ended:
             if record.priced or record.backend is None or record.prompt_tokens is None:
                 continue

@@ -16,7 +16,7 @@ LEAST_SECONDS = 3.0
 LONGEST_SECONDS = 30.0
 """Other processes write to the same file and do not tell: so old, a summary is read again."""
 _SHARE = 0.02
-"""Of the time that reading may take: the more there is to add up, the longer it rests."""
+"""Of a processor that reading may take: the more there is to add up, the longer it rests."""
 
 
 class Spending:
@@ -58,15 +58,14 @@ class Spending:
             self._reading = None
 
     async def _read(self) -> None:
-        edition, began = self._ledger.edition, self._clock()
-        found: SpendSummary | None
+        edition, found, cost = self._ledger.edition, self._summary, 0.0
         try:
-            found = await self._ledger.summary()
+            found, cost = await self._ledger.summary()
         except StoreUnavailableError:
-            found = self._summary  # what was known last; the store says why
-        self._seen, self._read_at = edition, self._clock()
-        rest = max(LEAST_SECONDS, (self._read_at - began) / _SHARE)
-        self._next_at = self._read_at + rest
+            pass  # what was known last stays; the store says why
+        finally:
+            self._seen, self._read_at = edition, self._clock()
+            self._next_at = self._read_at + max(LEAST_SECONDS, cost / _SHARE)
         if found != self._summary:
             self._summary = found
             self._bus.publish(SpendRead())
