@@ -134,6 +134,9 @@ class Backend:
     last_seen: float | None = None
     state_since: float = field(default_factory=time.time)
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_ERRORS))
+    _listed: tuple[dict[str, ModelInfo], tuple[str, ...], tuple[ModelInfo, ...]] | None = field(
+        default=None, init=False
+    )
 
     @property
     def state(self) -> BackendState:
@@ -148,6 +151,16 @@ class Backend:
     def slots(self) -> int | None:
         """How many requests it can run at a time, or None: unknown."""
         return self.max_concurrent if self.max_concurrent is not None else self.learnt_slots
+
+    @property
+    def listed(self) -> tuple[ModelInfo, ...]:
+        """The models that the allow-list lets through; the same object until they change, since
+        every snapshot has it."""
+        known = self._listed
+        if known is None or known[0] is not self.models or known[1] is not self.allow_models:
+            served = tuple(model for model in self.models.values() if self.serves(model.id))
+            self._listed = known = (self.models, self.allow_models, served)
+        return known[2]
 
     def serves(self, model_id: str) -> bool:
         """Whether the allow-list lets this model through."""
@@ -358,7 +371,8 @@ class Registry:
             backend.answers_while_busy = True
         before = (backend.models, backend.learnt_slots, backend.max_loaded)
         if probe.models is not None:
-            backend.models = {model.id: model for model in probe.models}
+            models = {model.id: model for model in probe.models}
+            backend.models = backend.models if models == backend.models else models
         if probe.slots is not None:
             backend.learnt_slots = probe.slots
         if probe.max_loaded is not None:
@@ -491,7 +505,7 @@ class Registry:
             pinned_models=tuple(m for m, name in self.pins.items() if name == backend.name),
             is_cloud=backend.traits.is_cloud,
             version=backend.version,
-            models=tuple(m for m in backend.models.values() if backend.serves(m.id)),
+            models=backend.listed,
             slots=backend.slots,
             slots_source=None if backend.slots is None else source,
             in_flight=backend.in_flight,
@@ -546,7 +560,7 @@ def _average(old: float | None, newest: float) -> float:
 
 def _names(backend: Backend) -> dict[str, ModelInfo]:
     """Its models by every name they go by; an id beats another model's alias."""
-    served = [model for model in backend.models.values() if backend.serves(model.id)]
+    served = backend.listed
     by_alias = {alias: model for model in reversed(served) for alias in model.aliases}
     return {**by_alias, **{model.id: model for model in served}}
 

@@ -8,7 +8,7 @@ import importlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ import msgspec
 from nexus_proxy import __version__, commands
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
+from nexus_proxy.accounting.spending import Spending
 from nexus_proxy.admission.keys import Keyring
 from nexus_proxy.admission.limits import Limits, cells_at
 from nexus_proxy.admission.queue import Admission
@@ -42,7 +43,13 @@ from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.base import DiscoverySource
 from nexus_proxy.discovery.service import Discovery, sources_for
 from nexus_proxy.discovery.static import implied_zone
-from nexus_proxy.errors import CommandError, ConfigError, NotFoundError, StoreUnavailableError
+from nexus_proxy.errors import (
+    CommandError,
+    ConfigError,
+    NotFoundError,
+    StoreUnavailableError,
+    UnknownModelError,
+)
 from nexus_proxy.events import (
     BackendAdded,
     BackendChanged,
@@ -67,12 +74,13 @@ from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.pipeline import plan
+from nexus_proxy.routing.preview import preview
 from nexus_proxy.routing.timing import timed
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendView, DecisionView, RequestView, Snapshot
+from nexus_proxy.state import BackendView, DecisionView, Preview, RequestView, Snapshot
 from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import SharedSums
@@ -80,6 +88,7 @@ from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
 from nexus_proxy.telemetry.logs import Logs
+from nexus_proxy.telemetry.pace import Pace
 from nexus_proxy.telemetry.request_log import RequestLog
 from nexus_proxy.telemetry.tally import Tally
 from nexus_proxy.telemetry.tracing import asked_for, missing
@@ -98,6 +107,8 @@ CONTENT_LOGGED = (
     "content logging is on: the log holds what is asked and answered; "
     "logging.enable_content_logging = false ends it"
 )
+MOST_PREVIEWS = 200
+"""Models at a time: more than fit on a screen."""
 
 
 class Runtime:
@@ -145,6 +156,7 @@ class Runtime:
             loaded.config.routing.budget,
             shared=SharedSums(self._shared) if self._shared else None,
         )
+        self.spending = Spending(self.ledger, self.bus)
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
         self.limits = Limits(
@@ -175,7 +187,14 @@ class Runtime:
             times=self.lifecycle.times,
             get_config=lambda: self.config,
         )
-        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read, self.fleet.read]
+        self.pace = Pace()
+        self.history.readers += [
+            self.tally,
+            RequestLog(logs),
+            self.ledger.read,
+            self.fleet.read,
+            self.pace,
+        ]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -303,6 +322,7 @@ class Runtime:
         self.quality.stop()
         await self.replicas.stop()
         self.fleet.save()
+        self.spending.stop()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -336,9 +356,11 @@ class Runtime:
                 self.limits.views(self.keyring, self.ledger.spent_by_key())
             ),
             budget=self.ledger.standing,
+            spend=self.spending.look(),
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),
+            trends=self.pace.trends(),
             airplane=self.registry.airplane,
             replicas=self.replicas.count,
             trend=self.history.trend(),
@@ -358,11 +380,24 @@ class Runtime:
 
         Raises `UnknownModelError`.
         """
+        facts = msgspec.structs.replace(facts, purse=self.relay.till.purse_for_nobody())
         views = []
         for decision in plan(facts, self.registry, self.relay.rules):
             first = decision.candidates[0] if decision.candidates else None
             views.append(decision.view(decision.route_reason(first, 0) if first else None))
         return views
+
+    async def previews(self, models: Sequence[str]) -> dict[str, Preview]:
+        """Who would serve each of these models now; those that nobody lists are left out. Lets
+        requests go first after each of them."""
+        found = {}
+        purse = self.relay.till.purse_for_nobody()
+        for model in models[:MOST_PREVIEWS]:
+            facts = RequestFacts(model_asked=model, purse=purse, now=time.monotonic())
+            with contextlib.suppress(UnknownModelError):
+                found[model] = preview(plan(facts, self.registry, self.relay.rules))
+            await asyncio.sleep(0)
+        return found
 
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems

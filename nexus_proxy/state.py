@@ -186,6 +186,19 @@ class BackendView(Struct, frozen=True, kw_only=True):
     warning: str | None = None
 
 
+class BackendTrend(Struct, frozen=True, kw_only=True):
+    """What one backend did lately, in parts of `seconds`, oldest first; the last one still runs.
+
+    A request counts in the part in which it ended. `first_token_ms` is the mean, None where there
+    was none; `tokens_per_second` is what all its requests together were given.
+    """
+
+    seconds: int
+    requests: tuple[int, ...]
+    first_token_ms: tuple[float | None, ...]
+    tokens_per_second: tuple[float, ...]
+
+
 class QualityState(str, Enum):
     """Whether a backend is used for a model, as far as its faults are concerned."""
 
@@ -298,6 +311,22 @@ class SpendReport(Struct, frozen=True, kw_only=True):
     forecast_usd: float | None
     limit_usd: float | None = None
     elsewhere_usd: float = 0.0
+    soft_percent: float | None = None
+    """Share of the limit from which on what is local is preferred."""
+
+
+class SpendSummary(Struct, frozen=True, kw_only=True):
+    """A month (`YYYY-MM`) of spend as the screen shows it. Days are in order, up to `today`
+    (`YYYY-MM-DD`), zeros included; the others dearest first, and bounded. `forecast_usd` as in
+    `SpendReport`."""
+
+    month: str
+    today: str
+    days: tuple[SpendRow, ...]
+    backends: tuple[SpendRow, ...]
+    models: tuple[SpendRow, ...]
+    keys: tuple[SpendRow, ...]
+    forecast_usd: float | None
 
 
 class RequestPhase(str, Enum):
@@ -364,6 +393,16 @@ class DecisionView(Struct, frozen=True, kw_only=True):
     """(stage, sentence) in the order of STAGES."""
     candidates: tuple[CandidateView, ...]
     rejections: tuple[RejectionView, ...]
+
+
+class Preview(Struct, frozen=True, kw_only=True):
+    """Who would be asked first, were a short request for a model to come now: backends, each with
+    the name that it knows the model by. Several share the place where only luck, or whose turn it
+    is, decides; nobody: the request would be refused."""
+
+    first: tuple[tuple[str, str], ...] = ()
+    is_fallback: bool = False
+    """It is another model, from the fallback chain."""
 
 
 class RequestView(Struct, frozen=True, kw_only=True):
@@ -595,10 +634,14 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     searching: tuple[str, ...]
     """Where discovery looks, in words: `127.0.0.1:11434 (Ollama)`, `mDNS _ollama._tcp`."""
     budget: BudgetStanding | None = None
+    spend: SpendSummary | None = None
+    """None until it was read from the ledger; up to some seconds old."""
     quality: tuple[QualityView, ...] = ()
     """By model, best first; those without a score last."""
     queue: tuple[WaiterView, ...] = ()
     """Who waits for a slot, in the order of service."""
+    trends: dict[str, BackendTrend] = {}
+    """By backend; only those that served lately."""
     airplane: bool = False
     """Nothing is sent to clouds."""
     replicas: int | None = None

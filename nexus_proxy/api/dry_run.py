@@ -1,4 +1,5 @@
-"""The body of `POST /nexus/v1/route` as the facts of a request that is never sent."""
+"""What is asked of requests that are never sent: the bodies of `POST /nexus/v1/route` and
+`/nexus/v1/previews`."""
 
 from __future__ import annotations
 
@@ -29,6 +30,20 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
     prompt_tokens: Annotated[int, Meta(ge=0, le=MOST_TOKENS)] = 0
     strict: bool = False
     flexible: bool = False
+
+
+class Models(Struct, forbid_unknown_fields=True):
+    """Of which models it is asked who would serve them."""
+
+    models: list[str]
+
+
+def models_from(body: Mapping[str, Any]) -> list[str]:
+    """Raises `InvalidRequestError` naming the field that cannot be read."""
+    try:
+        return msgspec.convert(body, Models).models
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(str(error)) from None
 
 
 def facts_from(body: Mapping[str, Any]) -> RequestFacts:

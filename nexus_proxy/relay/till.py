@@ -78,6 +78,13 @@ class Till:
             return None
         return Purse(standing, most, lambda candidate: self._estimate_usd(call, candidate))
 
+    def purse_for_nobody(self) -> Purse | None:
+        """The same for a request that is never sent, and as short as can be."""
+        standing = self._ledger.standing
+        if standing.level is BudgetLevel.OK:
+            return None
+        return Purse(standing, None, self._least_usd)
+
     def price(self, backend: Backend, model: ModelInfo, served_id: str) -> Price | Unpriced:
         """The price of a model at a backend."""
         # A key to somewhere out there is one that somebody pays for.
@@ -149,6 +156,14 @@ class Till:
             return price
         name, type_ = backend.name, backend.type.value
         return self._prices.price(name, type_, model, may_cost=True, service_tier=tier)
+
+    def _least_usd(self, candidate: Candidate) -> float | None:
+        backend = candidate.backend
+        assert isinstance(backend, Backend), "the registry's candidates are its own"
+        price = self.price(backend, candidate.model, candidate.served_id)
+        if isinstance(price, Unpriced):
+            return 0.0 if price is Unpriced.FREE else None
+        return 1 / NANO
 
     def _estimate_usd(self, call: Call, candidate: Candidate) -> float | None:
         backend = candidate.backend

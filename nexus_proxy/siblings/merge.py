@@ -15,11 +15,13 @@ import msgspec
 
 from nexus_proxy.state import (
     BackendState,
+    BackendTrend,
     BackendView,
     KeyView,
     RequestPhase,
     RequestView,
     Snapshot,
+    SpendSummary,
     Totals,
     Trend,
     WaiterView,
@@ -85,6 +87,8 @@ def merge(
         problems=_once(problem for view in views for problem in view.problems),
         operations=tuple(one for view in views for one in view.operations),
         searching=_once(place for view in views for place in view.searching),
+        trends=_backend_trends([view.trends for view in views]),
+        spend=_newest_summary([view.spend for view in views]),
     )
 
 
@@ -198,12 +202,43 @@ def _least(numbers: Iterable[int | None]) -> int | None:
     return min((number for number in numbers if number is not None), default=None)
 
 
+def _backend_trends(told: Sequence[Mapping[str, BackendTrend]]) -> dict[str, BackendTrend]:
+    by_name: dict[str, list[BackendTrend]] = {}
+    for trends in told:
+        for name, trend in trends.items():
+            by_name.setdefault(name, []).append(trend)
+    return {name: _backend_trend(trends) for name, trends in by_name.items()}
+
+
+def _backend_trend(trends: Sequence[BackendTrend]) -> BackendTrend:
+    """Requests and tokens add up; first-token times are weighted by requests."""
+    weighted = [zip(one.first_token_ms, one.requests, strict=True) for one in trends]
+    return msgspec.structs.replace(
+        trends[0],
+        requests=tuple(map(sum, zip(*(one.requests for one in trends), strict=True))),
+        first_token_ms=tuple(_mean(parts) for parts in zip(*weighted, strict=True)),
+        tokens_per_second=tuple(
+            map(sum, zip(*(one.tokens_per_second for one in trends), strict=True))
+        ),
+    )
+
+
 def _in_line(queues: Sequence[Sequence[WaiterView]]) -> tuple[WaiterView, ...]:
     """Each worker has a queue of its own; those who came first are shown first, by position."""
     waiting = sorted((w for queue in queues for w in queue), key=lambda w: (w.position, w.since))
     return tuple(
         msgspec.structs.replace(waiter, position=position)
         for position, waiter in enumerate(waiting, start=1)
+    )
+
+
+def _newest_summary(summaries: Sequence[SpendSummary | None]) -> SpendSummary | None:
+    """All read the same file, but not at the same time: who counts most read last."""
+    known = [summary for summary in summaries if summary is not None]
+    return max(
+        known,
+        key=lambda summary: (summary.month, sum(day.requests for day in summary.days)),
+        default=None,
     )
 
 

@@ -27,6 +27,7 @@ from nexus_tui.widgets.overview_pane import OverviewPane
 from nexus_tui.widgets.quality_pane import QualityPane
 from nexus_tui.widgets.queue_pane import QueuePane
 from nexus_tui.widgets.requests_pane import RequestsPane
+from nexus_tui.widgets.spend_pane import SpendPane
 from nexus_tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from nexus_tui.source import Source
 
 
-Pane = TablePane[Any] | ChatPane | OverviewPane
+Pane = TablePane[Any] | ChatPane | OverviewPane | SpendPane
 
 
 class Place(NamedTuple):
@@ -53,6 +54,7 @@ PANES = {
     "models": Place("3", "Models", ModelsPane),
     "requests": Place("4", "Reqs", RequestsPane),
     "queue": Place("5", "Queue", QueuePane),
+    "spend": Place("6", "Spend", SpendPane),
     "quality": Place("7", "Quality", QualityPane),
     "logs": Place("8", "Logs", LogsPane),
     "config": Place("9", "Config", ConfigPane),
@@ -139,7 +141,7 @@ class Dashboard(Screen[None]):
         self._detail_pending = False
         pane = self.pane
         if self.snapshot is not None and self._detail.display and isinstance(pane, BackendsPane):
-            self._detail.show(pane.table.selected, self.snapshot.taken_at)
+            self._detail.show(pane.table.selected, self.snapshot)
 
     @on(LiveTable.Highlighted)
     def _selected_another(self) -> None:

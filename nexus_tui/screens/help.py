@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nexus_proxy.commands import COMMANDS
-from nexus_tui.format import PHASES, STAR, STATES, Cell, Line, heading
+from nexus_tui.format import NEXT, PHASES, STAR, STATES, Cell, Line, heading
 from nexus_tui.keymap import UNDONE_BY, label
 from nexus_tui.screens.story import StoryScreen
 
@@ -68,7 +68,9 @@ def _row(left: str, right: str) -> Line:
 def _marks() -> list[Line]:
     backends = [cell for mark in STATES.values() for cell in (mark.cell, Cell("   "))]
     requests = [cell for mark in PHASES.values() for cell in (mark.cell, Cell("   "))]
+    models = [cell for mark in NEXT.values() for cell in (mark.cell, Cell("   "))]
     return [
         (Cell("  backends  "), *backends, Cell(f"{STAR} pinned", "accent")),
         (Cell("  requests  "), *requests),
+        (Cell("  would serve a model now  "), *models),
     ]

@@ -24,7 +24,15 @@ from nexus_proxy.state import (
     Totals,
     Trend,
 )
-from tests.support.sample_policies import BUDGET, NOW, keys, qualities, queue
+from tests.support.sample_policies import (
+    BUDGET,
+    NOW,
+    backend_trend,
+    keys,
+    qualities,
+    queue,
+    spend,
+)
 from tests.support.sample_traffic import trend
 
 """2025-06-15 15:06:40 UTC"""
@@ -423,6 +431,8 @@ def snapshot(**changes: Any) -> Snapshot:
         queue=queue(),
         budget=BUDGET,
         trend=trend(),
+        spend=spend(),
+        trends={"ollama": backend_trend()},
     )
     return msgspec.structs.replace(taken, **changes)
 
@@ -450,5 +460,7 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "queue": (),
         "budget": None,
         "trend": Trend(),
+        "spend": None,
+        "trends": {},
     }
     return snapshot(**(empty | changes))

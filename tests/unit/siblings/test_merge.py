@@ -87,6 +87,17 @@ def test_averages_are_weighted_by_requests() -> None:
     assert merge(told).backends[0].first_token_ms == 125.0
 
 
+def test_trends_add_up_part_by_part() -> None:
+    a = backend_trend(requests=(1, 0), first_token_ms=(100.0, None), tokens_per_second=(2.0, 0.0))
+    b = backend_trend(requests=(3, 1), first_token_ms=(200.0, 50.0), tokens_per_second=(1.0, 4.0))
+    told = [Told(0, snapshot(trends={"x": a})), Told(1, snapshot(trends={"x": b, "y": b}))]
+    merged = merge(told).trends
+    assert merged["x"] == backend_trend(
+        requests=(4, 1), first_token_ms=(175.0, 50.0), tokens_per_second=(3.0, 4.0)
+    )
+    assert merged["y"] == b
+
+
 def test_problems_are_told_once_and_lines_by_time_with_their_worker() -> None:
     merged = merge([Told(0, PLAIN), Told(1, PLAIN)], kept_lines=3)
     assert merged.problems == PLAIN.problems
