@@ -7,6 +7,7 @@ feels. The selection belongs to a key, not to a position: it stays with its row 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, Literal, TypeVar
 
@@ -121,6 +122,13 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             self._arrange()
         self._formatted.clear()
         self._refresh_changed()
+
+    def retitle(self, index: int, title: str) -> None:
+        """Call a column otherwise."""
+        before = self.columns
+        renamed = dataclasses.replace(before[index], title=title)
+        self.columns = (*before[:index], renamed, *before[index + 1 :])
+        self.refresh()
 
     def _arrange(self) -> None:
         self._items = self._sorted(self._given)
