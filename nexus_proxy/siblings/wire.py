@@ -46,6 +46,8 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
         "listings",
         "run",
         "follow",
+        "running",
+        "look",
         "changes",
         "events",
     ]

@@ -1,4 +1,5 @@
-"""The requests that run and the last ones that ended. Never a prompt, an answer or a key.
+"""The requests that run and the last ones that ended. Never a prompt, an answer or a key (but for
+`Said`, until its line in the log is written).
 
 What a request that ended means for others (log, rates, events) is worked off for many at once, some
 milliseconds later: off the way of the answer, and in a quarter of the time, since the code and data
@@ -20,7 +21,7 @@ from msgspec import Struct
 from nexus_proxy.errors import NotFoundError, RequestCancelledError
 from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestStarted
 from nexus_proxy.routing.pipeline import Decision
-from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals, Trend
+from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals, Trend, Truncation
 from nexus_proxy.telemetry.rate import Rate
 from nexus_proxy.telemetry.recent import Recent
 from nexus_proxy.telemetry.tracing import Trace
@@ -67,6 +68,13 @@ class Attempt(Struct):
         return (time.perf_counter() - self.clock) * 1000.0
 
 
+class Said(Struct, frozen=True):
+    """Prompt and answer, where content logging is on; both bounded."""
+
+    prompt: str
+    answer: str
+
+
 class Record(Struct):
     """One request. Written by the relay only. Clocks as in `Attempt`."""
 
@@ -102,7 +110,11 @@ class Record(Struct):
     attempts: list[Attempt] = []
     notes: Sequence[str] = ()
     """What of the request the backend's dialect could not carry."""
+    truncated: Truncation | None = None
+    """The backend cut the prompt."""
     trace: Trace | None = None
+    said: Said | None = None
+    """For the log, which takes it off again."""
     counting: Counting | None = None
     """While its answer is streamed."""
     counted: int = 0
@@ -182,6 +194,7 @@ class Record(Struct):
                 for a in self.attempts
             ),
             notes=tuple(self.notes),
+            truncated=self.truncated,
         )
         if self.phase in _OVER and self.total_ms is not None:
             if whole:

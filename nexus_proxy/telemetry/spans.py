@@ -34,6 +34,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from nexus_proxy import __version__
+from nexus_proxy.dialects.direct import ROUTES
 from nexus_proxy.dialects.openai import PATHS, Endpoint
 from nexus_proxy.errors import ConfigError
 from nexus_proxy.registry import Registry
@@ -51,6 +52,7 @@ _OPERATION = {
     Endpoint.EMBEDDINGS.value: "embeddings",
     Endpoint.OLLAMA_EMBED.value: "embeddings",
     Endpoint.OLLAMA_EMBEDDINGS.value: "embeddings",
+    **{endpoint.value: endpoint.value for endpoint in ROUTES},
 }
 """By hot route; all others are `_CHAT`."""
 _ROUTE = {endpoint.value: path for endpoint, path in PATHS.items()}

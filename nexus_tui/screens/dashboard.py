@@ -17,6 +17,7 @@ from nexus_tui.widgets.backend_detail import BackendDetail
 from nexus_tui.widgets.backends_pane import BackendsPane
 from nexus_tui.widgets.banner import Banner
 from nexus_tui.widgets.chat_pane import ChatPane
+from nexus_tui.widgets.config_pane import ConfigPane
 from nexus_tui.widgets.header_strip import HeaderStrip
 from nexus_tui.widgets.keys_pane import KeysPane
 from nexus_tui.widgets.live_table import LiveTable
@@ -26,6 +27,7 @@ from nexus_tui.widgets.overview_pane import OverviewPane
 from nexus_tui.widgets.quality_pane import QualityPane
 from nexus_tui.widgets.queue_pane import QueuePane
 from nexus_tui.widgets.requests_pane import RequestsPane
+from nexus_tui.widgets.spend_pane import SpendPane
 from nexus_tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from nexus_tui.source import Source
 
 
-Pane = TablePane[Any] | ChatPane | OverviewPane
+Pane = TablePane[Any] | ChatPane | OverviewPane | SpendPane
 
 
 class Place(NamedTuple):
@@ -52,8 +54,10 @@ PANES = {
     "models": Place("3", "Models", ModelsPane),
     "requests": Place("4", "Reqs", RequestsPane),
     "queue": Place("5", "Queue", QueuePane),
+    "spend": Place("6", "Spend", SpendPane),
     "quality": Place("7", "Quality", QualityPane),
     "logs": Place("8", "Logs", LogsPane),
+    "config": Place("9", "Config", ConfigPane),
     "keys": Place("0", "Keys", KeysPane),
     "chat": Place("c", "Chat", ChatPane),
 }
@@ -137,7 +141,7 @@ class Dashboard(Screen[None]):
         self._detail_pending = False
         pane = self.pane
         if self.snapshot is not None and self._detail.display and isinstance(pane, BackendsPane):
-            self._detail.show(pane.table.selected, self.snapshot.taken_at)
+            self._detail.show(pane.table.selected, self.snapshot)
 
     @on(LiveTable.Highlighted)
     def _selected_another(self) -> None:

@@ -57,6 +57,8 @@ def _summary(view: RequestView, now: float) -> Iterator[Line]:
     if view.key:
         yield field("API key", Cell(clean(view.key)))
     yield field("tokens", *_tokens(view))
+    if view.truncated is not None:
+        yield field("prompt cut", Cell(str(view.truncated), "bad"))
     yield field("cost", *_cost(view))
     if view.finish_reason:
         yield field("finished by", Cell(clean(view.finish_reason)))

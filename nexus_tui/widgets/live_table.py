@@ -7,7 +7,6 @@ feels. The selection belongs to a key, not to a position: it stays with its row 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, Literal, TypeVar
 
@@ -115,6 +114,12 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """The rows in the order shown."""
         return self._items
 
+    @property
+    def in_view(self) -> Sequence[T]:
+        """The rows that are on the screen, or would be, were the table shown."""
+        top = self.scroll_offset.y
+        return self._items[top : top + self._page]
+
     def show(self, items: Sequence[T]) -> None:
         """Show these rows from now on; redraws only the lines that look different."""
         if items is not self._given:
@@ -123,11 +128,11 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._formatted.clear()
         self._refresh_changed()
 
-    def retitle(self, index: int, title: str) -> None:
-        """Call a column otherwise."""
-        before = self.columns
-        renamed = dataclasses.replace(before[index], title=title)
-        self.columns = (*before[:index], renamed, *before[index + 1 :])
+    def use(self, columns: Sequence[Column[T]]) -> None:
+        """The same columns with other widths and priorities, from now on."""
+        self.columns = tuple(columns)
+        self._fitted = fit_columns(self.columns, self.size.width - _MARGINS)
+        self._forget_drawing()
         self.refresh()
 
     def _arrange(self) -> None:

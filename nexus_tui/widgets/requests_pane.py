@@ -37,14 +37,16 @@ class RequestsPane(TablePane[RequestView]):
     ]
     FOLLOW = "first"
     FILTER_HINT = HINT
-
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self._shows_clock = False
+    _shows_clock = False
 
     def columns(self) -> Sequence[Column[RequestView]]:
         return (
-            Column(title="Age", width=8, right=True, sort=lambda view: -view.started),
+            Column(
+                title="Time" if self._shows_clock else "Age",
+                width=8,
+                right=True,
+                sort=lambda view: -view.started,
+            ),
             Column(title="Model", width=16, grow=True),
             Column(title="Backend", width=12),
             Column(title="Phase", width=11),
@@ -93,7 +95,7 @@ class RequestsPane(TablePane[RequestView]):
     def action_times(self) -> None:
         """Show when requests came, or how long ago."""
         self._shows_clock = not self._shows_clock
-        self.table.retitle(0, "Time" if self._shows_clock else "Age")
+        self.table.use(self.columns())
         self.redraw()
 
     def nothing(self, snapshot: Snapshot) -> Sequence[Line]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from nexus_proxy.api.paths import HOT, TELLING
+from nexus_proxy.api.paths import HOT, STEERING, TELLING
 from nexus_proxy.cli.root import build
 from nexus_proxy.commands import COMMANDS as VERBS
 
@@ -86,7 +86,8 @@ def test_every_key_of_a_verb_is_in_the_readme() -> None:
 
 
 def test_every_route_is_in_the_readme() -> None:
-    for path in (*HOT, *TELLING, "/v1/models", "/health", "/health/live", "/health/ready"):
+    health = ("/health", "/health/live", "/health/ready")
+    for path in (*HOT, *TELLING, *STEERING, "/v1/models", *health):
         assert f"`{path}`" in README or f" {path}`" in README, path
 
 
