@@ -40,13 +40,9 @@ class RequestsPane(TablePane[RequestView]):
     _shows_clock = False
 
     def columns(self) -> Sequence[Column[RequestView]]:
+        title = "Time" if self._shows_clock else "Age"
         return (
-            Column(
-                title="Time" if self._shows_clock else "Age",
-                width=8,
-                right=True,
-                sort=lambda view: -view.started,
-            ),
+            Column(title=title, width=8, right=True, sort=lambda view: -view.started),
             Column(title="Model", width=16, grow=True),
             Column(title="Backend", width=12),
             Column(title="Phase", width=11),
