@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import logging
 import secrets
@@ -21,7 +20,9 @@ from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.admission.keys import Keyring
 from nexus_proxy.admission.limits import Limits
 from nexus_proxy.admission.queue import Admission
-from nexus_proxy.commands import Result
+from nexus_proxy.admission.shared import SharedBuckets
+from nexus_proxy.commands import Removed, Result
+from nexus_proxy.commands.models import pin
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
 from nexus_proxy.config.model import (
@@ -34,6 +35,7 @@ from nexus_proxy.config.model import (
     Zone,
 )
 from nexus_proxy.config.paths import state_file
+from nexus_proxy.config.settings import is_late
 from nexus_proxy.config.values import is_loopback
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
@@ -53,7 +55,6 @@ from nexus_proxy.events import (
 )
 from nexus_proxy.fleet.service import Fleet
 from nexus_proxy.health.checker import HealthChecker
-from nexus_proxy.lifecycle import times as load_times
 from nexus_proxy.lifecycle.service import Lifecycle
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
@@ -61,13 +62,17 @@ from nexus_proxy.registry import Registry
 from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
+from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.pipeline import plan
+from nexus_proxy.routing.timing import timed
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
+from nexus_proxy.store.redis import SharedStore
 from nexus_proxy.store.sqlite import Store
+from nexus_proxy.store.sums import SharedSums
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
@@ -79,6 +84,7 @@ from nexus_proxy.telemetry.tracing import asked_for, missing
 if TYPE_CHECKING:
     import httpx
 
+    from nexus_proxy.admission.cells import Cells
     from nexus_proxy.telemetry.spans import Tracer
 
 log = logging.getLogger(__name__)
@@ -86,6 +92,10 @@ log = logging.getLogger(__name__)
 SHOWN_REQUESTS = 1000
 SHOWN_DECISIONS = 50
 SHOWN_LINES = 500
+CONTENT_LOGGED = (
+    "content logging is on: the log holds what is asked and answered; "
+    "logging.enable_content_logging = false ends it"
+)
 
 
 class Runtime:
@@ -116,6 +126,7 @@ class Runtime:
         self.draining = False
         self.started = asyncio.Event()
         self._environ, self._explicit, self._flags = environ, explicit, dict(flags or {})
+        self.removed: dict[str, Removed] = {}
         self._config_problem: str | None = None
         self._tracer: Tracer | None = None
         self._trace_problem: str | None = None
@@ -125,25 +136,32 @@ class Runtime:
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
-        self.ledger = Ledger(self.store, self.bus, loaded.config.routing.budget)
+        self._shared = _shared_store(loaded.config, environ)
+        self.ledger = Ledger(
+            self.store,
+            self.bus,
+            loaded.config.routing.budget,
+            shared=SharedSums(self._shared) if self._shared else None,
+        )
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
-        self.limits = Limits(self.keyring)
+        self.limits = Limits(
+            self.keyring,
+            cells=_cells(self.seat),
+            shared=SharedBuckets(self._shared) if self._shared else None,
+        )
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = self._make_health()
         self.discovery = self._make_discovery()
         self.siblings = Siblings(self.seat, self)
+        self.replicas = self._make_replicas()
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.lifecycle = self._make_lifecycle()
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
-        self.fleet = Fleet(
-            store=self.store,
-            registry=self.registry,
-            times=self.lifecycle.times,
-            get_config=lambda: self.config,
-        )
+        self.relay.timed_stages = timed(self.tally.note_stage)
+        self.fleet = Fleet(self.store, self.registry, self.lifecycle.times, lambda: self.config)
         self.history.readers += [self.tally, RequestLog(logs), self.ledger.read, self.fleet.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
@@ -171,6 +189,15 @@ class Runtime:
             share=self.seat.share,
         )
 
+    def _make_replicas(self) -> Replicas:
+        return Replicas(
+            self._shared,
+            registry=self.registry,
+            ledger=self.ledger,
+            limits=self.limits,
+            seat=self.seat,
+        )
+
     def _make_lifecycle(self) -> Lifecycle:
         return Lifecycle(
             registry=self.registry,
@@ -180,7 +207,7 @@ class Runtime:
             make_client=self._make_client,
             environ=self._environ,
             check=self.health.check,
-            repin=lambda model, backend: commands.pin(self, model, backend),
+            repin=lambda model, backend: pin(self, model, backend),
             others=self.siblings,
         )
 
@@ -230,6 +257,7 @@ class Runtime:
             self._watching = spawn(
                 watch(self.config_file.path, self._file_changed), name="config watch"
             )
+        await self.replicas.start()
         await self.siblings.start()
         self.started.set()
 
@@ -266,6 +294,7 @@ class Runtime:
         self.history.settle()
         self.quality.stop()
         self.fleet.save()
+        await self.replicas.stop()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -292,14 +321,18 @@ class Runtime:
             requests=self.history.shown(SHOWN_REQUESTS, SHOWN_DECISIONS),
             logs=tuple(lines)[-SHOWN_LINES:],
             aliases=dict(self.registry.aliases),
+            fallbacks={k: tuple(v) for k, v in self.config.routing.fallbacks.items()},
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
-            keys=self.limits.views(self.keyring, self.ledger.spent_by_key()),
+            keys=self.replicas.with_others(
+                self.limits.views(self.keyring, self.ledger.spent_by_key())
+            ),
             budget=self.ledger.standing,
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),
             airplane=self.registry.airplane,
+            replicas=self.replicas.count,
             operations=self.lifecycle.views(),
         )
 
@@ -324,6 +357,10 @@ class Runtime:
 
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems
+        if self.replicas.problem:
+            problems.append(self.replicas.problem)
+        if self.config.logging.enable_content_logging:
+            problems.append(CONTENT_LOGGED)
         if self.prices.problem:
             problems.append(self.prices.problem)
         if self._trace_problem:
@@ -348,6 +385,7 @@ class Runtime:
     async def run_command(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """Run a verb of the table. Raises `CommandError`."""
         result = await commands.run(self, name, arguments)
+        self.replicas.did(name, arguments)
         log.info("%s: %s", name, result.message)
         return result
 
@@ -389,10 +427,11 @@ class Runtime:
             raise
         self._config_problem = None
         changes = tuple(map(_with_delay, diff(self.config, loaded.config)))
-        self.loaded = loaded
+        before, self.loaded = self.config, loaded
         if changes:
             self._take_over(loaded.config)
             self.discovery.apply(loaded.config)
+            self.replicas.reloaded(before, loaded.config)
             self.bus.publish(ConfigReloaded(diff=changes))
         return changes
 
@@ -450,6 +489,8 @@ class Runtime:
         self.relay.till.apply(config.prices)
         self._take_keys(config)
         self.logs.apply(config.logging)
+        if config.logging.enable_content_logging:
+            log.warning("%s", CONTENT_LOGGED)
         # A reload may name a variable that was none of ours when the logs were made.
         named = (b.api_key_env for b in config.backends if b.api_key_env)
         self.logs.learn(self._environ.get(name, "") for name in named)
@@ -482,17 +523,7 @@ class Runtime:
             log.warning("%d rows of quality make no sense and are left out", unreadable)
         self.quality.connect(self._save_quality)
         self.quality.start()
-        await self._recall_load_times()
-
-    async def _recall_load_times(self) -> None:
-        with contextlib.suppress(StoreUnavailableError):  # which is shown; they are learnt anew
-            load = load_times.LOAD
-            self.lifecycle.times.take_over(
-                await self.store.read(lambda connection: connection.execute(load).fetchall())
-            )
-        self.lifecycle.connect(
-            lambda *learnt: self.store.post(lambda connection: load_times.save(connection, *learnt))
-        )
+        await self.lifecycle.recall(self.store)
 
     def _save_quality(self, saved: quality_rows.Saved) -> None:
         self.store.post(lambda connection: quality_rows.save(connection, saved))
@@ -539,11 +570,26 @@ def _is_exposed(config: Config) -> bool:
     return not (is_loopback(config.server.host) or config.server.allow_unauthenticated)
 
 
+def _cells(seat: Seat) -> Cells | None:
+    """Where workers share the limits of API keys. Asks for what Windows does not have."""
+    if seat.cells < 0:
+        return None
+    from nexus_proxy.admission.cells import Cells
+
+    return Cells(seat.cells)
+
+
+def _shared_store(config: Config, environ: Mapping[str, str]) -> SharedStore | None:
+    """Where replicas share what they know, if they do."""
+    if config.state.url is None:
+        return None
+    variable = config.state.password_env
+    return SharedStore(config.state.url, environ.get(variable) if variable else None)
+
+
 def _with_delay(line: str) -> str:
     """A line of the diff; says so if it takes a restart."""
-    late = line.startswith(
-        ("server.host:", "server.port:", "server.allow_unauthenticated:", "state.")
-    )
+    late = is_late(line.partition(":")[0])
     return f"{line} (from the next start on)" if late else line
 
 

@@ -40,7 +40,7 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     # Paths are made canonical by the front; nothing is ever redirected.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    errors.install(app)
+    errors.install(app, runtime)
     access.guard(app, runtime, loopback=loopback)
     families = (models, ollama, messages, management, configuration, events, metrics, stats)
     for family in (*families, lifecycle):

@@ -41,6 +41,11 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     QUALITY_TABLE,
     """
+    ALTER TABLE totals ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE replica (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), id TEXT NOT NULL);
+    INSERT INTO replica VALUES (1, lower(hex(randomblob(12))));
+    """,
+    """
     CREATE TABLE load_times (
         backend TEXT NOT NULL, model TEXT NOT NULL, seconds REAL NOT NULL,
         PRIMARY KEY (backend, model)
