@@ -20,13 +20,20 @@ from nexus_proxy.state import OperationView
 
 
 async def _load(operations: Operations, arguments: Arguments) -> Result:
+    was_loaded = _is_loaded(operations, arguments)
     begun = operations.lifecycle.load(arguments["model"], arguments["backend"])
-    return _begun(begun, "model.unload", backend=begun.backend)
+    return _begun(begun, None if was_loaded else "model.unload", backend=begun.backend)
 
 
 async def _unload(operations: Operations, arguments: Arguments) -> Result:
+    was_loaded = _is_loaded(operations, arguments)
     begun = operations.lifecycle.unload(arguments["model"], arguments["backend"])
-    return _begun(begun, "model.load", backend=begun.backend)
+    return _begun(begun, "model.load" if was_loaded else None, backend=begun.backend)
+
+
+def _is_loaded(operations: Operations, arguments: Arguments) -> bool:
+    info = operations.registry.get(arguments["backend"]).models.get(arguments["model"])
+    return info is not None and info.loaded is True
 
 
 async def _migrate(operations: Operations, arguments: Arguments) -> Result:
@@ -35,11 +42,12 @@ async def _migrate(operations: Operations, arguments: Arguments) -> Result:
     return _begun(begun, "model.migrate", backend=target, target=source)
 
 
-def _begun(operation: OperationView, inverse: str, **places: str) -> Result:
+def _begun(operation: OperationView, inverse: str | None, **places: str) -> Result:
+    undoing = {"model": operation.model, **places}
     return Result(
         message=sentence(operation),
         data={"operation": to_builtins(operation)},
-        inverse=Act(inverse, {"model": operation.model, **places}),
+        inverse=None if inverse is None else Act(inverse, undoing),
     )
 
 
