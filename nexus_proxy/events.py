@@ -109,6 +109,10 @@ class BudgetLevelChanged(Event, frozen=True):
     what: str
 
 
+class SpendRead(Event, frozen=True):
+    """spending: the summary of spend reads differently from now on."""
+
+
 class GatewayDraining(Event, frozen=True):
     """runtime: no new requests from now on."""
 

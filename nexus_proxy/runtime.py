@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,12 +18,12 @@ import msgspec
 from nexus_proxy import __version__, commands
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
+from nexus_proxy.accounting.spending import Spending
 from nexus_proxy.admission.keys import Keyring
-from nexus_proxy.admission.limits import Limits
+from nexus_proxy.admission.limits import Limits, cells_at
 from nexus_proxy.admission.queue import Admission
 from nexus_proxy.admission.shared import SharedBuckets
 from nexus_proxy.commands import Removed, Result
-from nexus_proxy.commands.models import pin
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
 from nexus_proxy.config.model import (
@@ -41,8 +42,14 @@ from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.base import DiscoverySource
 from nexus_proxy.discovery.service import Discovery, sources_for
-from nexus_proxy.discovery.static import implied_zone
-from nexus_proxy.errors import CommandError, ConfigError, NotFoundError, StoreUnavailableError
+from nexus_proxy.discovery.static import entry_of
+from nexus_proxy.errors import (
+    CommandError,
+    ConfigError,
+    NotFoundError,
+    StoreUnavailableError,
+    UnknownModelError,
+)
 from nexus_proxy.events import (
     BackendAdded,
     BackendChanged,
@@ -55,6 +62,8 @@ from nexus_proxy.events import (
 )
 from nexus_proxy.fleet.service import Fleet
 from nexus_proxy.health.checker import HealthChecker
+from nexus_proxy.health.problems import about_backends
+from nexus_proxy.health.vectors import VectorComparison
 from nexus_proxy.lifecycle.service import Lifecycle
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
@@ -64,27 +73,28 @@ from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.pipeline import plan
+from nexus_proxy.routing.preview import preview
 from nexus_proxy.routing.timing import timed
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
-from nexus_proxy.store.redis import SharedStore
+from nexus_proxy.state import BackendView, DecisionView, Preview, RequestView, Snapshot
+from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import SharedSums
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
 from nexus_proxy.telemetry.logs import Logs
+from nexus_proxy.telemetry.pace import Pace
 from nexus_proxy.telemetry.request_log import RequestLog
 from nexus_proxy.telemetry.tally import Tally
-from nexus_proxy.telemetry.tracing import asked_for, missing
+from nexus_proxy.telemetry.tracing import asked_for, make_tracer
 
 if TYPE_CHECKING:
     import httpx
 
-    from nexus_proxy.admission.cells import Cells
     from nexus_proxy.telemetry.spans import Tracer
 
 log = logging.getLogger(__name__)
@@ -96,6 +106,8 @@ CONTENT_LOGGED = (
     "content logging is on: the log holds what is asked and answered; "
     "logging.enable_content_logging = false ends it"
 )
+MOST_PREVIEWS = 200
+"""Models at a time: more than fit on a screen."""
 
 
 class Runtime:
@@ -136,20 +148,12 @@ class Runtime:
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
-        self._shared = _shared_store(loaded.config, environ)
-        self.ledger = Ledger(
-            self.store,
-            self.bus,
-            loaded.config.routing.budget,
-            shared=SharedSums(self._shared) if self._shared else None,
-        )
+        self._shared = shared_store(loaded.config.state, environ)
+        self.ledger = self._make_ledger(loaded.config)
+        self.spending = Spending(self.ledger, self.bus)
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
-        self.limits = Limits(
-            self.keyring,
-            cells=_cells(self.seat),
-            shared=SharedBuckets(self._shared) if self._shared else None,
-        )
+        self.limits = self._make_limits()
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = self._make_health()
         self.discovery = self._make_discovery()
@@ -162,10 +166,34 @@ class Runtime:
         self.tally = Tally(born=secrets.token_hex(8))
         self.relay.timed_stages = timed(self.tally.note_stage)
         self.fleet = Fleet(self.store, self.registry, self.lifecycle.times, lambda: self.config)
-        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read, self.fleet.read]
+        self.pace = Pace()
+        self.history.readers += [
+            self.tally,
+            RequestLog(logs),
+            self.ledger.read,
+            self.fleet.read,
+            self.pace,
+        ]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
+
+    def _make_ledger(self, config: Config) -> Ledger:
+        shared = SharedSums(self._shared) if self._shared else None
+        return Ledger(self.store, self.bus, config.routing.budget, shared=shared)
+
+    def _make_limits(self) -> Limits:
+        shared = SharedBuckets(self._shared) if self._shared else None
+        return Limits(self.keyring, cells=cells_at(self.seat.cells), shared=shared)
+
+    def _make_replicas(self) -> Replicas:
+        return Replicas(
+            self._shared,
+            registry=self.registry,
+            ledger=self.ledger,
+            limits=self.limits,
+            seat=self.seat,
+        )
 
     def _make_health(self) -> HealthChecker:
         return HealthChecker(
@@ -176,6 +204,9 @@ class Runtime:
             node_id=self.node_id,
             environ=self._environ,
         )
+
+    def _make_comparison(self) -> VectorComparison:
+        return VectorComparison(self.registry, make_client=self._make_client, environ=self._environ)
 
     def _make_discovery(self) -> Discovery:
         return Discovery(
@@ -189,15 +220,6 @@ class Runtime:
             share=self.seat.share,
         )
 
-    def _make_replicas(self) -> Replicas:
-        return Replicas(
-            self._shared,
-            registry=self.registry,
-            ledger=self.ledger,
-            limits=self.limits,
-            seat=self.seat,
-        )
-
     def _make_lifecycle(self) -> Lifecycle:
         return Lifecycle(
             registry=self.registry,
@@ -207,7 +229,7 @@ class Runtime:
             make_client=self._make_client,
             environ=self._environ,
             check=self.health.check,
-            repin=lambda model, backend: pin(self, model, backend),
+            repin=lambda model, backend: commands.pin(self, model, backend),
             others=self.siblings,
         )
 
@@ -219,6 +241,7 @@ class Runtime:
             environ=self._environ,
             get_config=lambda: self.config,
             suspect=self.health.suspect,
+            compare=self._make_comparison().want,
             quality=self.quality,
             limits=self.limits,
             till=Till(self.ledger, self.prices),
@@ -293,8 +316,9 @@ class Runtime:
         await self.health.stop()
         self.history.settle()
         self.quality.stop()
-        self.fleet.save()
         await self.replicas.stop()
+        self.fleet.save()
+        self.spending.stop()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -328,11 +352,14 @@ class Runtime:
                 self.limits.views(self.keyring, self.ledger.spent_by_key())
             ),
             budget=self.ledger.standing,
+            spend=self.spending.look(),
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),
+            trends=self.pace.trends(),
             airplane=self.registry.airplane,
             replicas=self.replicas.count,
+            trend=self.history.trend(),
             operations=self.lifecycle.views(),
         )
 
@@ -349,11 +376,24 @@ class Runtime:
 
         Raises `UnknownModelError`.
         """
+        facts = msgspec.structs.replace(facts, purse=self.relay.till.purse_for_nobody())
         views = []
         for decision in plan(facts, self.registry, self.relay.rules):
             first = decision.candidates[0] if decision.candidates else None
             views.append(decision.view(decision.route_reason(first, 0) if first else None))
         return views
+
+    async def previews(self, models: Sequence[str]) -> dict[str, Preview]:
+        """Who would serve each of these models now; those that nobody lists are left out. Lets
+        requests go first after each of them."""
+        found = {}
+        purse = self.relay.till.purse_for_nobody()
+        for model in models[:MOST_PREVIEWS]:
+            facts = RequestFacts(model_asked=model, purse=purse, now=time.monotonic())
+            with contextlib.suppress(UnknownModelError):
+                found[model] = preview(plan(facts, self.registry, self.relay.rules))
+            await asyncio.sleep(0)
+        return found
 
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems
@@ -367,18 +407,7 @@ class Runtime:
             problems.append(self._trace_problem)
         if self._config_problem:
             problems.append(f"the changed configuration was refused: {self._config_problem}")
-        live = [b for b in backends if b.state in (BackendState.UP, BackendState.LOADING)]
-        if backends and not live:
-            problems.append("no backend is up: every request is refused")
-        problems += [
-            f"{b.name} is down: {b.reason or 'no answer'}"
-            for b in backends
-            if b.state is BackendState.DOWN
-        ]
-        waiting = [b.name for b in backends if not b.accepted]
-        if waiting:
-            problems.append(f"found, not accepted yet: {', '.join(waiting)}")
-        return problems
+        return problems + about_backends(backends)
 
     # -- verbs ---------------------------------------------------------------------------------
 
@@ -404,6 +433,18 @@ class Runtime:
     def cloud_requests(self) -> int:
         """See `commands.Operations`."""
         return len(self.aloft)
+
+    def running_request(self, request_id: str) -> RequestView | None:
+        """See `commands.Operations`."""
+        return self.history.running(request_id)
+
+    async def cancel_request(self, request_id: str) -> None:
+        """See `commands.Operations`."""
+        await self.siblings.cancel(request_id)
+
+    def cancel_own(self, request_id: str) -> None:
+        """See `siblings.family.Own`."""
+        self.relay.underway.cancel(request_id)
 
     async def check_backend(self, name: str) -> str:
         """See `commands.Operations`."""
@@ -455,27 +496,9 @@ class Runtime:
         self.config_file.remove_key(name)
 
     def entry_for(self, name: str) -> BackendConfig:
-        """See `commands.Operations`. What the file says already is kept as it stands there."""
-        backend = self.registry.get(name)
+        """See `commands.Operations`."""
         own = next((entry for entry in self.config.backends if entry.name == name), None)
-        entry = own or BackendConfig(
-            name=name,
-            url=backend.url,
-            type=backend.type,
-            tier=backend.tier,
-            api_key_env=backend.api_key_env,
-            max_concurrent=backend.max_concurrent,
-            models=list(backend.allow_models),
-        )
-        implied = own is not None and implied_zone(own) is backend.zone
-        return msgspec.structs.replace(
-            entry,
-            priority=backend.priority,
-            tags=list(backend.tags),
-            enabled=backend.enabled and backend.accepted,
-            drained=backend.drained,
-            zone=entry.zone if implied else backend.zone.label,
-        )
+        return entry_of(self.registry.get(name), own)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -497,19 +520,14 @@ class Runtime:
 
     async def _start_tracing(self, asked: str) -> None:
         """Have spans made. Where that cannot be, it is logged and shown."""
-        self._trace_problem = missing(asked)
-        if self._trace_problem is None:
-            spans = await asyncio.to_thread(importlib.import_module, "nexus_proxy.telemetry.spans")
-            try:
-                exporter = spans.exporter_for(self._environ)
-            except ConfigError as error:
-                self._trace_problem = error.message
-            else:
-                self._tracer = tracer = spans.Tracer(self.registry, exporter, self._environ)
-                self.history.readers.append(tracer)
-                self.relay.begin_trace = tracer.begin
-        if self._trace_problem is not None:
-            log.warning("%s", self._trace_problem)
+        made = await make_tracer(asked, self.registry, self._environ)
+        if isinstance(made, str):
+            self._trace_problem = made
+            log.warning("%s", made)
+        else:
+            self._tracer = made
+            self.history.readers.append(made)
+            self.relay.begin_trace = made.begin
 
     async def _open_store(self) -> None:
         """Go on where the last run ended, and keep what comes."""
@@ -568,23 +586,6 @@ class Runtime:
 def _is_exposed(config: Config) -> bool:
     """Whether other machines can connect, and nobody said that all of them may."""
     return not (is_loopback(config.server.host) or config.server.allow_unauthenticated)
-
-
-def _cells(seat: Seat) -> Cells | None:
-    """Where workers share the limits of API keys. Asks for what Windows does not have."""
-    if seat.cells < 0:
-        return None
-    from nexus_proxy.admission.cells import Cells
-
-    return Cells(seat.cells)
-
-
-def _shared_store(config: Config, environ: Mapping[str, str]) -> SharedStore | None:
-    """Where replicas share what they know, if they do."""
-    if config.state.url is None:
-        return None
-    variable = config.state.password_env
-    return SharedStore(config.state.url, environ.get(variable) if variable else None)
 
 
 def _with_delay(line: str) -> str:

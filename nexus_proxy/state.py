@@ -10,6 +10,8 @@ from enum import Enum
 from msgspec import Struct
 
 from nexus_proxy.config.model import BackendType, Priority, Zone
+from nexus_proxy.operations import OperationView
+from nexus_proxy.trends import BackendTrend, Trend
 
 
 class BackendState(str, Enum):
@@ -50,6 +52,12 @@ class Capability(str, Enum):
     THINKING = "thinking"
     JSON_SCHEMA = "json_schema"
     RERANK = "rerank"
+    TRANSCRIPTION = "transcription"
+    """Speech to text, in its language or in English."""
+    SPEECH = "speech"
+    IMAGES = "images"
+    """Makes or changes pictures."""
+    MODERATION = "moderation"
 
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
 
@@ -90,6 +98,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         answers_while_busy: answers its health path while it generates. None: to be learnt.
         stream_usage: tells usage in a stream only if asked to by `stream_options.include_usage`.
         swaps: loads a model when a request asks for it, and may throw another one out for it.
+        lacks: routes that no server of this kind has, whatever its model: it is not even asked.
     """
 
     default_port: int | None = None
@@ -100,6 +109,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     answers_while_busy: bool | None = None
     stream_usage: bool = True
     swaps: bool = False
+    lacks: frozenset[Capability] = frozenset()
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -126,10 +136,22 @@ class Probe(Struct, frozen=True, kw_only=True):
     loads_when_told: bool = False
 
 
+class Truncation(Struct, frozen=True, kw_only=True):
+    """A backend cut a prompt without a word: how many tokens it counted, and how many were sent at
+    least."""
+
+    counted: int
+    sent: int
+
+    def __str__(self) -> str:
+        return f"it counted {self.counted} tokens of at least {self.sent} that were sent"
+
+
 class BackendView(Struct, frozen=True, kw_only=True):
     """One backend at one moment.
 
-    `state` folds the switches into one word. `reason` says why it is not up. `slots` is the number
+    `state` folds the switches into one word. `reason` says why it is not up; `warning` what is
+    wrong with its answers although it is. `slots` is the number
     of requests it can run at a time; `slots_source` is `config`, `learnt` or None.
     """
 
@@ -163,6 +185,7 @@ class BackendView(Struct, frozen=True, kw_only=True):
     state_since: float
     recent_errors: tuple[str, ...]
     loads_when_told: bool = False
+    warning: str | None = None
 
 
 class QualityState(str, Enum):
@@ -277,6 +300,22 @@ class SpendReport(Struct, frozen=True, kw_only=True):
     forecast_usd: float | None
     limit_usd: float | None = None
     elsewhere_usd: float = 0.0
+    soft_percent: float | None = None
+    """Share of the limit from which on what is local is preferred."""
+
+
+class SpendSummary(Struct, frozen=True, kw_only=True):
+    """A month (`YYYY-MM`) of spend as the screen shows it. Days are in order, up to `today`
+    (`YYYY-MM-DD`), zeros included; the others dearest first, and bounded. `forecast_usd` as in
+    `SpendReport`."""
+
+    month: str
+    today: str
+    days: tuple[SpendRow, ...]
+    backends: tuple[SpendRow, ...]
+    models: tuple[SpendRow, ...]
+    keys: tuple[SpendRow, ...]
+    forecast_usd: float | None
 
 
 class RequestPhase(str, Enum):
@@ -291,7 +330,7 @@ class RequestPhase(str, Enum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    """The client left."""
+    """The client left, or the operator ended it."""
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
@@ -345,6 +384,16 @@ class DecisionView(Struct, frozen=True, kw_only=True):
     rejections: tuple[RejectionView, ...]
 
 
+class Preview(Struct, frozen=True, kw_only=True):
+    """Who would be asked first, were a short request for a model to come now: backends, each with
+    the name that it knows the model by. Several share the place where only luck, or whose turn it
+    is, decides; nobody: the request would be refused."""
+
+    first: tuple[tuple[str, str], ...] = ()
+    is_fallback: bool = False
+    """It is another model, from the fallback chain."""
+
+
 class RequestView(Struct, frozen=True, kw_only=True):
     """One request, running or finished. Never holds a prompt, an answer or a key."""
 
@@ -386,6 +435,8 @@ class RequestView(Struct, frozen=True, kw_only=True):
     """Of the prompt's, read from the backend's cache."""
     reasoning_tokens: int | None = None
     """Of the completion's, thought and not said."""
+    truncated: Truncation | None = None
+    """The backend cut the prompt."""
 
 
 class KeyView(Struct, frozen=True, kw_only=True):
@@ -441,57 +492,6 @@ class QueueView(Struct, frozen=True, kw_only=True):
     max_size: int
     max_wait_seconds: float
     waiting: tuple[WaiterView, ...]
-
-
-class OperationKind(str, Enum):
-    """What an operator wants done with a model."""
-
-    LOAD = "load"
-    UNLOAD = "unload"
-    MIGRATE = "migrate"
-    """Loaded on another backend, then unloaded on the first."""
-
-
-class OperationPhase(str, Enum):
-    """How far an operation has come."""
-
-    WAITING = "waiting"
-    """Another operation on the same backend goes first."""
-    DRAINING = "draining"
-    """Requests that run finish first; new ones go elsewhere or wait."""
-    LOADING = "loading"
-    UNLOADING = "unloading"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class OperationView(Struct, frozen=True, kw_only=True):
-    """A model that is loaded, unloaded or moved. `backend` is where it is loaded or unloaded, or
-    moved from, and `target` where it is moved to.
-
-    `acts_on` is the backend of the present phase, which began at `phase_since`. `eta_seconds` is
-    how long loading took there before; `waits_for` counts the requests that finish first. `error`
-    says why it failed.
-    """
-
-    id: str
-    kind: OperationKind
-    model: str
-    backend: str
-    target: str | None
-    phase: OperationPhase
-    acts_on: str
-    started: float
-    phase_since: float
-    ended: float | None
-    eta_seconds: float | None
-    waits_for: int
-    error: str | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.ended is not None
 
 
 class LogLine(Struct, frozen=True, kw_only=True):
@@ -554,16 +554,21 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     searching: tuple[str, ...]
     """Where discovery looks, in words: `127.0.0.1:11434 (Ollama)`, `mDNS _ollama._tcp`."""
     budget: BudgetStanding | None = None
+    spend: SpendSummary | None = None
+    """None until it was read from the ledger; up to some seconds old."""
     quality: tuple[QualityView, ...] = ()
     """By model, best first; those without a score last."""
     queue: tuple[WaiterView, ...] = ()
     """Who waits for a slot, in the order of service."""
+    trends: dict[str, BackendTrend] = {}
+    """By backend; only those that served lately."""
     airplane: bool = False
     """Nothing is sent to clouds."""
-    operations: tuple[OperationView, ...] = ()
-    """Models that are loaded, unloaded or moved: those that run, then those that ended, newest
-    first."""
     replicas: int | None = None
     """How many gateways share `state.url`, this one included; None: it shares nothing."""
     fallbacks: dict[str, tuple[str, ...]] = {}
     """Model -> models that are tried where it cannot be served, in this order."""
+    trend: Trend = Trend()
+    operations: tuple[OperationView, ...] = ()
+    """Models that are loaded, unloaded or moved: those that run, then those that ended, newest
+    first."""

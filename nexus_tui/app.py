@@ -206,8 +206,12 @@ class NexusApp(App[Leave]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Verbs exist only where there is something that they could act on."""
         if action in {"verb", "prefer"}:
-            alone = action == "verb" and not needs_selection(str(parameters[0]))
-            return not self.source.read_only and (alone or self._selection() is not None)
+            if self.source.read_only:
+                return False
+            name = str(parameters[0]) if action == "verb" else "backend.priority"
+            if name == "request.cancel":
+                return self.selection().request is not None
+            return not needs_selection(name) or self._selection() is not None
         if action == "undo":
             return not self.source.read_only
         return super().check_action(action, parameters)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textual.binding import Binding
 
 from nexus_proxy.commands import BY_NAME, COMMANDS
+from nexus_tui.format import RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +36,12 @@ def _help(command: Command) -> str:
 
 
 def needs_selection(name: str) -> bool:
-    """Whether a verb acts on a backend or model."""
-    return any(one.kind in {"backend", "model"} for one in BY_NAME[name].arguments if one.required)
+    """Whether a verb acts on a backend, model or request."""
+    return any(
+        one.kind in {"backend", "model", "request"}
+        for one in BY_NAME[name].arguments
+        if one.required
+    )
 
 
 def named(kind: str, snapshot: Snapshot) -> dict[str, str]:
@@ -49,6 +54,9 @@ def named(kind: str, snapshot: Snapshot) -> dict[str, str]:
         case "fallback":
             chains = snapshot.fallbacks.items()
             return {model: " → ".join((model, *others)) for model, others in chains}
+        case "request":
+            running = (view for view in snapshot.requests if view.phase in RUNNING)
+            return {view.id: f"{view.id}  {view.model or view.model_asked}" for view in running}
         case _:
             return {}
 

@@ -30,7 +30,7 @@ _PHRASES = {
 }
 """Where the verb followed by the backend's name would not read as a sentence."""
 
-_NOUNS = {"key": "the key ", "alias": "", "fallback": ""}
+_NOUNS = {"key": "the key ", "alias": "", "fallback": "", "request": ""}
 """Kinds of things that have no row, and the word between the verb and their name."""
 
 

@@ -17,7 +17,7 @@ from nexus_proxy.commands.settings import Draft, draft
 from nexus_proxy.config.settings import Setting, settings
 from nexus_proxy.errors import CommandError, GatewayUnreachableError, NexusError
 from nexus_proxy.events import CHANGE_EVENTS
-from nexus_proxy.state import RequestView, Sighting, Snapshot
+from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
 from nexus_proxy.tasks import spawn
 from nexus_tui.talk import Answer, Message, talk
 
@@ -61,6 +61,10 @@ class Source(Protocol):
 
     async def story(self, request_id: str) -> RequestView:
         """All of one request, also what a snapshot leaves out. Raises `NexusError`."""
+        ...
+
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        """Who would serve each of these models now. Raises `NexusError`."""
         ...
 
     def consequence(self, name: str, arguments: Mapping[str, Any]) -> Awaitable[str | None]:
@@ -113,6 +117,9 @@ class RuntimeSource:
     async def story(self, request_id: str) -> RequestView:
         return self._runtime.history.get(request_id)
 
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        return await self._runtime.previews(models)
+
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         return self._runtime.consequence(name, arguments)
 
@@ -153,8 +160,11 @@ EVENTS = "/nexus/v1/events"
 COMMANDS = "/nexus/v1/commands"
 CONFIG = "/nexus/v1/config"
 LOOK = "/nexus/v1/backends/look"
+PREVIEWS = "/nexus/v1/previews"
 
 _FETCH_INTERVAL = 0.25
+_LIVE_INTERVAL = 1.0
+"""Between two looks at a gateway that is at work: it does not tell each token."""
 _SILENCE = 35.0
 """Seconds without a byte on the event stream after which the gateway counts as gone; it sends a
 comment every ten."""
@@ -243,6 +253,16 @@ class HttpSource:
             return msgspec.json.decode(answer.content, type=RequestView)
         except (httpx.HTTPError, msgspec.MsgspecError) as error:
             raise CommandError(f"Nothing more is known of {request_id}: {error}") from error
+
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        import httpx
+
+        try:
+            answer = await self._client.post(PREVIEWS, json={"models": list(models)})
+            answer.raise_for_status()
+            return msgspec.json.decode(answer.content, type=dict[str, Preview])
+        except (httpx.HTTPError, msgspec.MsgspecError) as error:
+            raise CommandError(f"{self.url} does not say who would serve: {error}") from error
 
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         answer = await self._post(f"{COMMANDS}/{name}/consequence", arguments)
@@ -368,7 +388,10 @@ class HttpSource:
 
     async def _refresh(self) -> None:
         while True:
-            await self._changed.wait()
+            busy = self._last is not None and self._last.totals.in_flight > 0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LIVE_INTERVAL if busy else None):
+                    await self._changed.wait()
             self._changed.clear()
             started = time.monotonic()
             await self._fetch()

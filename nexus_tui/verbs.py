@@ -36,6 +36,7 @@ _HINTS = {
 _NONE = {
     "key": "There is no API key. `nexus keys create NAME` makes one.",
     "alias": "There is no alias. The palette (ctrl+p) has `Set alias`.",
+    "request": "No request runs now.",
     "fallback": "No model has fallbacks. The palette (ctrl+p) has `Set fallbacks`.",
 }
 
@@ -122,11 +123,13 @@ async def _value(
     match argument.kind:
         case "backend":
             return selection.backend or await _choose_backend(app, command, snapshot)
-        case "other":
-            return await _choose_other(app, command, snapshot, given)
+        case "destination":
+            return await _choose_destination(app, command, snapshot, given)
         case "model":
             return selection.model or await _choose_model(app, command, snapshot, view)
-        case "key" | "alias" | "fallback":
+        case "request" if selection.request:
+            return selection.request
+        case "key" | "alias" | "fallback" | "request":
             return await _choose_named(app, command, argument, snapshot)
         case "switch":  # the one of the gateway: the other way round
             return "off" if snapshot.airplane else "on"
@@ -170,7 +173,17 @@ async def _choose_backend(app: NexusApp, command: Command, snapshot: Snapshot) -
     return await app.push_screen_wait(Choose(f"{label(command)}: which backend?", choices))
 
 
-async def _choose_other(
+async def _choose_named(
+    app: NexusApp, command: Command, argument: Argument, snapshot: Snapshot
+) -> str | None:
+    choices = [Choice(name, text) for name, text in named(argument.kind, snapshot).items()]
+    if not choices:
+        raise CommandError(_NONE[argument.kind])
+    question = f"{label(command)}: which {argument.name}?"
+    return await app.push_screen_wait(Choose(question, choices))
+
+
+async def _choose_destination(
     app: NexusApp, command: Command, snapshot: Snapshot, given: Mapping[str, Any]
 ) -> str | None:
     model, here = given["model"], given["backend"]
@@ -182,16 +195,6 @@ async def _choose_other(
     if not choices:
         raise CommandError(f"No other backend has {clean(model)}. Download it there first.")
     question = f"{label(command)} {clean(model)} to which backend?"
-    return await app.push_screen_wait(Choose(question, choices))
-
-
-async def _choose_named(
-    app: NexusApp, command: Command, argument: Argument, snapshot: Snapshot
-) -> str | None:
-    choices = [Choice(name, text) for name, text in named(argument.kind, snapshot).items()]
-    if not choices:
-        raise CommandError(_NONE[argument.kind])
-    question = f"{label(command)}: which {argument.name}?"
     return await app.push_screen_wait(Choose(question, choices))
 
 

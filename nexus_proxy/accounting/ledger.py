@@ -38,12 +38,12 @@ from nexus_proxy.accounting.budget import (
 )
 from nexus_proxy.accounting.calendar import Calendar
 from nexus_proxy.accounting.entries import ALL, NOTHING, Entry, Settlement, Sums
-from nexus_proxy.accounting.report import checked, spend
+from nexus_proxy.accounting.report import checked, spend, summary
 from nexus_proxy.accounting.usage import MOST_TOKENS
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
-from nexus_proxy.state import SpendReport
+from nexus_proxy.state import SpendReport, SpendSummary
 from nexus_proxy.store.machine import machine_id
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.store.sqlite import Store
@@ -111,6 +111,7 @@ class Ledger:
         self._is_known = False
         """Whether `_sums` has begun with what the file holds."""
         self._problem: str | None = None
+        self._changes = 0
         self._budget = budget
         self._calendar = Calendar(budget.time_zone)
         self._month = self._calendar.month(clock())
@@ -240,12 +241,33 @@ class Ledger:
             found,
             limit_usd=self._budget.monthly_limit_usd,
             elsewhere_usd=(others.spent + others.reserved) / NANO,
+            soft_percent=self._budget.soft_limit_percent,
         )
+
+    @property
+    def edition(self) -> tuple[int, str]:
+        """Another one whenever a summary would read differently, as far as this process knows."""
+        return self._changes, self._calendar.day(self._clock())
+
+    async def summary(self) -> tuple[SpendSummary, float]:
+        """This month as the screen shows it, and the seconds of a processor that it took to add up.
+        Raises `StoreUnavailableError`."""
+        month, today = self._month, self._calendar.day(self._clock())
+
+        def timed(connection: sqlite3.Connection) -> tuple[SpendSummary, float]:
+            began = time.thread_time()
+            return summary(connection, month, today), time.thread_time() - began
+
+        if not self._store.degraded:
+            self._flush_usage()
+        await self._store.write(lambda _connection: None)  # what ended just now is in it too
+        return await self._store.read(timed)
 
     # -- the rest ------------------------------------------------------------------------------
 
     def read(self, ended: Sequence[Record]) -> None:
         """A reader of `History`: adds up the tokens of requests that cost nothing."""
+        self._changes += bool(ended)
         for record in ended:
             if record.priced or record.backend is None or record.prompt_tokens is None:
                 continue
@@ -444,8 +466,9 @@ class Ledger:
             self._judge()
 
     def _judge(self) -> None:
-        sums = self._total_of(ALL)
+        sums, before = self._total_of(ALL), self.standing
         self.standing = standing_of(self._month, sums, self._budget)
+        self._changes += self.standing != before
         # People are told of what is spent: what is only put aside comes and goes with each request.
         level = level_of(sums.spent, self._budget)
         if level is not self._told:

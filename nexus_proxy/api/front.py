@@ -76,7 +76,7 @@ class Front:
         except NexusError as error:
             if not isinstance(error, SlowBodyError):
                 await receive.drop_rest(self.hot.max_body * DISCARD_FACTOR)
-            self._runtime.tally.refuse(error.code, counted_as(path))
+            self._runtime.tally.refuse(error.code, counted_as(path, scope["method"]))
             await refuse(
                 responder,
                 error,

@@ -11,7 +11,7 @@ from quart import Quart, Response, request
 
 from nexus_proxy.api.answers import json_answer, json_object
 from nexus_proxy.api.asking import phases, whole_number
-from nexus_proxy.api.dry_run import facts_from
+from nexus_proxy.api.dry_run import facts_from, models_from
 from nexus_proxy.commands import COMMANDS, Command
 from nexus_proxy.config.entries import key_entry
 from nexus_proxy.errors import InvalidRequestError
@@ -62,6 +62,10 @@ def _add_reading(app: Quart, runtime: Runtime) -> None:
     async def route() -> Response:
         facts = facts_from(await json_object())
         return json_answer({"decisions": runtime.dry_run(facts)})
+
+    @app.post(f"{ROOT}/previews")
+    async def previews() -> Response:
+        return json_answer(await runtime.previews(models_from(await json_object())))
 
 
 def _add_verbs(app: Quart, runtime: Runtime) -> None:

@@ -15,7 +15,8 @@ REQUEST_ID = "nexus.request_id"
 _SLASHES = re.compile(r"/{2,}")
 _DOUBLED = re.compile(r"^(?:/v1)+(?=/v1(?:/|$))")
 _BARE = re.compile(
-    r"^/(?:chat/completions|completions|embeddings|models|messages|responses)(?:/|$)"
+    r"^/(?:chat/completions|completions|embeddings|models|messages|responses|rerank|moderations"
+    r"|audio/(?:transcriptions|translations|speech)|images/(?:generations|edits|variations))(?:/|$)"
 )
 
 
@@ -39,11 +40,11 @@ def is_management(path: str, method: str) -> bool:
     return method == "DELETE" and path.startswith("/v1/models/")
 
 
-def counted_as(path: str) -> str:
+def counted_as(path: str, method: str) -> str:
     """The label of a canonical path in counts: its endpoint's, `management` or `other`."""
     if endpoint := HOT.get(path):
         return endpoint.value
-    return "management" if is_management(path, "GET") else "other"
+    return "management" if is_management(path, method) else "other"
 
 
 def canonical(path: str) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec import Struct
 
 from nexus_proxy.config.model import BackendType
-from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.dialects.openai import PATHS, Endpoint
 from nexus_proxy.state import ModelInfo, Probe, Traits
 
 if TYPE_CHECKING:
@@ -83,11 +83,12 @@ class Adapter(ABC):
 
     def path_of(self, endpoint: Endpoint) -> str:
         """Where it serves a hot endpoint, below its base URL."""
-        return {
+        own = {
             Endpoint.CHAT: self.chat_path,
             Endpoint.COMPLETIONS: self.completions_path,
             Endpoint.EMBEDDINGS: self.embeddings_path,
-        }[endpoint]
+        }
+        return own.get(endpoint) or PATHS[endpoint]
 
     @abstractmethod
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:

@@ -25,6 +25,8 @@ Observed on b10068 and about b11549 [run]:
 - A router answers `/models/load` and `/models/unload` at once and does it after that: its list
   tells when it is done, or has `failed`. What is so already is a 400 (`already
   running`, `not running`).
+- `/v1/rerank` is there, and answers 501 unless started with `--rerank`; `/v1/audio/transcriptions`
+  is there in newer builds; speech, images and moderations are not [run].
 """
 
 from __future__ import annotations
@@ -78,6 +80,7 @@ class LlamaCpp(Adapter):
         answers_while_busy=True,
         stream_usage=False,
         swaps=True,
+        lacks=frozenset({Capability.SPEECH, Capability.IMAGES, Capability.MODERATION}),
     )
     health_path = "/health"
     loads_how = (

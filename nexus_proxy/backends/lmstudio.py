@@ -3,6 +3,7 @@
 Read in its documentation (0.4.x) and issue tracker, not run:
 - Any unknown path answers 200 with `{"error": "Unexpected endpoint or method. …"}`, so a status
   proves nothing: only the expected keys do, and a 200 may be an error (`classify` takes it).
+  Rerank, audio, images and moderations are none of its paths: `lacks=DIRECT`.
 - Three model lists, newest first: `/api/v1/models` (0.4.0: loaded instances with their context and
   parallelism), `/api/v0/models` (0.3.6: state), `/v1/models` (ids only).
 - `max_context_length` is what the model can do; an instance is loaded with less, and a longer
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nexus_proxy.backends.ask import Answer, Inquiry
 from nexus_proxy.backends.base import Adapter, Fault, ProbeFailed, Target, classify_openai
-from nexus_proxy.backends.capabilities import GENERATES, NEEDS_GENERATION, understood
+from nexus_proxy.backends.capabilities import DIRECT, GENERATES, NEEDS_GENERATION, understood
 from nexus_proxy.backends.foreign import (
     OWNERS,
     count,
@@ -61,7 +62,7 @@ class LmStudio(Adapter):
 
     type = BackendType.LMSTUDIO
     title = "LM Studio"
-    traits: ClassVar[Traits] = Traits(default_port=1234, swaps=True)
+    traits: ClassVar[Traits] = Traits(default_port=1234, swaps=True, lacks=DIRECT)
     health_path = "/lmstudio-greeting"
     loads_how = "LM Studio can be told to load models from version 0.4.0 on"
 

@@ -17,6 +17,8 @@ Read in its source (0.33.0), not run:
 - A request without a prompt loads the model and answers when it is there; with `keep_alive: -1` it
   stays until the next request, after which Ollama's own `OLLAMA_KEEP_ALIVE` counts again. What only
   embeds is refused by `/api/generate` and loaded by `/api/embed`. `keep_alive: 0` unloads.
+- It has `/v1/audio/transcriptions`, and newer versions make images; rerank, speech and moderations
+  it has not.
 - Its check of the Host header lets IP addresses and `localhost` pass, so none is made up.
 
 What `/api/show` says hangs on the digest alone, so it is kept per server and digest; this is the
@@ -52,7 +54,12 @@ class Ollama(Adapter):
 
     type = BackendType.OLLAMA
     title = "Ollama"
-    traits: ClassVar[Traits] = Traits(default_port=11434, answers_while_busy=True, swaps=True)
+    traits: ClassVar[Traits] = Traits(
+        default_port=11434,
+        answers_while_busy=True,
+        swaps=True,
+        lacks=frozenset({Capability.RERANK, Capability.SPEECH, Capability.MODERATION}),
+    )
     health_path = "/api/version"
 
     def __init__(self) -> None:

@@ -10,7 +10,8 @@ Observed on 0.32.0 [run]:
 - `/load` counts running and queued requests, if `--enable-server-load-tracking` is on; else it
   says 0. The number of sequences at a time is not told.
 - Structured output is built in. Tools depend on a start flag that nothing shows. Pooling models
-  lack the chat route, others the embeddings route: 404 `{"detail": "Not Found"}`.
+  lack the chat route, others the embeddings route: 404 `{"detail": "Not Found"}`. Rerank and audio
+  hang on the model and the version in the same way, so they are asked for: nothing in `lacks`.
 - `/version` and `/load` are open; the key guards `/v1` [read].
 - It serves one model, which can be put to sleep (`--enable-sleep-mode` on a GPU): its weights go to
   the memory of the machine, the GPU's is free. `/sleep`, `/wake_up` and `/is_sleeping` exist with

@@ -27,6 +27,7 @@ _METAVARS = {
     "url": "URL",
     "zone": "ZONE",
     "int": "N",
+    "request": "ID",
     "switch": "on|off",
 }
 

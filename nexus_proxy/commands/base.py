@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nexus_proxy.config.write import ConfigFile
     from nexus_proxy.lifecycle.service import Lifecycle
     from nexus_proxy.registry import Registry
+    from nexus_proxy.state import RequestView
 
 
 class Removed(Struct, frozen=True):
@@ -27,8 +28,8 @@ class Operations(Protocol):
 
     registry: Registry
     config_file: ConfigFile
-    lifecycle: Lifecycle
     loaded: Loaded
+    lifecycle: Lifecycle
     removed: dict[str, Removed]
     """By name: what was removed since the start."""
 
@@ -59,6 +60,15 @@ class Operations(Protocol):
         """How many requests run on clouds now."""
         ...
 
+    def running_request(self, request_id: str) -> RequestView | None:
+        """A request that runs in this process."""
+        ...
+
+    async def cancel_request(self, request_id: str) -> None:
+        """End a request, in whichever process it runs. Raises `NotFoundError`, and `CommandError`
+        where it is answered already."""
+        ...
+
     def revoke_key(self, name: str) -> None:
         """Let an API key in no more, from now on and after a restart."""
         ...
@@ -75,10 +85,10 @@ class Danger(Enum):
 
 
 class Argument(Struct, frozen=True, kw_only=True):
-    """One argument. `kind` is `backend`, `other` (another backend that has the model), `model`,
-    `key`, `zone`, `type`, `url`, `int`, `words`, `switch` (`on` or `off`), `alias` (one that is
-    set), `fallback` (a model that has some), `target` (a model that may not be there yet),
-    `setting` (a dotted key of the configuration), `value` (what may stand there) or `text`."""
+    """One argument. `kind` is `backend`, `model`, `key`, `request`, `zone`, `type`, `url`, `int`,
+    `words`, `switch` (`on` or `off`), `alias` (one that is set), `fallback` (a model that has
+    some), `target` (a model that may not be there yet), `destination` (another backend), `setting`
+    (a dotted key of the configuration), `value` (what may stand there) or `text`."""
 
     name: str
     kind: str

@@ -1,4 +1,4 @@
-"""Verbs on models in the memory of backends: load, unload, move."""
+"""Verbs on what backends have in memory. Each begins an operation, which goes on by itself."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from nexus_proxy.commands.base import (
     Operations,
     Result,
 )
+from nexus_proxy.commands.traffic import requests
 from nexus_proxy.lifecycle.operation import sentence
-from nexus_proxy.state import OperationView
+from nexus_proxy.operations import OperationView
 
 
 async def _load(operations: Operations, arguments: Arguments) -> Result:
     was_loaded = _is_loaded(operations, arguments)
     begun = operations.lifecycle.load(arguments["model"], arguments["backend"])
-    return _begun(begun, None if was_loaded else "model.unload", backend=begun.backend)
+    return _result(begun, None if was_loaded else Act("model.unload", dict(arguments)))
 
 
 async def _unload(operations: Operations, arguments: Arguments) -> Result:
     was_loaded = _is_loaded(operations, arguments)
     begun = operations.lifecycle.unload(arguments["model"], arguments["backend"])
-    return _begun(begun, "model.load" if was_loaded else None, backend=begun.backend)
+    return _result(begun, Act("model.load", dict(arguments)) if was_loaded else None)
 
 
 def _is_loaded(operations: Operations, arguments: Arguments) -> bool:
@@ -39,16 +40,13 @@ def _is_loaded(operations: Operations, arguments: Arguments) -> bool:
 async def _migrate(operations: Operations, arguments: Arguments) -> Result:
     model, source, target = (arguments[name] for name in ("model", "backend", "target"))
     begun = operations.lifecycle.migrate(model, source, target)
-    return _begun(begun, "model.migrate", backend=target, target=source)
+    back = {"model": model, "backend": target, "target": source}
+    return _result(begun, Act("model.migrate", back))
 
 
-def _begun(operation: OperationView, inverse: str | None, **places: str) -> Result:
-    undoing = {"model": operation.model, **places}
-    return Result(
-        message=sentence(operation),
-        data={"operation": to_builtins(operation)},
-        inverse=None if inverse is None else Act(inverse, undoing),
-    )
+def _result(begun: OperationView, inverse: Act | None) -> Result:
+    data = {"operation": to_builtins(begun)}
+    return Result(message=sentence(begun), data=data, inverse=inverse)
 
 
 def _unloading(operations: Operations, arguments: Arguments) -> str | None:
@@ -57,9 +55,8 @@ def _unloading(operations: Operations, arguments: Arguments) -> str | None:
     running = backend.running.get(model, 0)
     if others and not running:
         return None
-    finish = f"{running} request{'' if running == 1 else 's'} finish first"
     alone = "" if others else "; nobody else serves it, so the next request loads it again"
-    return f"Unload {model} on {backend.name}? {finish}{alone}"
+    return f"Unload {model} on {backend.name}? {requests(running)} finish first{alone}"
 
 
 LOADING: tuple[Command, ...] = (
@@ -87,7 +84,7 @@ LOADING: tuple[Command, ...] = (
         arguments=(
             MODEL,
             BACKEND,
-            Argument(name="target", kind="other", help="Name of the backend it goes to."),
+            Argument(name="target", kind="destination", help="Name of the backend it goes to."),
         ),
         handler=_migrate,
     ),

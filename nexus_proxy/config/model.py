@@ -323,6 +323,13 @@ class RoutingConfig(_Section, frozen=True):
     airplane: Annotated[
         bool, Meta(description="Send nothing to clouds; `nexus airplane on|off` sets it.")
     ] = False
+    stabilise_prompts: Annotated[
+        bool,
+        Meta(
+            description="Leave Claude Code's billing header, another in each request, out of "
+            "prompts that do not go to Anthropic: backends can then reuse what they have read."
+        ),
+    ] = True
     budget: Annotated[BudgetConfig, Meta(description="What may be spent.")] = field(
         default_factory=BudgetConfig
     )

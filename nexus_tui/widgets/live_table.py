@@ -114,6 +114,12 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """The rows in the order shown."""
         return self._items
 
+    @property
+    def in_view(self) -> Sequence[T]:
+        """The rows that are on the screen, or would be, were the table shown."""
+        top = self.scroll_offset.y
+        return self._items[top : top + self._page]
+
     def show(self, items: Sequence[T]) -> None:
         """Show these rows from now on; redraws only the lines that look different."""
         if items is not self._given:

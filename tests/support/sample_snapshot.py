@@ -23,7 +23,17 @@ from nexus_proxy.state import (
     Source,
     Totals,
 )
-from tests.support.sample_policies import BUDGET, NOW, keys, qualities, queue
+from nexus_proxy.trends import Trend
+from tests.support.sample_policies import (
+    BUDGET,
+    NOW,
+    backend_trend,
+    keys,
+    qualities,
+    queue,
+    spend,
+)
+from tests.support.sample_traffic import trend
 
 """2025-06-15 15:06:40 UTC"""
 
@@ -414,12 +424,15 @@ def snapshot(**changes: Any) -> Snapshot:
         aliases={"claude-*-haiku*": "qwen3:8b"},
         fallbacks={"qwen3:8b": ("gpt-5-mini",)},
         pins={"qwen3:8b": "ollama"},
-        problems=("llamacpp-attic is down: connection refused",),
+        problems=("llamacpp-attic is down: connection refused; start it, or remove it",),
         keys=keys(),
         searching=("127.0.0.1:11434 (Ollama)", "127.0.0.1:1234 (LM Studio)", "mDNS _ollama._tcp"),
         quality=qualities(),
         queue=queue(),
         budget=BUDGET,
+        trend=trend(),
+        spend=spend(),
+        trends={"ollama": backend_trend()},
     )
     return msgspec.structs.replace(taken, **changes)
 
@@ -446,5 +459,8 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "keys": (),
         "queue": (),
         "budget": None,
+        "trend": Trend(),
+        "spend": None,
+        "trends": {},
     }
     return snapshot(**(empty | changes))

@@ -12,7 +12,7 @@ from nexus_proxy.commands import Act, Result
 from nexus_proxy.commands.settings import Draft
 from nexus_proxy.config.settings import Setting
 from nexus_proxy.errors import CommandError, NotFoundError
-from nexus_proxy.state import RequestView, Sighting, Snapshot
+from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
 from nexus_tui.talk import Answer, Message, Piece
 from tests.support.sample_settings import sample_settings
 from tests.support.sample_snapshot import DECISION
@@ -43,6 +43,13 @@ class ScriptedSource:
         self.snapshots = 0
         self.told: list[str] = []
         """Requests of which the whole story was asked."""
+        self.first: dict[str, Preview] = {
+            "qwen3:8b": Preview(first=(("ollama", "qwen3:8b"),)),
+            "nomic-embed-text": Preview(first=(("ollama", "nomic-embed-text"),)),
+            "gpt-5-mini": Preview(),
+        }
+        self.previewed: list[Sequence[str]] = []
+        """Models of which was asked who would serve them."""
         self.says: list[Piece] = []
         """What a chat is answered with, once `answers` is set."""
         self.asked: list[Sequence[Message]] = []
@@ -65,6 +72,10 @@ class ScriptedSource:
             if view.id == request_id:
                 return msgspec.structs.replace(view, decision=DECISION)
         raise NotFoundError(f"no request {request_id!r}")
+
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        self.previewed.append(tuple(models))
+        return {model: self.first[model] for model in models if model in self.first}
 
     def change(self, shown: Snapshot) -> None:
         """The gateway looks like this from now on."""

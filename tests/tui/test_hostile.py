@@ -179,7 +179,7 @@ async def test_nasty_names_in_questions_and_answers() -> None:
 @pytest.mark.parametrize("name", NASTY)
 def test_nasty_names_in_every_story(name: str) -> None:
     told = [
-        *backend_story(backend(name, url=name, reason=name, tags=(name,)), NOW),
+        *backend_story(backend(name, url=name, reason=name, tags=(name,)), snapshot()),
         *request_story(nasty_request(0, name), NOW),
         *quality_story(quality(name, name, reason=name), NOW),
     ]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from nexus_proxy.accounting import spending
 from nexus_proxy.config.load import load
 from nexus_proxy.config.model import Zone
 from nexus_tui.app import Leave, NexusApp
@@ -19,6 +20,8 @@ from nexus_tui.source import HttpSource, RuntimeSource
 from nexus_tui.widgets.header_strip import HeaderStrip
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import ScriptedBackend
+from tests.tui.looking import Looking
+from tests.tui.scripted import ScriptedSource
 
 TRIES = 200
 MODEL_HINT = "Model that is served for it. Enter sets it."
@@ -77,12 +80,39 @@ async def screen(
         await http.close()
 
 
+@pytest.mark.parametrize("kind", ["in process", "attached"])
+async def test_what_requests_cost_and_who_would_serve_comes_to_the_screen(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spending, "LEAST_SECONDS", 0.0)
+    async with ScriptedBackend(["gpt-4o"]) as cloud:
+        paid = backend_entry("cloud", cloud.url, type="openai", api_key_env="OPENAI_API_KEY")
+        async with running_gateway([paid], environ={"OPENAI_API_KEY": "sk-test"}) as gateway:
+            runtime = gateway.runtime
+            attached = kind == "attached"
+            source = HttpSource(str(gateway.client.base_url)) if attached else None
+            if source is not None:
+                await source.open()
+            app = NexusApp(source or RuntimeSource(runtime))
+            async with app.run_test(size=(80, 24)) as pilot:
+                look = Looking(pilot, app, ScriptedSource())
+                await pilot.press("6")
+                assert (await gateway.chat("gpt-4o")).status_code == 200
+                await look.sees("$0.0000575 measured", "▌cloud")
+                await pilot.press("3")
+                await look.sees("▶ next")
+            if source is not None:
+                await source.close()
+
+
 async def test_verbs_by_key_act_on_the_gateway_and_are_kept_in_the_file(
     gateway: RunningGateway, path: Path
 ) -> None:
     registry = gateway.runtime.registry
     app = NexusApp(RuntimeSource(gateway.runtime))
     async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        await pilot.press("2")
         await pilot.pause()
         await pilot.press("d")
         await pilot.pause()

@@ -301,7 +301,7 @@ async def test_keys_show_what_is_left_and_say_how_to_make_one() -> None:
         await look.press("0")
         (line,) = [line for line in look.text.splitlines() if " of 100,000" in line]
         assert "✕ 0 of 60" in line
-        assert "4.21 of 20.00" in line
+        assert "$4.21 of $20.00" in line
         await look.press("enter")
         await look.sees("nexus keys revoke ci")
         look.source.change(snapshot(keys=()))

@@ -65,6 +65,23 @@ async def test_a_backend_tells_its_whole_story_and_when_it_goes() -> None:
         assert look.app.screen is look.dashboard
 
 
+async def test_a_backend_tells_how_fast_and_how_well_it_served_lately() -> None:
+    async with looking(size=(120, 60)) as look:
+        await look.press("2")
+        facts = (
+            "Last 10 minutes, 40 s a bar",
+            "first token ▂▂▃···█▃▃▂▂▂▂▂▂ max 900 ms",
+            "tokens/s    ▃▄▅▁▁▁▂▆█▇▆▅▆▄▂ max 41",
+            "96 good  ● in use",
+            "first token 100% · rate 85%",
+        )
+        await look.sees(*facts)
+        await look.press("enter")
+        await look.sees(*facts)
+        await look.press("escape", "j")  # one that did not serve lately
+        await look.until(lambda: "Last 10 minutes" not in look.text)
+
+
 async def test_a_log_line_is_shown_in_full() -> None:
     async with looking(size=(60, 20)) as look:
         await look.press("8", "k", "enter")
