@@ -236,6 +236,15 @@ def ago(at: float | None, now: float) -> str:
     return "never" if at is None else f"{duration(now - at)} ago"
 
 
+def age(at: float, now: float) -> str:
+    """How long ago, in one unit, so that it is rarely another: `8s`, `3m`, `2h`, `4d`."""
+    seconds = max(0, int(now - at))
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
+
+
 def size(value: int | None) -> str:
     """Bytes as people name model files: `4.7 GB`."""
     if value is None:

@@ -325,7 +325,7 @@ class HttpSource:
         return answer
 
     def _as(self, kind: type[T], told: Any) -> T:
-        """An answer as what it should be. Zones are numbers in it."""
+        """An answer as what it should be."""
         try:
             return msgspec.convert(told, kind)
         except msgspec.ValidationError as error:

@@ -192,7 +192,7 @@ class Relay:
             if call.admitted_tokens is not None:
                 self._settle_limits(call, call.admitted_tokens)
             if call.heard is not None:
-                record.said = call.heard.said(call.peek, call.body)
+                record.said = call.heard.said(call.body)
             self._history.close(record)
 
     # -- one request ---------------------------------------------------------------------------

@@ -8,12 +8,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nexus_proxy.dialects.openai import UNREADABLE, RequestPeek, as_object
-from nexus_proxy.dialects.openai_stream import decode_chunk
+import msgspec
+from msgspec import Raw, Struct
+
+from nexus_proxy.dialects.openai import ABSENT, UNREADABLE, as_object
+from nexus_proxy.dialects.sse import payload
 from nexus_proxy.telemetry.history import Said
 
 MOST = 4000
 """Characters of a prompt, its last ones, and of an answer, its first."""
+
+
+class _Asked(Struct):
+    messages: Raw = ABSENT
+    prompt: Raw = ABSENT
+    input: Raw = ABSENT
+
+
+_decode = msgspec.json.Decoder(_Asked).decode
 _TEXTS = ("reasoning_content", "reasoning", "content", "refusal", "text")
 
 
@@ -33,18 +45,15 @@ class Heard:
         for event in events:
             if self._size > MOST:
                 return
-            try:
-                self._add(decode_chunk(event) or {})
-            except (*UNREADABLE, AttributeError, TypeError):
-                continue  # the relay says what is wrong with it
+            self._add(payload(event) or b"")
 
     def whole(self, body: bytes) -> None:
         """An answer that is no stream."""
-        self._add(as_object(body) or {})
+        self._add(body)
 
-    def said(self, peek: RequestPeek, body: bytes) -> Said:
+    def said(self, body: bytes) -> Said:
         """The request and what was heard, cut to what a line may hold."""
-        prompt = b"\n".join(peek.messages) or body
+        prompt = _prompt_of(body)
         asked = prompt[-4 * MOST :].decode(errors="replace")[-MOST:]  # a character is 4 bytes long
         is_cut = len(asked.encode()) < len(prompt)
         answer = "".join(self._parts)
@@ -53,11 +62,22 @@ class Heard:
             answer=f"{answer[:MOST]}…" if len(answer) > MOST else answer,
         )
 
-    def _add(self, chunk: dict[str, Any]) -> None:
-        for choice in chunk.get("choices") or ():
-            for text in _texts(choice):
-                self._parts.append(text)
-                self._size += len(text)
+    def _add(self, data: bytes) -> None:
+        try:
+            texts = [t for c in (as_object(data) or {}).get("choices") or () for t in _texts(c)]
+        except (AttributeError, TypeError):
+            return  # of no known shape: the relay says so, if it minds
+        self._parts += texts
+        self._size += sum(map(len, texts))
+
+
+def _prompt_of(body: bytes) -> bytes:
+    """Messages, prompt or input of a request, as JSON; what cannot be read, as it is."""
+    try:
+        asked = _decode(body)
+    except UNREADABLE:
+        return body
+    return bytes(asked.messages or asked.prompt or asked.input or body)
 
 
 def _texts(choice: dict[str, Any]) -> Iterator[str]:

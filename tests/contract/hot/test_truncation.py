@@ -31,7 +31,8 @@ def record(gateway: RunningGateway, answer: httpx.Response) -> RequestView:
 
 
 def story(view: RequestView) -> str:
-    return "\n".join("".join(cell.text for cell in line) for line in request_story(view, 0.0))
+    lines = request_story(view, 0.0, 100)
+    return "\n".join("".join(cell.text for cell in line) for line in lines)
 
 
 async def test_a_cut_prompt_is_told_in_header_record_screen_log_and_problems(
