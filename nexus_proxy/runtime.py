@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -22,7 +21,8 @@ from nexus_proxy.accounting.spending import Spending
 from nexus_proxy.admission.keys import Keyring
 from nexus_proxy.admission.limits import Limits
 from nexus_proxy.admission.queue import Admission
-from nexus_proxy.commands import Result
+from nexus_proxy.admission.shared import SharedBuckets
+from nexus_proxy.commands import Removed, Result
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
 from nexus_proxy.config.model import (
@@ -35,19 +35,14 @@ from nexus_proxy.config.model import (
     Zone,
 )
 from nexus_proxy.config.paths import state_file
+from nexus_proxy.config.settings import is_late
 from nexus_proxy.config.values import is_loopback
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.base import DiscoverySource
 from nexus_proxy.discovery.service import Discovery, sources_for
 from nexus_proxy.discovery.static import implied_zone
-from nexus_proxy.errors import (
-    CommandError,
-    ConfigError,
-    NotFoundError,
-    StoreUnavailableError,
-    UnknownModelError,
-)
+from nexus_proxy.errors import CommandError, ConfigError, NotFoundError, StoreUnavailableError
 from nexus_proxy.events import (
     BackendAdded,
     BackendChanged,
@@ -65,14 +60,17 @@ from nexus_proxy.registry import Registry
 from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
+from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.pipeline import plan
-from nexus_proxy.routing.preview import preview
+from nexus_proxy.routing.timing import timed
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendState, BackendView, DecisionView, Preview, Snapshot
+from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
+from nexus_proxy.store.redis import SharedStore
 from nexus_proxy.store.sqlite import Store
+from nexus_proxy.store.sums import SharedSums
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
@@ -85,6 +83,7 @@ from nexus_proxy.telemetry.tracing import asked_for, missing
 if TYPE_CHECKING:
     import httpx
 
+    from nexus_proxy.admission.cells import Cells
     from nexus_proxy.telemetry.spans import Tracer
 
 log = logging.getLogger(__name__)
@@ -92,8 +91,10 @@ log = logging.getLogger(__name__)
 SHOWN_REQUESTS = 1000
 SHOWN_DECISIONS = 50
 SHOWN_LINES = 500
-MOST_PREVIEWS = 200
-"""Models at a time: more than fit on a screen."""
+CONTENT_LOGGED = (
+    "content logging is on: the log holds what is asked and answered; "
+    "logging.enable_content_logging = false ends it"
+)
 
 
 class Runtime:
@@ -124,6 +125,7 @@ class Runtime:
         self.draining = False
         self.started = asyncio.Event()
         self._environ, self._explicit, self._flags = environ, explicit, dict(flags or {})
+        self.removed: dict[str, Removed] = {}
         self._config_problem: str | None = None
         self._tracer: Tracer | None = None
         self._trace_problem: str | None = None
@@ -133,19 +135,37 @@ class Runtime:
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
-        self.ledger = Ledger(self.store, self.bus, loaded.config.routing.budget)
+        self._shared = _shared_store(loaded.config, environ)
+        self.ledger = Ledger(
+            self.store,
+            self.bus,
+            loaded.config.routing.budget,
+            shared=SharedSums(self._shared) if self._shared else None,
+        )
         self.spending = Spending(self.ledger, self.bus)
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
-        self.limits = Limits(self.keyring)
+        self.limits = Limits(
+            self.keyring,
+            cells=_cells(self.seat),
+            shared=SharedBuckets(self._shared) if self._shared else None,
+        )
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = self._make_health()
         self.discovery = self._make_discovery()
         self.siblings = Siblings(self.seat, self)
+        self.replicas = Replicas(
+            self._shared,
+            registry=self.registry,
+            ledger=self.ledger,
+            limits=self.limits,
+            seat=self.seat,
+        )
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
+        self.relay.timed_stages = timed(self.tally.note_stage)
         self.pace = Pace()
         self.history.readers += [self.tally, RequestLog(logs), self.ledger.read, self.pace]
         self.bus.subscribe(journal, *TOLD)
@@ -220,6 +240,7 @@ class Runtime:
             self._watching = spawn(
                 watch(self.config_file.path, self._file_changed), name="config watch"
             )
+        await self.replicas.start()
         await self.siblings.start()
         self.started.set()
 
@@ -255,6 +276,7 @@ class Runtime:
         self.history.settle()
         self.quality.stop()
         self.spending.stop()
+        await self.replicas.stop()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -281,9 +303,12 @@ class Runtime:
             requests=self.history.shown(SHOWN_REQUESTS, SHOWN_DECISIONS),
             logs=tuple(lines)[-SHOWN_LINES:],
             aliases=dict(self.registry.aliases),
+            fallbacks={k: tuple(v) for k, v in self.config.routing.fallbacks.items()},
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
-            keys=self.limits.views(self.keyring, self.ledger.spent_by_key()),
+            keys=self.replicas.with_others(
+                self.limits.views(self.keyring, self.ledger.spent_by_key())
+            ),
             budget=self.ledger.standing,
             spend=self.spending.look(),
             searching=self.discovery.searching(),
@@ -291,6 +316,7 @@ class Runtime:
             queue=self.admission.waiting(),
             trends=self.pace.trends(),
             airplane=self.registry.airplane,
+            replicas=self.replicas.count,
         )
 
     def counted(self) -> Tally:
@@ -313,20 +339,12 @@ class Runtime:
             views.append(decision.view(decision.route_reason(first, 0) if first else None))
         return views
 
-    async def previews(self, models: Sequence[str]) -> dict[str, Preview]:
-        """Who would serve each of these models now; those that nobody lists are left out. Lets
-        requests go first after each of them."""
-        found = {}
-        purse = self.relay.till.purse_for_nobody()
-        for model in models[:MOST_PREVIEWS]:
-            facts = RequestFacts(model_asked=model, purse=purse, now=time.monotonic())
-            with contextlib.suppress(UnknownModelError):
-                found[model] = preview(plan(facts, self.registry, self.relay.rules))
-            await asyncio.sleep(0)
-        return found
-
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems
+        if self.replicas.problem:
+            problems.append(self.replicas.problem)
+        if self.config.logging.enable_content_logging:
+            problems.append(CONTENT_LOGGED)
         if self.prices.problem:
             problems.append(self.prices.problem)
         if self._trace_problem:
@@ -351,6 +369,7 @@ class Runtime:
     async def run_command(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """Run a verb of the table. Raises `CommandError`."""
         result = await commands.run(self, name, arguments)
+        self.replicas.did(name, arguments)
         log.info("%s: %s", name, result.message)
         return result
 
@@ -392,10 +411,11 @@ class Runtime:
             raise
         self._config_problem = None
         changes = tuple(map(_with_delay, diff(self.config, loaded.config)))
-        self.loaded = loaded
+        before, self.loaded = self.config, loaded
         if changes:
             self._take_over(loaded.config)
             self.discovery.apply(loaded.config)
+            self.replicas.reloaded(before, loaded.config)
             self.bus.publish(ConfigReloaded(diff=changes))
         return changes
 
@@ -453,6 +473,8 @@ class Runtime:
         self.relay.till.apply(config.prices)
         self._take_keys(config)
         self.logs.apply(config.logging)
+        if config.logging.enable_content_logging:
+            log.warning("%s", CONTENT_LOGGED)
         # A reload may name a variable that was none of ours when the logs were made.
         named = (b.api_key_env for b in config.backends if b.api_key_env)
         self.logs.learn(self._environ.get(name, "") for name in named)
@@ -531,11 +553,26 @@ def _is_exposed(config: Config) -> bool:
     return not (is_loopback(config.server.host) or config.server.allow_unauthenticated)
 
 
+def _cells(seat: Seat) -> Cells | None:
+    """Where workers share the limits of API keys. Asks for what Windows does not have."""
+    if seat.cells < 0:
+        return None
+    from nexus_proxy.admission.cells import Cells
+
+    return Cells(seat.cells)
+
+
+def _shared_store(config: Config, environ: Mapping[str, str]) -> SharedStore | None:
+    """Where replicas share what they know, if they do."""
+    if config.state.url is None:
+        return None
+    variable = config.state.password_env
+    return SharedStore(config.state.url, environ.get(variable) if variable else None)
+
+
 def _with_delay(line: str) -> str:
     """A line of the diff; says so if it takes a restart."""
-    late = line.startswith(
-        ("server.host:", "server.port:", "server.allow_unauthenticated:", "state.")
-    )
+    late = is_late(line.partition(":")[0])
     return f"{line} (from the next start on)" if late else line
 
 

@@ -273,7 +273,8 @@ class SpendRow(Struct, frozen=True, kw_only=True):
 
 class SpendReport(Struct, frozen=True, kw_only=True):
     """A month (`YYYY-MM`) of spend. `forecast_usd` is for the whole month, estimated; None with too
-    little behind it, or for a month that is over."""
+    little behind it, or for a month that is over. `elsewhere_usd` is what other replicas have spent
+    and put aside in the month in force; it counts against the limit and is in no row."""
 
     month: str
     by: str
@@ -285,6 +286,7 @@ class SpendReport(Struct, frozen=True, kw_only=True):
     limit_usd: float | None = None
     soft_percent: float | None = None
     """Share of the limit from which on what is local is preferred."""
+    elsewhere_usd: float = 0.0
 
 
 class SpendSummary(Struct, frozen=True, kw_only=True):
@@ -496,6 +498,22 @@ class Totals(Struct, frozen=True, kw_only=True):
     tokens_per_second: float
 
 
+class Sighting(Struct, frozen=True, kw_only=True):
+    """What answers at a URL that is not listed. `name` and `zone` are what it would get, `kind` is
+    its type, or `nexus`. `problem`: it is a backend, but the test of it failed; why."""
+
+    url: str
+    name: str
+    kind: str
+    version: str | None
+    zone: Zone
+    needs_key: bool
+    key_variable: str | None
+    models: tuple[str, ...] = ()
+    probe_ms: float | None = None
+    problem: str | None = None
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The gateway at one moment. `requests` is newest first and bounded (running ones are always
     all there). `problems` are sentences about what is wrong now, worst first."""
@@ -529,3 +547,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """By backend; only those that served lately."""
     airplane: bool = False
     """Nothing is sent to clouds."""
+    replicas: int | None = None
+    """How many gateways share `state.url`, this one included; None: it shares nothing."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """Model -> models that are tried where it cannot be served, in this order."""

@@ -35,6 +35,20 @@ def needs_selection(name: str) -> bool:
     return any(one.kind in {"backend", "model"} for one in BY_NAME[name].arguments if one.required)
 
 
+def named(kind: str, snapshot: Snapshot) -> dict[str, str]:
+    """What a verb can act on that has no row of its own, by name, each with words to tell it by."""
+    match kind:
+        case "key":
+            return {view.name: view.name for view in snapshot.keys}
+        case "alias":
+            return {alias: f"{alias} → {model}" for alias, model in snapshot.aliases.items()}
+        case "fallback":
+            chains = snapshot.fallbacks.items()
+            return {model: " → ".join((model, *others)) for model, others in chains}
+        case _:
+            return {}
+
+
 def verb_bindings() -> list[Binding]:
     """One binding for each verb that has a key, and two that step the priority."""
     verbs = [

@@ -73,6 +73,8 @@ def _summary(report: SpendReport) -> Iterator[str]:
         requests = count(report.unknown_requests, "request")
         line += f", {requests} of unknown price"
     yield line
+    if report.elsewhere_usd:
+        yield f"Other replicas have used {money(report.elsewhere_usd)} of the same limit"
     if report.forecast_usd:
         yield f"◇ by the end of the month about {money(report.forecast_usd)} (estimated)"
 

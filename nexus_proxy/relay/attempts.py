@@ -43,6 +43,7 @@ from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call, Envelope
 from nexus_proxy.relay.delivery import Delivery
 from nexus_proxy.relay.failing import tell_failure
+from nexus_proxy.relay.heard import Heard
 from nexus_proxy.relay.line import Lines
 from nexus_proxy.relay.outbound import Outbound
 from nexus_proxy.relay.patience import Patience, Watch
@@ -58,7 +59,8 @@ from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
-from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts
+from nexus_proxy.routing.timing import EACH
+from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts, Stage
 from nexus_proxy.state import BackendState, RequestPhase
 from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, History, Record
 from nexus_proxy.telemetry.tracing import Trace
@@ -85,7 +87,7 @@ class Relay:
     `Responder`.
 
     `suspect(name)` asks the health checker to look at a backend soon; `begin_trace`, where traces
-    are wanted, finds a request's place in one by its headers.
+    are wanted, finds a request's place in one by its headers; `timed_stages` route some of them.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Relay:
         self._aloft = aloft
         self._turn = 0
         self.pools = Pools(environ)
+        self.timed_stages: tuple[Stage, ...] | None = None
         self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
         self.apply(get_config())
 
@@ -121,6 +124,7 @@ class Relay:
         """Take over a changed configuration, for requests that come from now on."""
         self.rules = Rules(config.routing)
         self._timeouts = config.timeouts
+        self._logs_content = config.logging.enable_content_logging
         self.lines = Lines(self.pools, config.timeouts)
 
     async def serve(
@@ -151,6 +155,8 @@ class Relay:
             time.monotonic(),
             envelope.endpoint,
         )
+        if self._logs_content:
+            call.heard = Heard()
         try:
             try:
                 await self._serve(call)
@@ -171,6 +177,8 @@ class Relay:
         finally:
             if call.admitted_tokens is not None:
                 self._settle_limits(call, call.admitted_tokens)
+            if call.heard is not None:
+                record.said = call.heard.said(call.peek, call.body)
             self._history.close(record)
 
     # -- one request ---------------------------------------------------------------------------
@@ -184,7 +192,9 @@ class Relay:
         failed: dict[str, Failure] = {}
         is_busy = False
         for decision in self._plan(facts, key):
-            if key is not None and not self._may_use(call, key, decision, first=not decisions):
+            if key is not None and not await self._may_use(
+                call, key, decision, first=not decisions
+            ):
                 continue
             decisions.append(decision)
             record.decision = decision
@@ -294,6 +304,7 @@ class Relay:
             turn=self._turn,
             now=call.clock,
             luck=random.random,
+            stages=None if self._turn % EACH else self.timed_stages,
         )
 
     def _keys(self, envelope: Envelope, peek: openai.RequestPeek) -> Keys:
@@ -311,14 +322,14 @@ class Relay:
                 key.require(facts.model_asked, (facts.model_asked,))
             raise
 
-    def _may_use(self, call: Call, key: Key, decision: Decision, *, first: bool) -> bool:
+    async def _may_use(self, call: Call, key: Key, decision: Decision, *, first: bool) -> bool:
         """Whether an API key may have the decision's model. For the model that was asked for: take
         the request off the key's limits. Raises `ModelNotAllowedError` and `RateLimitedError`."""
         if not first:
             return key.allows(decision.resolution.names)
         key.require(call.peek.model, decision.resolution.names)
         tokens = decision.facts.prompt_tokens + (call.peek.max_tokens or 0)
-        self.limits.admit(key, tokens)
+        await self.limits.admit_everywhere(key, tokens)
         call.admitted_tokens = tokens
         call.base_headers += self.limits.headers(key)
         return True

@@ -16,6 +16,7 @@ from nexus_proxy.dialects.sse import MEDIA_TYPE, PING
 from nexus_proxy.errors import NexusError
 from nexus_proxy.quality.affinity import NO_KEYS, Keys
 from nexus_proxy.relay.headers import Header, HeaderList, Wishes
+from nexus_proxy.relay.heard import Heard
 from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.wire import Wait
 from nexus_proxy.telemetry.history import History, Record
@@ -78,7 +79,7 @@ class Call(Struct):
     `usage` what the backend counted, `relayed_tokens` what of its answer reached the client.
     `endpoint` is the one that backends are asked at. Of a request in another dialect, `body` and
     `peek` are its translation; `asked` is what its answer must know, and `voice` puts the stream
-    that is under way into the caller's events."""
+    that is under way into the caller's events. `heard` is there while content logging is on."""
 
     envelope: Envelope
     body: bytes
@@ -91,6 +92,7 @@ class Call(Struct):
     endpoint: Endpoint
     asked: Asked | None = None
     voice: ChatStream | None = None
+    heard: Heard | None = None
     keys: Keys = NO_KEYS
     admitted_tokens: int | None = None
     most_tokens: int | None = None

@@ -154,6 +154,8 @@ class Delivery:
             raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
+        if self._call.heard is not None:
+            self._call.heard.whole(body)
         await self._respond(as_base64(body) if self._call.peek.wants_base64 else body)
 
     async def aggregate(self) -> None:
@@ -186,6 +188,8 @@ class Delivery:
             choices=self._call.peek.choices, strip_usage=self._strip_usage, rename=self._rename
         )
         self._has_tap = True
+        if self._call.heard is not None:
+            self._call.heard.again()
         return self._tap
 
     def _pass_on(self, data: bytes) -> Wait | None:
@@ -242,6 +246,8 @@ class Delivery:
         elif tap.pending > MAX_EVENT:
             raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.error is None:
+            if self._call.heard is not None:
+                self._call.heard.events(events)
             return events
         if not self._call.committed:
             raise self._error_event(tap.error)

@@ -16,6 +16,7 @@ from nexus_proxy.state import (
     BackendState,
     BackendTrend,
     BackendView,
+    KeyView,
     RequestPhase,
     RequestView,
     Snapshot,
@@ -74,6 +75,7 @@ def merge(
         requests=newest({one.worker: one.snapshot.requests for one in told}, kept_requests),
         logs=tuple(lines)[-kept_lines:],
         queue=_in_line([view.queue for view in views]),
+        keys=_keys([view.keys for view in views]),
         problems=_once(problem for view in views for problem in view.problems),
         searching=_once(place for view in views for place in view.searching),
         trends=_backend_trends([view.trends for view in views]),
@@ -166,6 +168,30 @@ def _backend_trend(trends: Sequence[BackendTrend]) -> BackendTrend:
             map(sum, zip(*(one.tokens_per_second for one in trends), strict=True))
         ),
     )
+
+
+def _keys(lists: Sequence[Sequence[KeyView]]) -> tuple[KeyView, ...]:
+    """What was used adds up; what may be used at once is what the most drained worker has left."""
+    by_name: dict[str, list[KeyView]] = {}
+    for views in lists:
+        for view in views:
+            by_name.setdefault(view.name, []).append(view)
+    return tuple(
+        msgspec.structs.replace(
+            views[0],
+            requests_left=_least(view.requests_left for view in views),
+            tokens_left=_least(view.tokens_left for view in views),
+            requests=sum(view.requests for view in views),
+            refused=sum(view.refused for view in views),
+            tokens=sum(view.tokens for view in views),
+            last_used=max((v.last_used for v in views if v.last_used is not None), default=None),
+        )
+        for views in by_name.values()
+    )
+
+
+def _least(numbers: Iterable[int | None]) -> int | None:
+    return min((number for number in numbers if number is not None), default=None)
 
 
 def _in_line(queues: Sequence[Sequence[WaiterView]]) -> tuple[WaiterView, ...]:

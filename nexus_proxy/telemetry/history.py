@@ -1,4 +1,5 @@
-"""The requests that run and the last ones that ended. Never a prompt, an answer or a key.
+"""The requests that run and the last ones that ended. Never a prompt, an answer or a key (but for
+`Said`, until its line in the log is written).
 
 What a request that ended means for others (log, rates, events) is worked off for many at once, some
 milliseconds later: off the way of the answer, and in a quarter of the time, since the code and data
@@ -55,6 +56,13 @@ class Attempt(Struct):
         return (time.perf_counter() - self.clock) * 1000.0
 
 
+class Said(Struct, frozen=True):
+    """Prompt and answer, where content logging is on; both bounded."""
+
+    prompt: str
+    answer: str
+
+
 class Record(Struct):
     """One request. Written by the relay only. Clocks as in `Attempt`."""
 
@@ -91,6 +99,8 @@ class Record(Struct):
     notes: Sequence[str] = ()
     """What of the request the backend's dialect could not carry."""
     trace: Trace | None = None
+    said: Said | None = None
+    """For the log, which takes it off again."""
     frozen: RequestView | None = None
     """The view of a finished record, made when somebody looks."""
     glance: RequestView | None = None

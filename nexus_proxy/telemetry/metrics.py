@@ -18,6 +18,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 
+from nexus_proxy.routing.timing import EACH
 from nexus_proxy.state import BackendState, BackendView, ModelInfo, QualityState, Snapshot
 from nexus_proxy.telemetry import tally as bounds
 from nexus_proxy.telemetry.tally import Labels, Row, Spread, Tally
@@ -93,6 +94,13 @@ class Page:
             "Failed requests, by the error that the client was told.",
             ("kind", "endpoint", "model", "backend"),
             errors,
+        )
+
+        yield _counter(
+            "refused",
+            "Requests refused before they were routed, which no other counter has.",
+            ("kind", "endpoint"),
+            self._tally.refusals,
         )
 
     def _tries(self) -> Iterator[Metric]:
@@ -202,6 +210,13 @@ class Page:
             (),
             {(): self._tally.routing},
             bounds.ROUTING,
+        )
+        yield _histogram(
+            "stage_seconds",
+            f"How long a stage of routing took; of one request in {EACH}.",
+            ("stage",),
+            {(name,): times for name, times in self._tally.stages.items()},
+            bounds.STAGE,
         )
 
     # -- what is -------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from nexus_tui.widgets.backend_detail import BackendDetail
 from nexus_tui.widgets.backends_pane import BackendsPane
 from nexus_tui.widgets.banner import Banner
 from nexus_tui.widgets.chat_pane import ChatPane
+from nexus_tui.widgets.config_pane import ConfigPane
 from nexus_tui.widgets.header_strip import HeaderStrip
 from nexus_tui.widgets.keys_pane import KeysPane
 from nexus_tui.widgets.live_table import LiveTable
@@ -51,6 +52,7 @@ PANES = {
     "spend": Place("6", "Spend", SpendPane),
     "quality": Place("7", "Quality", QualityPane),
     "logs": Place("8", "Logs", LogsPane),
+    "config": Place("9", "Config", ConfigPane),
     "keys": Place("0", "Keys", KeysPane),
     "chat": Place("c", "Chat", ChatPane),
 }

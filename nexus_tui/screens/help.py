@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from textual.binding import ActiveBinding
     from textual.screen import Screen
 
-_KEY_WIDTH = 14
+_KEY_WIDTH = 16
 
 
 class HelpScreen(StoryScreen):

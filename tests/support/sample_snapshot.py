@@ -412,6 +412,7 @@ def snapshot(**changes: Any) -> Snapshot:
         requests=requests(),
         logs=LOGS,
         aliases={"claude-*-haiku*": "qwen3:8b"},
+        fallbacks={"qwen3:8b": ("gpt-5-mini",)},
         pins={"qwen3:8b": "ollama"},
         problems=("llamacpp-attic is down: connection refused",),
         keys=keys(),

@@ -54,7 +54,11 @@ async def test_drain_and_resume_are_opposites(tmp_path: Path) -> None:
         await here.nexus("backends", "drain", "one")
         done = await here.nexus("backends", "resume", "one", "--json")
         assert not here.gateway.runtime.registry.get("one").drained
-    assert done.json() == {"message": "one takes requests again", "data": {}}
+    assert done.json() == {
+        "message": "one takes requests again",
+        "data": {},
+        "inverse": {"verb": "backend.drain", "arguments": {"backend": "one"}},
+    }
 
 
 async def test_pin_and_unpin(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from nexus_proxy.admission.keys import hash_of, new_secret
 from tests.contract.workers.running import chat, two_workers, until, worker_of
 from tests.support.scripted import Answer, ScriptedBackend
 
@@ -52,6 +53,20 @@ async def test_connections_that_come_at_once_are_shared(config: str) -> None:
         served = [request["worker"] for request in listed]
         assert len(served) == 40
         assert 14 <= served.count(0) <= 26
+
+
+async def test_limits_of_a_key_are_one_for_all_workers(config: str) -> None:
+    secret = new_secret()
+    key = f'[[keys]]\nname = "ci"\nhash = "{hash_of(secret)}"\nrequests_per_minute = 6\n'
+    Path(config).write_text(Path(config).read_text() + key)
+    async with two_workers(config) as workers, workers.connected() as clients:
+        for client in clients.values():
+            client.headers["authorization"] = f"Bearer {secret}"
+        for _ in range(3):
+            answers = await asyncio.gather(*map(chat, clients.values()))
+            assert [answer.status_code for answer in answers] == [200, 200]
+        answers = await asyncio.gather(*map(chat, clients.values()))
+        assert [answer.status_code for answer in answers] == [429, 429]
 
 
 @pytest.mark.parametrize("asked", [0, 1])

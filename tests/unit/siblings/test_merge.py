@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nexus_proxy.siblings.merge import Told, merge, newest
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendState, BackendView, RequestPhase, RequestView
-from tests.support.sample_policies import NOW, trend
+from tests.support.sample_policies import NOW, key, trend
 from tests.support.sample_snapshot import empty_snapshot, snapshot
 
 _RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
@@ -141,3 +141,14 @@ def test_the_parts_of_a_limit_are_the_limit(limit: int, count: int) -> None:
     assert min(parts) >= 1
     assert sum(parts) == max(limit, count)
     assert seats[0].share(None) is None
+
+
+def test_what_a_key_used_adds_up_and_the_most_drained_worker_says_what_is_left() -> None:
+    first = key("ci", requests_left=50, tokens_left=100, refused=1, last_used=NOW)
+    second = key("ci", requests_left=2, tokens_left=8000, refused=2, last_used=None)
+    told = [Told(n, empty_snapshot(keys=(one,))) for n, one in enumerate((first, second))]
+    (both,) = merge(told).keys
+    assert (both.requests, both.refused, both.tokens) == (128, 3, 2 * first.tokens)
+    assert (both.requests_left, both.tokens_left, both.last_used) == (2, 100, NOW)
+    (unlimited,) = merge([Told(0, empty_snapshot(keys=(key("free"),)))]).keys
+    assert unlimited == key("free")
