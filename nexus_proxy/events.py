@@ -52,6 +52,15 @@ class QualityChanged(Event, frozen=True):
     what: str
 
 
+class OperationChanged(Event, frozen=True):
+    """lifecycle: loading, unloading or moving a model began, went on or ended. `what` is a
+    sentence."""
+
+    id: str
+    what: str
+    failed: bool = False
+
+
 class RequestStarted(Event, frozen=True):
     """relay: a request came in."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import secrets
@@ -19,7 +20,7 @@ from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.accounting.spending import Spending
 from nexus_proxy.admission.keys import Keyring
-from nexus_proxy.admission.limits import Limits
+from nexus_proxy.admission.limits import Limits, cells_at
 from nexus_proxy.admission.queue import Admission
 from nexus_proxy.admission.shared import SharedBuckets
 from nexus_proxy.commands import Removed, Result
@@ -53,7 +54,12 @@ from nexus_proxy.events import (
     GatewayDraining,
     RequestFinished,
 )
+from nexus_proxy.fleet.service import Fleet
 from nexus_proxy.health.checker import HealthChecker
+from nexus_proxy.health.problems import about_backends
+from nexus_proxy.health.vectors import VectorComparison
+from nexus_proxy.lifecycle import times as load_times
+from nexus_proxy.lifecycle.service import Lifecycle
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
@@ -61,14 +67,12 @@ from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.replicas.service import Replicas
-from nexus_proxy.routing.pipeline import plan
 from nexus_proxy.routing.timing import timed
-from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
-from nexus_proxy.store.redis import SharedStore
+from nexus_proxy.state import BackendView, RequestView, Snapshot
+from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import SharedSums
 from nexus_proxy.tasks import spawn
@@ -83,7 +87,6 @@ from nexus_proxy.telemetry.tracing import asked_for, missing
 if TYPE_CHECKING:
     import httpx
 
-    from nexus_proxy.admission.cells import Cells
     from nexus_proxy.telemetry.spans import Tracer
 
 log = logging.getLogger(__name__)
@@ -135,7 +138,7 @@ class Runtime:
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
-        self._shared = _shared_store(loaded.config, environ)
+        self._shared = shared_store(loaded.config.state, environ)
         self.ledger = Ledger(
             self.store,
             self.bus,
@@ -147,7 +150,7 @@ class Runtime:
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
         self.limits = Limits(
             self.keyring,
-            cells=_cells(self.seat),
+            cells=cells_at(self.seat.cells),
             shared=SharedBuckets(self._shared) if self._shared else None,
         )
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
@@ -162,12 +165,25 @@ class Runtime:
             seat=self.seat,
         )
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
+        self.lifecycle = self._make_lifecycle()
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
         self.relay.timed_stages = timed(self.tally.note_stage)
+        self.fleet = Fleet(
+            store=self.store,
+            registry=self.registry,
+            times=self.lifecycle.times,
+            get_config=lambda: self.config,
+        )
         self.pace = Pace()
-        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read, self.pace]
+        self.history.readers += [
+            self.tally,
+            RequestLog(logs),
+            self.ledger.read,
+            self.fleet.read,
+            self.pace,
+        ]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -182,6 +198,9 @@ class Runtime:
             environ=self._environ,
         )
 
+    def _make_comparison(self) -> VectorComparison:
+        return VectorComparison(self.registry, make_client=self._make_client, environ=self._environ)
+
     def _make_discovery(self) -> Discovery:
         return Discovery(
             registry=self.registry,
@@ -194,6 +213,19 @@ class Runtime:
             share=self.seat.share,
         )
 
+    def _make_lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            registry=self.registry,
+            bus=self.bus,
+            admission=self.admission,
+            get_config=lambda: self.config,
+            make_client=self._make_client,
+            environ=self._environ,
+            check=self.health.check,
+            repin=lambda model, backend: commands.pin(self, model, backend),
+            others=self.siblings,
+        )
+
     def _make_relay(self) -> Relay:
         return Relay(
             registry=self.registry,
@@ -202,6 +234,7 @@ class Runtime:
             environ=self._environ,
             get_config=lambda: self.config,
             suspect=self.health.suspect,
+            compare=self._make_comparison().want,
             quality=self.quality,
             limits=self.limits,
             till=Till(self.ledger, self.prices),
@@ -272,11 +305,13 @@ class Runtime:
             self._watching.cancel()
         await self.siblings.stop()
         await self.discovery.stop()
+        await self.lifecycle.stop()
         await self.health.stop()
         self.history.settle()
         self.quality.stop()
-        self.spending.stop()
         await self.replicas.stop()
+        self.fleet.save()
+        self.spending.stop()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -317,6 +352,8 @@ class Runtime:
             trends=self.pace.trends(),
             airplane=self.registry.airplane,
             replicas=self.replicas.count,
+            trend=self.history.trend(),
+            operations=self.lifecycle.views(),
         )
 
     def counted(self) -> Tally:
@@ -326,18 +363,6 @@ class Runtime:
         self.history.settle()
         self.tally.process = process_figures()
         return self.tally
-
-    def dry_run(self, facts: RequestFacts) -> list[DecisionView]:
-        """What would happen to such a request: one record per model of the plan.
-
-        Raises `UnknownModelError`.
-        """
-        facts = msgspec.structs.replace(facts, purse=self.relay.till.purse_for_nobody())
-        views = []
-        for decision in plan(facts, self.registry, self.relay.rules):
-            first = decision.candidates[0] if decision.candidates else None
-            views.append(decision.view(decision.route_reason(first, 0) if first else None))
-        return views
 
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems
@@ -351,18 +376,7 @@ class Runtime:
             problems.append(self._trace_problem)
         if self._config_problem:
             problems.append(f"the changed configuration was refused: {self._config_problem}")
-        live = [b for b in backends if b.state in (BackendState.UP, BackendState.LOADING)]
-        if backends and not live:
-            problems.append("no backend is up: every request is refused")
-        problems += [
-            f"{b.name} is down: {b.reason or 'no answer'}"
-            for b in backends
-            if b.state is BackendState.DOWN
-        ]
-        waiting = [b.name for b in backends if not b.accepted]
-        if waiting:
-            problems.append(f"found, not accepted yet: {', '.join(waiting)}")
-        return problems
+        return problems + about_backends(backends)
 
     # -- verbs ---------------------------------------------------------------------------------
 
@@ -388,6 +402,18 @@ class Runtime:
     def cloud_requests(self) -> int:
         """See `commands.Operations`."""
         return len(self.aloft)
+
+    def running_request(self, request_id: str) -> RequestView | None:
+        """See `commands.Operations`."""
+        return self.history.running(request_id)
+
+    async def cancel_request(self, request_id: str) -> None:
+        """See `commands.Operations`."""
+        await self.siblings.cancel(request_id)
+
+    def cancel_own(self, request_id: str) -> None:
+        """See `siblings.family.Own`."""
+        self.relay.underway.cancel(request_id)
 
     async def check_backend(self, name: str) -> str:
         """See `commands.Operations`."""
@@ -507,6 +533,17 @@ class Runtime:
             log.warning("%d rows of quality make no sense and are left out", unreadable)
         self.quality.connect(self._save_quality)
         self.quality.start()
+        await self._recall_load_times()
+
+    async def _recall_load_times(self) -> None:
+        with contextlib.suppress(StoreUnavailableError):  # which is shown; they are learnt anew
+            load = load_times.LOAD
+            self.lifecycle.times.take_over(
+                await self.store.read(lambda connection: connection.execute(load).fetchall())
+            )
+        self.lifecycle.connect(
+            lambda *learnt: self.store.post(lambda connection: load_times.save(connection, *learnt))
+        )
 
     def _save_quality(self, saved: quality_rows.Saved) -> None:
         self.store.post(lambda connection: quality_rows.save(connection, saved))
@@ -551,23 +588,6 @@ class Runtime:
 def _is_exposed(config: Config) -> bool:
     """Whether other machines can connect, and nobody said that all of them may."""
     return not (is_loopback(config.server.host) or config.server.allow_unauthenticated)
-
-
-def _cells(seat: Seat) -> Cells | None:
-    """Where workers share the limits of API keys. Asks for what Windows does not have."""
-    if seat.cells < 0:
-        return None
-    from nexus_proxy.admission.cells import Cells
-
-    return Cells(seat.cells)
-
-
-def _shared_store(config: Config, environ: Mapping[str, str]) -> SharedStore | None:
-    """Where replicas share what they know, if they do."""
-    if config.state.url is None:
-        return None
-    variable = config.state.password_env
-    return SharedStore(config.state.url, environ.get(variable) if variable else None)
 
 
 def _with_delay(line: str) -> str:

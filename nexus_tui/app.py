@@ -15,6 +15,8 @@ from textual.command import Provider
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from nexus_proxy.commands import BY_NAME
+from nexus_proxy.lifecycle.operation import sentence
 from nexus_tui import verbs
 from nexus_tui.bridge import INTERVAL, Bridge
 from nexus_tui.keymap import needs_selection, verb_bindings
@@ -110,6 +112,8 @@ class NexusApp(App[Leave]):
         for name in foreign:
             self.unregister_theme(name)
         self._bridge: Bridge | None = None
+        self._ended: set[str] | None = None
+        """Operations that were over when we last looked; None: we have not yet."""
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's own choice, but for one that would let the terminal stop the gateway."""
@@ -146,8 +150,21 @@ class NexusApp(App[Leave]):
                     screen.show(message.snapshot)
                 if not screen.is_modal:
                     break
+        self._tell_ends(message.snapshot)
         if self._bridge is not None:
             self._bridge.delivered()
+
+    def _tell_ends(self, snapshot: Snapshot) -> None:
+        """Say how operations on models ended, wherever they were begun."""
+        ended = {one.id: one for one in snapshot.operations if one.is_over}
+        for id_, one in ended.items():
+            if self._ended is None or id_ in self._ended:
+                continue
+            if one.error is None:
+                self.tell(sentence(one))
+            else:
+                self.complain(sentence(one), title=BY_NAME[f"model.{one.kind.value}"].title)
+        self._ended = set(ended)
 
     # -- verbs -------------------------------------------------------------------------------
 
@@ -189,8 +206,12 @@ class NexusApp(App[Leave]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Verbs exist only where there is something that they could act on."""
         if action in {"verb", "prefer"}:
-            alone = action == "verb" and not needs_selection(str(parameters[0]))
-            return not self.source.read_only and (alone or self._selection() is not None)
+            if self.source.read_only:
+                return False
+            name = str(parameters[0]) if action == "verb" else "backend.priority"
+            if name == "request.cancel":
+                return self.selection().request is not None
+            return not needs_selection(name) or self._selection() is not None
         if action == "undo":
             return not self.source.read_only
         return super().check_action(action, parameters)

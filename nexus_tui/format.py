@@ -5,6 +5,8 @@ Nothing here reads a clock; whoever needs "now" passes the snapshot's own moment
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -17,8 +19,12 @@ from nexus_proxy.state import (
     Capability,
     KeyView,
     ModelInfo,
+    OperationPhase,
+    OperationView,
     QualityState,
     RequestPhase,
+    RequestView,
+    Snapshot,
 )
 from nexus_tui.safe_text import clean
 
@@ -182,6 +188,18 @@ def loaded(model: ModelInfo) -> Cell:
     return Cell("yes", "good") if model.loaded else Cell("no", "muted")
 
 
+def operation(view: OperationView, now: float) -> Cell:
+    """How loading or unloading stands: `loading 12 s of ~20 s`."""
+    match view.phase:
+        case OperationPhase.LOADING:
+            about = "" if view.eta_seconds is None else f" of ~{max(1, round(view.eta_seconds))} s"
+            return Cell(f"loading {max(0.0, now - view.phase_since):.0f} s{about}", "info")
+        case OperationPhase.DRAINING:
+            return Cell(f"draining, {view.waits_for} left", "warn")
+        case phase:
+            return Cell(phase.value, "info")
+
+
 def busy(view: BackendView) -> str:
     """Requests in flight, and the slots where they are known: `2/4`."""
     return str(view.in_flight) if view.slots is None else f"{view.in_flight}/{view.slots}"
@@ -266,3 +284,19 @@ def field(label: str, *cells: Cell) -> Line:
 def heading(text: str) -> Sequence[Line]:
     """The beginning of a part, set off by an empty line."""
     return ((), (Cell(text, "accent"),))
+
+
+def example(snapshot: Snapshot) -> str:
+    """A command that makes a request, ready to be pasted into a shell."""
+    models = (one for view in snapshot.backends for one in view.models)
+    chats = (one.id for one in models if Capability.CHAT not in one.cannot)
+    body = {"model": next(chats, "MODEL"), "messages": [{"role": "user", "content": "Hello"}]}
+    command = ["curl", f"{snapshot.endpoint}/v1/chat/completions"]
+    return shlex.join([*command, "-H", "Content-Type: application/json", "-d", json.dumps(body)])
+
+
+def elapsed_ms(view: RequestView, now: float) -> float | None:
+    """How long it took, or has been running."""
+    if view.total_ms is None and view.phase in RUNNING:
+        return (now - view.started) * 1000
+    return view.total_ms

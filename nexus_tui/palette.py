@@ -24,10 +24,13 @@ _PHRASES = {
     "backend.priority": "Priority of {}",
     "backend.pin": "Pin a model to {}",
     "backend.check": "Check {} now",
+    "model.load": "Load a model on {}",
+    "model.unload": "Unload a model on {}",
+    "model.migrate": "Migrate a model from {}",
 }
 """Where the verb followed by the backend's name would not read as a sentence."""
 
-_NOUNS = {"key": "the key ", "alias": "", "fallback": ""}
+_NOUNS = {"key": "the key ", "alias": "", "fallback": "", "request": ""}
 """Kinds of things that have no row, and the word between the verb and their name."""
 
 
@@ -89,6 +92,10 @@ def makes_sense(name: str, view: BackendView) -> bool:
             return view.accepted and view.enabled
         case "backend.pin":
             return bool(view.models)
+        case "model.load":
+            return view.loads_when_told and any(one.loaded is False for one in view.models)
+        case "model.unload" | "model.migrate":
+            return view.loads_when_told and any(one.loaded is True for one in view.models)
         case _:
             return True
 

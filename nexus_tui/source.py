@@ -160,11 +160,13 @@ class RuntimeSource:
 STATE = "/nexus/v1/state"
 EVENTS = "/nexus/v1/events"
 COMMANDS = "/nexus/v1/commands"
-PREVIEWS = "/nexus/v1/previews"
 CONFIG = "/nexus/v1/config"
 LOOK = "/nexus/v1/backends/look"
+PREVIEWS = "/nexus/v1/previews"
 
 _FETCH_INTERVAL = 0.25
+_LIVE_INTERVAL = 1.0
+"""Between two looks at a gateway that is at work: it does not tell each token."""
 _SILENCE = 35.0
 """Seconds without a byte on the event stream after which the gateway counts as gone; it sends a
 comment every ten."""
@@ -388,7 +390,10 @@ class HttpSource:
 
     async def _refresh(self) -> None:
         while True:
-            await self._changed.wait()
+            busy = self._last is not None and self._last.totals.in_flight > 0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LIVE_INTERVAL if busy else None):
+                    await self._changed.wait()
             self._changed.clear()
             started = time.monotonic()
             await self._fetch()

@@ -36,6 +36,7 @@ _HINTS = {
 _NONE = {
     "key": "There is no API key. `nexus keys create NAME` makes one.",
     "alias": "There is no alias. The palette (ctrl+p) has `Set alias`.",
+    "request": "No request runs now.",
     "fallback": "No model has fallbacks. The palette (ctrl+p) has `Set fallbacks`.",
 }
 
@@ -115,15 +116,20 @@ async def _value(
     selection: Selection,
     given: Mapping[str, Any],
 ) -> str | None:
-    """One argument: what is selected, or what the user says. None: the user backed out."""
+    """One argument: what is selected, or what the user says. None: the user backed out. `given` are
+    those before it."""
     snapshot = app.source.snapshot()
     view = next((one for one in snapshot.backends if one.name == selection.backend), None)
     match argument.kind:
         case "backend":
             return selection.backend or await _choose_backend(app, command, snapshot)
+        case "destination":
+            return await _choose_destination(app, command, snapshot, given)
         case "model":
             return selection.model or await _choose_model(app, command, snapshot, view)
-        case "key" | "alias" | "fallback":
+        case "request" if selection.request:
+            return selection.request
+        case "key" | "alias" | "fallback" | "request":
             return await _choose_named(app, command, argument, snapshot)
         case "switch":  # the one of the gateway: the other way round
             return "off" if snapshot.airplane else "on"
@@ -174,6 +180,21 @@ async def _choose_named(
     if not choices:
         raise CommandError(_NONE[argument.kind])
     question = f"{label(command)}: which {argument.name}?"
+    return await app.push_screen_wait(Choose(question, choices))
+
+
+async def _choose_destination(
+    app: NexusApp, command: Command, snapshot: Snapshot, given: Mapping[str, Any]
+) -> str | None:
+    model, here = given["model"], given["backend"]
+    choices = [
+        Choice(view.name, view.name)
+        for view in snapshot.backends
+        if view.name != here and any(one.id == model for one in view.models)
+    ]
+    if not choices:
+        raise CommandError(f"No other backend has {clean(model)}. Download it there first.")
+    question = f"{label(command)} {clean(model)} to which backend?"
     return await app.push_screen_wait(Choose(question, choices))
 
 

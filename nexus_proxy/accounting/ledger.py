@@ -240,8 +240,8 @@ class Ledger:
         return msgspec.structs.replace(
             found,
             limit_usd=self._budget.monthly_limit_usd,
-            soft_percent=self._budget.soft_limit_percent,
             elsewhere_usd=(others.spent + others.reserved) / NANO,
+            soft_percent=self._budget.soft_limit_percent,
         )
 
     @property

@@ -244,6 +244,15 @@ class Limits:
         )
 
 
+def cells_at(handle: int) -> Cells | None:
+    """Where workers share limits, or None for one that is alone. Asks for what Windows lacks."""
+    if handle < 0:
+        return None
+    from nexus_proxy.admission.cells import Cells
+
+    return Cells(handle)
+
+
 def _duration(seconds: float) -> bytes:
     """As OpenAI writes it, after Go: `0s`, `250ms`, `1.5s`, `6m0s`. Rounded up."""
     milliseconds = math.ceil(seconds * 1000 - 1e-3)

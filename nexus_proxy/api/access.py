@@ -26,7 +26,7 @@ def guard(app: Quart, runtime: Runtime, *, loopback: bool) -> None:
 
     @app.before_request
     async def check() -> None:
-        if is_management(request.path):
+        if is_management(request.path, request.method):
             if not (loopback and _is_near()):
                 _check_key(runtime)
         elif request.path.startswith(DATA):

@@ -12,6 +12,7 @@ from nexus_proxy.api import (
     configuration,
     errors,
     events,
+    lifecycle,
     management,
     messages,
     metrics,
@@ -41,7 +42,8 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     app.url_map.merge_slashes = False
     errors.install(app, runtime)
     access.guard(app, runtime, loopback=loopback)
-    for family in (models, ollama, messages, management, configuration, events, metrics, stats):
+    families = (models, ollama, messages, management, configuration, events, metrics, stats)
+    for family in (*families, lifecycle):
         family.add_routes(app, runtime)
     over_http = BodyFirst(cast("App", app), runtime)
 

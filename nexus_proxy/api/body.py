@@ -36,7 +36,7 @@ class BodyFirst:
         except NexusError as error:
             head = [(b"content-type", b"application/json")]
             request_id = str(scope.get(REQUEST_ID, ""))
-            self._runtime.tally.refuse(error.code, counted_as(scope["path"]))
+            self._runtime.tally.refuse(error.code, counted_as(scope["path"], scope["method"]))
             told = error_body(error, dialect_of(scope["path"]), request_id)
             await AsgiResponder(send).respond(error.status, head, told)
             return

@@ -61,6 +61,7 @@ def facts_from(body: Mapping[str, Any]) -> RequestFacts:
         strict=question.strict,
         flexible=question.flexible,
         now=time.monotonic(),
+        embeds=question.embeddings,
     )
 
 

@@ -24,14 +24,6 @@ from nexus_proxy.runtime import Runtime
 log = logging.getLogger(__name__)
 
 _LATER = {
-    "/v1/rerank": "reranking",
-    "/v1/audio": "audio",
-    "/v1/images": "images",
-    "/v1/moderations": "moderations",
-    "/v1/models/load": "loading models",
-    "/v1/models/migrate": "moving models",
-    "/v1/lifecycle": "loading models",
-    "/v1/fleet": "fleet recommendations",
     "/ws": "the browser dashboard",
 }
 """What clients ask for that this version does not serve, by path."""
@@ -41,7 +33,7 @@ def install(app: Quart, runtime: Runtime) -> None:
     """Handle all errors of the app's routes here."""
 
     def answer(error: NexusError) -> Response:
-        runtime.tally.refuse(error.code, counted_as(request.path))
+        runtime.tally.refuse(error.code, counted_as(request.path, request.method))
         return _answer(error)
 
     @app.errorhandler(NexusError)

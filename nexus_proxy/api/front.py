@@ -69,14 +69,14 @@ class Front:
             self._gate.check(headers)
             # Only now: a page that may not ask gets no header that lets it read the answer.
             cors = self._gate.cors(headers)
-            if is_management(path):
+            if is_management(path, scope["method"]):
                 self._gate.check_management(headers)
             if await self._answered(path, scope, headers, receive, responder):
                 return
         except NexusError as error:
             if not isinstance(error, SlowBodyError):
                 await receive.drop_rest(self.hot.max_body * DISCARD_FACTOR)
-            self._runtime.tally.refuse(error.code, counted_as(path))
+            self._runtime.tally.refuse(error.code, counted_as(path, scope["method"]))
             await refuse(
                 responder,
                 error,

@@ -30,6 +30,7 @@ COMMANDS = {
     "config": "config:config",
     "doctor": "doctor:doctor",
     "fallbacks": "naming:fallbacks",
+    "fleet": "fleet:fleet",
     "health": "models:health",
     "keys": "keys:keys",
     "models": "models:models",

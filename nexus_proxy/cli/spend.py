@@ -74,7 +74,7 @@ def _summary(report: SpendReport) -> Iterator[str]:
         line += f", {requests} of unknown price"
     yield line
     if report.elsewhere_usd:
-        yield f"Other replicas have used {money(report.elsewhere_usd)} of the same limit"
+        yield f"other replicas have used {money(report.elsewhere_usd)} of the same limit"
     if report.forecast_usd:
         yield f"◇ by the end of the month about {money(report.forecast_usd)} (estimated)"
 

@@ -14,13 +14,14 @@ from nexus_proxy.commands.arguments import typed
 from nexus_proxy.commands.backends import BACKENDS
 from nexus_proxy.commands.base import Act, Argument, Command, Danger, Operations, Removed, Result
 from nexus_proxy.commands.gateway import GATEWAY
-from nexus_proxy.commands.models import MODELS
+from nexus_proxy.commands.loading import LOADING
+from nexus_proxy.commands.models import MODELS, pin
 from nexus_proxy.commands.settings import SETTINGS
 from nexus_proxy.errors import NotFoundError
 
-__all__ = ["Act", "Argument", "Command", "Danger", "Operations", "Removed", "Result"]
+__all__ = ["Act", "Argument", "Command", "Danger", "Operations", "Removed", "Result", "pin"]
 
-COMMANDS: tuple[Command, ...] = (*BACKENDS, *MODELS, *GATEWAY, *SETTINGS)
+COMMANDS: tuple[Command, ...] = (*BACKENDS, *MODELS, *LOADING, *GATEWAY, *SETTINGS)
 
 BY_NAME: dict[str, Command] = {command.name: command for command in COMMANDS}
 

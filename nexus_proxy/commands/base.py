@@ -11,7 +11,9 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from nexus_proxy.config.model import BackendConfig, BackendType, Config, Loaded, Zone
     from nexus_proxy.config.write import ConfigFile
+    from nexus_proxy.lifecycle.service import Lifecycle
     from nexus_proxy.registry import Registry
+    from nexus_proxy.state import RequestView
 
 
 class Removed(Struct, frozen=True):
@@ -27,6 +29,7 @@ class Operations(Protocol):
     registry: Registry
     config_file: ConfigFile
     loaded: Loaded
+    lifecycle: Lifecycle
     removed: dict[str, Removed]
     """By name: what was removed since the start."""
 
@@ -57,6 +60,15 @@ class Operations(Protocol):
         """How many requests run on clouds now."""
         ...
 
+    def running_request(self, request_id: str) -> RequestView | None:
+        """A request that runs in this process."""
+        ...
+
+    async def cancel_request(self, request_id: str) -> None:
+        """End a request, in whichever process it runs. Raises `NotFoundError`, and `CommandError`
+        where it is answered already."""
+        ...
+
     def revoke_key(self, name: str) -> None:
         """Let an API key in no more, from now on and after a restart."""
         ...
@@ -73,10 +85,10 @@ class Danger(Enum):
 
 
 class Argument(Struct, frozen=True, kw_only=True):
-    """One argument. `kind` is `backend`, `model`, `key`, `zone`, `type`, `url`, `int`, `words`,
-    `switch` (`on` or `off`), `alias` (one that is set), `fallback` (a model that has some),
-    `target` (a model that may not be there yet), `setting` (a dotted key of the configuration),
-    `value` (what may stand there) or `text`."""
+    """One argument. `kind` is `backend`, `model`, `key`, `request`, `zone`, `type`, `url`, `int`,
+    `words`, `switch` (`on` or `off`), `alias` (one that is set), `fallback` (a model that has
+    some), `target` (a model that may not be there yet), `destination` (another backend), `setting`
+    (a dotted key of the configuration), `value` (what may stand there) or `text`."""
 
     name: str
     kind: str

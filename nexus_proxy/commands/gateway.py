@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from nexus_proxy.commands.base import Act, Argument, Arguments, Command, Danger, Operations, Result
 from nexus_proxy.commands.traffic import moves, requests
 from nexus_proxy.routing.airplane import is_away
@@ -18,6 +20,25 @@ async def _airplane(operations: Operations, arguments: Arguments) -> Result:
         if on
         else "airplane mode is off: clouds get requests again",
         inverse=None if was == on else Act("gateway.airplane", {"state": "on" if was else "off"}),
+    )
+
+
+async def _cancel(operations: Operations, arguments: Arguments) -> Result:
+    name = arguments["request"]
+    await operations.cancel_request(name)
+    return Result(message=f"{name} cancelled; its client was told")
+
+
+def _cancelling(operations: Operations, arguments: Arguments) -> str | None:
+    name = arguments["request"]
+    view = operations.running_request(name)
+    if view is None:  # or it runs in another process
+        return f"Cancel {name}? Its client gets an error"
+    where = f" on {view.backend}" if view.backend else ""
+    seconds = max(0.0, time.time() - view.started)
+    return (
+        f"Cancel {name}? {view.model or view.model_asked}{where} has worked on it for "
+        f"{seconds:.0f} s; its client gets an error"
     )
 
 
@@ -57,6 +78,16 @@ GATEWAY: tuple[Command, ...] = (
         key="o",
         danger=Danger.CONFIRM,
         consequence=grounding,
+    ),
+    Command(
+        name="request.cancel",
+        title="Request: cancel",
+        help="End a running request, also at its backend; its client gets an error.",
+        arguments=(Argument(name="request", kind="request", help="Id of a running request."),),
+        handler=_cancel,
+        key="X",
+        danger=Danger.CONFIRM,
+        consequence=_cancelling,
     ),
     Command(
         name="key.revoke",

@@ -24,13 +24,18 @@ from nexus_proxy.state import Source
 T = TypeVar("T")
 
 
+def pin(operations: Operations, model: str, name: str) -> None:
+    """Send a model to one backend first, from now on and after a restart."""
+    operations.registry.pin(model, name)
+    if operations.registry.get(name).source is not Source.DEMO:
+        operations.config_file.set_pin(model, name)
+
+
 async def _pin(operations: Operations, arguments: Arguments) -> Result:
     model, name = arguments["model"], arguments["backend"]
     before = operations.registry.pins.get(model)
-    operations.registry.pin(model, name)
+    pin(operations, model, name)
     backend = operations.registry.get(name)
-    if backend.source is not Source.DEMO:
-        operations.config_file.set_pin(model, name)
     return Result(
         message=f"{model} goes to {name} first{pinned(operations, model, backend)}",
         inverse=None if before == name else _pinned_before(model, before),

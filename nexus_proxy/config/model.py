@@ -330,6 +330,13 @@ class RoutingConfig(_Section, frozen=True):
     airplane: Annotated[
         bool, Meta(description="Send nothing to clouds; `nexus airplane on|off` sets it.")
     ] = False
+    stabilise_prompts: Annotated[
+        bool,
+        Meta(
+            description="Leave Claude Code's billing header, another in each request, out of "
+            "prompts that do not go to Anthropic: backends can then reuse what they have read."
+        ),
+    ] = True
     budget: Annotated[BudgetConfig, Meta(description="What may be spent.")] = field(
         default_factory=BudgetConfig
     )
@@ -376,6 +383,47 @@ class QueueConfig(_Section, frozen=True):
     max_wait_seconds: Annotated[
         Positive, Meta(description="A request that waited so long gets 503.")
     ] = 30.0
+
+
+class LifecycleConfig(_Section, frozen=True):
+    timeout_ms: Annotated[
+        int,
+        Meta(ge=1000, le=86_400_000, description="Milliseconds to load, unload or move a model."),
+    ] = 300_000
+    vram_headroom_percent: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=90,
+            description="Share of the GPU's memory that stays free when a model is loaded, where "
+            "nvidia-smi tells of this machine's.",
+        ),
+    ] = 20
+    vram_heuristic_max_gb: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Most gigabytes that the loaded models of a backend may take, where nobody "
+            "tells how much memory there is.",
+        ),
+    ] = 16
+
+
+class FleetConfig(_Section, frozen=True):
+    enabled: Annotated[
+        bool,
+        Meta(description="Advise what to load where and when, by the hours of past requests."),
+    ] = False
+    min_sample_days: Annotated[
+        int, Meta(ge=2, le=30, description="Fewer whole days of requests say nothing.")
+    ] = 7
+    min_request_count: Annotated[
+        int, Meta(ge=1, description="Fewer requests for a model say nothing.")
+    ] = 100
+    analysis_interval_seconds: Annotated[
+        Positive, Meta(description="How old advice may be before it is made anew.")
+    ] = 3600.0
+    max_recommendations: Annotated[int, Meta(ge=1, le=100, description="Only the surest.")] = 5
 
 
 class LoggingConfig(_Section, frozen=True):
@@ -529,6 +577,8 @@ class Config(_Section, frozen=True):
     quality: QualityConfig = field(default_factory=QualityConfig)
     state: StateConfig = field(default_factory=StateConfig)
     queue: QueueConfig = field(default_factory=QueueConfig)
+    lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
+    fleet: FleetConfig = field(default_factory=FleetConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     backends: Annotated[
         list[BackendConfig],

@@ -35,6 +35,14 @@ class Endpoint(str, Enum):
     OLLAMA_GENERATE = "ollama generate"
     OLLAMA_EMBED = "ollama embed"
     OLLAMA_EMBEDDINGS = "ollama embeddings"
+    RERANK = "rerank"
+    TRANSCRIPTIONS = "transcriptions"
+    TRANSLATIONS = "translations"
+    SPEECH = "speech"
+    IMAGE_GENERATIONS = "image generations"
+    IMAGE_EDITS = "image edits"
+    IMAGE_VARIATIONS = "image variations"
+    MODERATIONS = "moderations"
 
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
 
@@ -49,9 +57,32 @@ PATHS: dict[Endpoint, str] = {
     Endpoint.OLLAMA_GENERATE: "/api/generate",
     Endpoint.OLLAMA_EMBED: "/api/embed",
     Endpoint.OLLAMA_EMBEDDINGS: "/api/embeddings",
+    Endpoint.RERANK: "/v1/rerank",
+    Endpoint.TRANSCRIPTIONS: "/v1/audio/transcriptions",
+    Endpoint.TRANSLATIONS: "/v1/audio/translations",
+    Endpoint.SPEECH: "/v1/audio/speech",
+    Endpoint.IMAGE_GENERATIONS: "/v1/images/generations",
+    Endpoint.IMAGE_EDITS: "/v1/images/edits",
+    Endpoint.IMAGE_VARIATIONS: "/v1/images/variations",
+    Endpoint.MODERATIONS: "/v1/moderations",
 }
 """Where clients find each hot route."""
-SENT = (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
+WHOLE = frozenset(
+    (
+        Endpoint.EMBEDDINGS,
+        Endpoint.RERANK,
+        Endpoint.TRANSCRIPTIONS,
+        Endpoint.TRANSLATIONS,
+        Endpoint.SPEECH,
+        Endpoint.IMAGE_GENERATIONS,
+        Endpoint.IMAGE_EDITS,
+        Endpoint.IMAGE_VARIATIONS,
+        Endpoint.MODERATIONS,
+    )
+)
+"""Those that generate no text token by token, so that a backend is never asked for a stream there
+that the client did not ask for."""
+SENT = (Endpoint.CHAT, Endpoint.COMPLETIONS, *WHOLE)
 """What backends are asked at; all others are translated into one of these."""
 
 
@@ -63,6 +94,8 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     are due: `n` for each prompt. `messages` are the bytes of each message's content or tool calls,
     which are the same in the next turn of its conversation. `max_tokens` is the longest answer that
     the client takes, in tokens, `service_tier` what it asks of the provider; None: it did not say.
+    `reads_apart`: its texts are read one by one, so that their sum need not fit into a context.
+    `route` is what its endpoint needs, where only some backends have it.
     """
 
     model: str
@@ -75,6 +108,8 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     messages: Sequence[Raw] = ()
     max_tokens: int | None = None
     service_tier: str | None = None
+    reads_apart: bool = False
+    route: Capability | None = None
 
 
 _BRACKET = ord("[")
@@ -159,12 +194,8 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         decoded = _decode_body(body)
     except UNREADABLE as error:
         raise InvalidRequestError(_explain(body, error)) from None
-    if decoded.model is UNSET or not decoded.model:
-        raise InvalidRequestError("the body names no model", param="model")
-    if len(decoded.model) > MAX_MODEL_NAME:
-        raise InvalidRequestError(
-            f"the name of the model is longer than {MAX_MODEL_NAME} characters", param="model"
-        )
+    if decoded.model is UNSET or not is_fit_model(decoded.model):
+        raise unfit_model("" if decoded.model is UNSET else decoded.model)
     messages: Sequence[Raw] = ()
     if endpoint is _CHAT:
         text, needs = _measure_chat(decoded)
@@ -187,6 +218,21 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         messages=messages,
         max_tokens=_longest_answer(decoded),
         service_tier=word(decoded.service_tier),
+        reads_apart=endpoint is _EMBEDDINGS and is_list(decoded.input),
+    )
+
+
+def is_fit_model(name: str) -> bool:
+    """Whether this can be the name of a model."""
+    return 0 < len(name) <= MAX_MODEL_NAME
+
+
+def unfit_model(name: str) -> InvalidRequestError:
+    """What to answer where the name of the model is missing or cannot be one."""
+    if not name:
+        return InvalidRequestError("the body names no model", param="model")
+    return InvalidRequestError(
+        f"the name of the model is longer than {MAX_MODEL_NAME} characters", param="model"
     )
 
 

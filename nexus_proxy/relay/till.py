@@ -1,6 +1,9 @@
 """What a request costs: estimated for routing, put aside before it is sent, booked after.
 
-Most requests cost nothing and come here once, to learn that.
+Most requests cost nothing and come here once, to learn that. What audio, images, rerank and
+moderations cost is not known before: they are charged by the second, the picture or the search, or
+by tokens with prices of their own. Where the answer counts tokens it is an estimate after, else it
+stays unknown.
 """
 
 from __future__ import annotations
@@ -11,7 +14,16 @@ from collections.abc import Sequence
 from nexus_proxy.accounting.entries import Entry, Settlement
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
-from nexus_proxy.accounting.prices import AnswerLengths, Cost, Price, Unpriced, cost, estimate
+from nexus_proxy.accounting.prices import (
+    FREE,
+    UNKNOWN,
+    AnswerLengths,
+    Cost,
+    Price,
+    Unpriced,
+    cost,
+    estimate,
+)
 from nexus_proxy.accounting.tokens import Count, TokenCounter
 from nexus_proxy.accounting.usage import Provenance, TokenUsage, counted_inside
 from nexus_proxy.config.model import PriceConfig, Zone
@@ -135,14 +147,6 @@ class Till:
         """Tokens of a prompt; see `TokenCounter.count_body`."""
         return self._counter.count_body(body, model, prompt_bytes)
 
-    def _least_usd(self, candidate: Candidate) -> float | None:
-        backend = candidate.backend
-        assert isinstance(backend, Backend), "the registry's candidates are its own"
-        price = self.price(backend, candidate.model, candidate.served_id)
-        if isinstance(price, Unpriced):
-            return 0.0 if price is Unpriced.FREE else None
-        return 1 / NANO
-
     def _in_tier(
         self, tier: str | None, backend: Backend, model: str, price: Price | Unpriced
     ) -> Price | Unpriced:
@@ -152,6 +156,14 @@ class Till:
             return price
         name, type_ = backend.name, backend.type.value
         return self._prices.price(name, type_, model, may_cost=True, service_tier=tier)
+
+    def _least_usd(self, candidate: Candidate) -> float | None:
+        backend = candidate.backend
+        assert isinstance(backend, Backend), "the registry's candidates are its own"
+        price = self.price(backend, candidate.model, candidate.served_id)
+        if isinstance(price, Unpriced):
+            return 0.0 if price is Unpriced.FREE else None
+        return 1 / NANO
 
     def _estimate_usd(self, call: Call, candidate: Candidate) -> float | None:
         backend = candidate.backend
@@ -164,6 +176,8 @@ class Till:
 
     def _estimate(self, call: Call, backend: Backend, model: str, price: Price | Unpriced) -> Cost:
         peek = call.peek
+        if peek.route is not None:
+            return FREE if price is Unpriced.FREE else UNKNOWN
         if call.most_tokens is None:
             call.most_tokens = self._counter.count_body(call.body, model, peek.prompt_bytes).at_most
         return estimate(
@@ -216,6 +230,13 @@ class Bill:
         return was_sent and not isinstance(error, Exception)
 
     def _used(self, usage: Usage | None) -> TokenUsage:
+        if self.call.peek.route is not None:
+            told = usage or Usage()
+            return TokenUsage(
+                prompt=told.prompt_tokens,
+                completion=told.completion_tokens,
+                source=Provenance.ESTIMATED,
+            )
         if usage is not None:
             return counted_inside(
                 usage.prompt_tokens,

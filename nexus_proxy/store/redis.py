@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,6 +19,8 @@ from nexus_proxy.errors import StoreUnavailableError
 if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.commands.core import AsyncScript
+
+    from nexus_proxy.config.model import StateConfig
 
 log = logging.getLogger(__name__)
 
@@ -112,3 +114,11 @@ class SharedStore:
         )
         if is_new:
             log.warning(self.problem)
+
+
+def shared_store(config: StateConfig, environ: Mapping[str, str]) -> SharedStore | None:
+    """Where replicas share what they know, if they do."""
+    if config.url is None:
+        return None
+    variable = config.password_env
+    return SharedStore(config.url, environ.get(variable) if variable else None)

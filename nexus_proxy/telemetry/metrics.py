@@ -107,7 +107,8 @@ class Page:
         by = ("model", "backend")
         yield _counter(
             "attempts",
-            "Tries at a backend, by outcome: ok, client_left, or the kind of error.",
+            "Tries at a backend, by outcome: ok, client_left, cancelled_by_operator, or the kind "
+            "of error.",
             ("backend", "outcome"),
             self._tally.attempts,
         )

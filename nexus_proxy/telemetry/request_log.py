@@ -54,13 +54,13 @@ def _for_programs(record: Record) -> tuple[LogLine, dict[str, object]]:
 
 
 def _level(record: Record) -> int:
-    return _WARNING if record.phase is _FAILED else _INFO
+    return _WARNING if record.phase is _FAILED or record.truncated is not None else _INFO
 
 
 def _line(record: Record, message: str) -> LogLine:
     return LogLine(
         at=record.started + (record.total_ms or 0.0) / 1000.0,
-        level="warning" if record.phase is _FAILED else "info",
+        level="info" if _level(record) == _INFO else "warning",
         component=COMPONENT,
         message=message,
     )
@@ -80,6 +80,8 @@ def _sentence(record: Record) -> str:
     if record.completion_tokens is not None:
         read = "" if record.prompt_tokens is None else f"{record.prompt_tokens}+"
         parts.append(f"{read}{record.completion_tokens} tokens ({record.usage_source})")
+    if record.truncated is not None:
+        parts.append(f"its prompt was cut ({record.truncated})")
     if record.cost_usd is not None:
         parts.append(f"${record.cost_usd:.6f} ({record.cost_source})")
     if record.queued_ms is not None:
@@ -116,6 +118,7 @@ def _fields(record: Record) -> dict[str, object]:
         "cached_tokens": record.cached_tokens,
         "reasoning_tokens": record.reasoning_tokens,
         "usage": record.usage_source,
+        "tokens_sent_at_least": record.truncated and record.truncated.sent,
         "cost_usd": record.cost_usd,
         "cost": record.cost_source,
         "queued_ms": record.queued_ms,

@@ -83,6 +83,8 @@ def _identity(view: BackendView, now: float) -> Iterator[Line]:
     yield field("state", mark.cell, since)
     if view.reason:
         yield field("", Cell(clean(view.reason), mark.tone))
+    if view.warning:
+        yield field("warning", Cell(clean(view.warning), "warn"))
     if not view.accepted:
         yield field("", Cell("No traffic until it is accepted: y", "accent"))
     yield field("url", Cell(clean(view.url)))

@@ -128,6 +128,13 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._formatted.clear()
         self._refresh_changed()
 
+    def use(self, columns: Sequence[Column[T]]) -> None:
+        """The same columns with other widths and priorities, from now on."""
+        self.columns = tuple(columns)
+        self._fitted = fit_columns(self.columns, self.size.width - _MARGINS)
+        self._forget_drawing()
+        self.refresh()
+
     def _arrange(self) -> None:
         self._items = self._sorted(self._given)
         height = len(self._items) + _HEADER

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from nexus_proxy.state import BackendView, ModelInfo
-from nexus_tui.format import STAR, STATES, Cell, Line, capabilities, context, loaded, size
+from nexus_proxy.state import BackendView, ModelInfo, OperationView
+from nexus_tui.format import (
+    STAR,
+    STATES,
+    Cell,
+    Line,
+    capabilities,
+    context,
+    loaded,
+    operation,
+    size,
+)
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.backend_detail import BackendDetailScreen
 from nexus_tui.selection import Selection
@@ -19,6 +29,9 @@ if TYPE_CHECKING:
     from nexus_tui.app import NexusApp
 
 
+_ACTING_WIDTH = len("loading 120 s of ~300 s")
+
+
 class Served(NamedTuple):
     """One model on one backend."""
 
@@ -27,8 +40,12 @@ class Served(NamedTuple):
 
 
 class ModelsPane(TablePane[Served]):
+    _acting = False
+    """Whether a model is being loaded or unloaded, which takes more room to tell."""
+
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
+        self._operations: dict[tuple[str, str], OperationView] = {}
         self._listed: dict[str, tuple[ModelInfo, ...]] = {}
         self._served: dict[str, list[Served]] = {}
         self._rows: Sequence[Served] = ()
@@ -38,10 +55,6 @@ class ModelsPane(TablePane[Served]):
     def on_mount(self) -> None:
         app = cast("NexusApp", self.app)
         self.run_worker(self._next.run(app.source), name="next up", exit_on_error=False)
-
-    def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
-        self._next.look()
 
     def _seen(self) -> Sequence[str]:
         """The models that somebody sees now."""
@@ -60,13 +73,26 @@ class ModelsPane(TablePane[Served]):
                 right=True,
                 sort=lambda row: row.model.context_length,
             ),
-            Column(title="Loaded", width=6, priority=2),
+            Column(
+                title="Loaded",
+                width=_ACTING_WIDTH if self._acting else 6,
+                priority=0 if self._acting else 2,
+            ),
             Column(title="Quant", width=8, priority=3, sort=lambda row: row.model.quantization),
             Column(
                 title="Size", width=7, priority=4, right=True, sort=lambda row: row.model.size_bytes
             ),
             Column(title="Can", width=12, priority=1, grow=True),
         )
+
+    def show(self, snapshot: Snapshot) -> None:
+        running = [one for one in snapshot.operations if not one.is_over]
+        self._operations = {(one.acts_on, one.model): one for one in running}
+        if self._acting is not bool(running):
+            self._acting = bool(running)
+            self.table.use(self.columns())
+        super().show(snapshot)
+        self._next.look()
 
     def items(self, snapshot: Snapshot) -> Sequence[Served]:
         self._backends = {view.name: view for view in snapshot.backends}
@@ -104,11 +130,17 @@ class ModelsPane(TablePane[Served]):
             Cell(f"{mark.glyph} {clean(item.backend)}", mark.tone),
             self._next.mark(item.backend, model.id),
             Cell(context(model)),
-            loaded(model),
+            self._memory(item),
             Cell(clean(model.quantization or ""), "muted"),
             Cell(size(model.size_bytes), "muted"),
             Cell(capabilities(model)),
         )
+
+    def _memory(self, item: Served) -> Cell:
+        running = self._operations.get((item.backend, item.model.id))
+        if running is None or self.snapshot is None:
+            return loaded(item.model)
+        return operation(running, self.snapshot.taken_at)
 
     def _is_pinned(self, item: Served) -> bool:
         pins = {} if self.snapshot is None else self.snapshot.pins

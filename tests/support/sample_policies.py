@@ -86,7 +86,7 @@ def spend(**changes: Any) -> SpendSummary:
     return msgspec.structs.replace(summary, **changes)
 
 
-def trend(**changes: Any) -> BackendTrend:
+def backend_trend(**changes: Any) -> BackendTrend:
     """Ten minutes of a backend that was idle in the middle, changed as asked."""
     view = BackendTrend(
         seconds=40,

@@ -112,6 +112,8 @@ async def test_verbs_by_key_act_on_the_gateway_and_are_kept_in_the_file(
     app = NexusApp(RuntimeSource(gateway.runtime))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.pause()
+        await pilot.press("2")
+        await pilot.pause()
         await pilot.press("d")
         await pilot.pause()
         await pilot.press("y")

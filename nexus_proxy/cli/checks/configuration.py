@@ -13,7 +13,7 @@ from nexus_proxy.discovery.environment import named
 from nexus_proxy.discovery.local_ports import accepts
 from nexus_proxy.discovery.zones import zone_of
 from nexus_proxy.errors import ConfigError, StoreUnavailableError
-from nexus_proxy.store.redis import HELLO, SharedStore
+from nexus_proxy.store.redis import HELLO, shared_store
 
 FILE, VARIABLES, STATE = "config", "environment", "state"
 CONNECT_SECONDS = 3.0
@@ -67,7 +67,8 @@ def settings(case: Case) -> Iterator[Finding]:
 async def shared_state(case: Case) -> AsyncIterator[Finding]:
     """Whether the server answers through which replicas share what they know."""
     state = case.loaded.config.state
-    if state.url is None:
+    store = shared_store(state, case.environ)
+    if store is None:
         return
     variable = state.password_env
     if variable and not case.environ.get(variable):
@@ -76,7 +77,6 @@ async def shared_state(case: Case) -> AsyncIterator[Finding]:
             f"the shared state takes its password from {variable}, which is not set",
             f"export {variable}=… before the gateway starts",
         )
-    store = SharedStore(state.url, case.environ.get(variable) if variable else None)
     await store.open()
     try:
         await store.run(HELLO, (), ())

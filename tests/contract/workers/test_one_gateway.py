@@ -91,6 +91,26 @@ async def test_a_verb_holds_in_both_when_it_returns(config: str, asked: int) -> 
         assert refused.status_code == 404
 
 
+@pytest.mark.parametrize("asked", [0, 1])
+async def test_a_request_is_cancelled_whichever_of_them_serves_it(
+    config: str, backend: ScriptedBackend, asked: int
+) -> None:
+    backend.behave(Answer(hold_before=0))
+    async with two_workers(config) as workers, workers.connected() as clients:
+        loop = asyncio.get_running_loop()
+        asking = loop.create_task(chat(clients[1 - asked]))
+        await backend.until(lambda: len(backend.generations) == 1)
+        async with workers.connected() as others:
+            listed = (await others[asked].get("/nexus/v1/requests?state=running")).json()
+            name = {"request": listed["requests"][0]["id"]}
+            verb = "/nexus/v1/commands/request.cancel"
+            done = await others[asked].post(verb, json=name)
+            assert done.status_code == 200, done.text
+            assert (await asking).status_code == 499
+            again = await others[asked].post(verb, json=name)
+            assert again.status_code == 404
+
+
 async def test_a_verb_that_cannot_be_kept_holds_in_both_all_the_same(config: str) -> None:
     async with two_workers(config) as workers, workers.connected() as clients:
         path = Path(config)
