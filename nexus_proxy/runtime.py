@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -43,13 +42,7 @@ from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.base import DiscoverySource
 from nexus_proxy.discovery.service import Discovery, sources_for
 from nexus_proxy.discovery.static import entry_of
-from nexus_proxy.errors import (
-    CommandError,
-    ConfigError,
-    NotFoundError,
-    StoreUnavailableError,
-    UnknownModelError,
-)
+from nexus_proxy.errors import CommandError, ConfigError, NotFoundError, StoreUnavailableError
 from nexus_proxy.events import (
     BackendAdded,
     BackendChanged,
@@ -72,14 +65,11 @@ from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.replicas.service import Replicas
-from nexus_proxy.routing.pipeline import plan
-from nexus_proxy.routing.preview import preview
 from nexus_proxy.routing.timing import timed
-from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendView, DecisionView, Preview, RequestView, Snapshot
+from nexus_proxy.state import BackendView, RequestView, Snapshot
 from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import SharedSums
@@ -106,8 +96,6 @@ CONTENT_LOGGED = (
     "content logging is on: the log holds what is asked and answered; "
     "logging.enable_content_logging = false ends it"
 )
-MOST_PREVIEWS = 200
-"""Models at a time: more than fit on a screen."""
 
 
 class Runtime:
@@ -370,30 +358,6 @@ class Runtime:
         self.history.settle()
         self.tally.process = process_figures()
         return self.tally
-
-    def dry_run(self, facts: RequestFacts) -> list[DecisionView]:
-        """What would happen to such a request: one record per model of the plan.
-
-        Raises `UnknownModelError`.
-        """
-        facts = msgspec.structs.replace(facts, purse=self.relay.till.purse_for_nobody())
-        views = []
-        for decision in plan(facts, self.registry, self.relay.rules):
-            first = decision.candidates[0] if decision.candidates else None
-            views.append(decision.view(decision.route_reason(first, 0) if first else None))
-        return views
-
-    async def previews(self, models: Sequence[str]) -> dict[str, Preview]:
-        """Who would serve each of these models now; those that nobody lists are left out. Lets
-        requests go first after each of them."""
-        found = {}
-        purse = self.relay.till.purse_for_nobody()
-        for model in models[:MOST_PREVIEWS]:
-            facts = RequestFacts(model_asked=model, purse=purse, now=time.monotonic())
-            with contextlib.suppress(UnknownModelError):
-                found[model] = preview(plan(facts, self.registry, self.relay.rules))
-            await asyncio.sleep(0)
-        return found
 
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems

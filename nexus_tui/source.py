@@ -118,7 +118,9 @@ class RuntimeSource:
         return self._runtime.history.get(request_id)
 
     async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
-        return await self._runtime.previews(models)
+        from nexus_proxy.relay.foresight import previews
+
+        return await previews(models, self._runtime.registry, self._runtime.relay)
 
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         return self._runtime.consequence(name, arguments)
