@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from functools import cache
 
+from nexus_proxy.backends.anthropic import Anthropic
 from nexus_proxy.backends.base import Adapter
 from nexus_proxy.backends.exo import Exo
 from nexus_proxy.backends.generic import Generic
@@ -19,7 +20,16 @@ from nexus_proxy.backends.vllm import Vllm
 from nexus_proxy.config.model import BackendType
 
 ENTRY_POINTS = "nexus.backends"
-BUILT_IN: tuple[type[Adapter], ...] = (LlamaCpp, Ollama, LmStudio, Vllm, Exo, OpenAi, Generic)
+BUILT_IN: tuple[type[Adapter], ...] = (
+    LlamaCpp,
+    Ollama,
+    LmStudio,
+    Vllm,
+    Exo,
+    OpenAi,
+    Anthropic,
+    Generic,
+)
 
 log = logging.getLogger(__name__)
 

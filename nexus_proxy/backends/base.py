@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from nexus_proxy.config.model import BackendType
 from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.dialects.tongue import Tongue
 from nexus_proxy.state import Probe, Traits
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class Adapter(ABC):
     embeddings_path: ClassVar[str] = "/v1/embeddings"
     health_path: ClassVar[str] = "/v1/models"
     """Cheapest path that proves the process is alive; asked while a request waits."""
+    tongue: ClassVar[Tongue | None] = None
+    """How it is asked for a chat; None: in OpenAI's own words."""
+    native: ClassVar[Mapping[Endpoint, str]] = {}
+    """Further dialects that it speaks as well as those who made them, and where it serves them:
+    what comes in one of these is passed on as it is."""
 
     def path_of(self, endpoint: Endpoint) -> str:
         """Where it serves a hot endpoint, below its base URL."""

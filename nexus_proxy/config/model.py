@@ -51,6 +51,7 @@ class BackendType(str, Enum):
     LLAMACPP = "llamacpp"
     EXO = "exo"
     OPENAI = "openai"
+    ANTHROPIC = "anthropic"
     GENERIC = "generic"
 
 
@@ -381,7 +382,8 @@ class BackendConfig(_Section, frozen=True):
     type: Annotated[
         BackendType | None,
         Meta(
-            description="ollama, lmstudio, vllm, llamacpp, exo, openai or generic. "
+            description="ollama, lmstudio, vllm, llamacpp, exo, openai, anthropic or "
+            "generic. "
             "Left out: found out by asking the server.",
             examples=["vllm"],
         ),

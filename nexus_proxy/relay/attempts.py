@@ -30,6 +30,7 @@ from nexus_proxy.errors import (
     AirplaneError,
     BudgetExceededError,
     ConnectFailedError,
+    InvalidRequestError,
     NexusError,
     UnknownModelError,
     UpstreamError,
@@ -38,6 +39,7 @@ from nexus_proxy.quality.affinity import NO_KEYS, Affinity, Keys
 from nexus_proxy.quality.service import Outcome, Quality
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.relay.abroad import put
 from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call, Envelope
@@ -366,7 +368,7 @@ class Relay:
             else:
                 await self._send(call, backend, candidate, attempt, price)
             outcome = _SERVED
-        except (BudgetExceededError, AirplaneError) as error:
+        except (BudgetExceededError, AirplaneError, InvalidRequestError) as error:
             attempt.error, attempt.code = error.message, error.code
             return Failure(error, Fault.UNSUPPORTED)
         except UpstreamError as error:
@@ -414,7 +416,10 @@ class Relay:
     ) -> None:
         line = self.lines.to(backend)
         key = self._key(backend)
-        outbound = Outbound(call, line, candidate.model, candidate.served_id)
+        if call.asked is None and line.tongue is None and not call.record.notes:
+            outbound = Outbound(call, line, candidate.model, candidate.served_id)
+        else:
+            outbound = put(call, line, candidate.model, candidate.served_id)
         request = outbound.request(key)
         connect_seconds = line.clocks.connect_seconds
         async with Exchange(line.pool, request, connect_seconds=connect_seconds) as exchange:
@@ -434,8 +439,8 @@ class Relay:
                     patience,
                     attempt,
                     secret=Secret(key) if key else None,
-                    rename=_rename(call, candidate.served_id),
-                    strip_usage=outbound.strip_usage,
+                    rename=_rename(call, outbound, candidate.served_id),
+                    outbound=outbound,
                 )
                 try:
                     await self._deliver(call, attempt, delivery, outbound)
@@ -495,10 +500,13 @@ def _note_leaving(record: Record) -> None:
         record.phase, record.error, record.code = RequestPhase.CANCELLED, LEFT, CLIENT_LEFT
 
 
-def _rename(call: Call, served: str) -> ModelName | None:
-    if served == call.peek.model or call.asked is not None:  # a translated answer is named anew
+def _rename(call: Call, outbound: Outbound, served: str) -> ModelName | None:
+    asked = call.peek.model
+    if outbound.native is not None and call.asked is not None:
+        asked = call.asked.model
+    elif call.asked is not None or outbound.tongue is not None:  # it is named anew
         return None
-    return ModelName(served, call.peek.model)
+    return None if served == asked else ModelName(served, asked)
 
 
 @lru_cache(maxsize=1024)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -77,8 +77,9 @@ class Call(Struct):
     estimate that was taken off the API key's limit, `most_tokens` how long the prompt may be,
     `usage` what the backend counted, `relayed_tokens` what of its answer reached the client.
     `endpoint` is the one that backends are asked at. Of a request in another dialect, `body` and
-    `peek` are its translation; `asked` is what its answer must know, and `voice` puts the stream
-    that is under way into the caller's events."""
+    `peek` are its translation, `notes` what that could not carry, `original` what the client sent;
+    `asked` is what its answer must know, and `voice` puts the stream that is under way into the
+    caller's events."""
 
     envelope: Envelope
     body: bytes
@@ -90,6 +91,8 @@ class Call(Struct):
     clock: float
     endpoint: Endpoint
     asked: Asked | None = None
+    original: bytes = b""
+    notes: Sequence[str] = ()
     voice: ChatStream | None = None
     keys: Keys = NO_KEYS
     admitted_tokens: int | None = None

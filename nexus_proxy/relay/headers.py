@@ -41,7 +41,7 @@ _FORWARDED = (
     b"tracestate",
 )
 _RETURNED = re.compile(
-    rb"^(content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?"
+    rb"^(content-language|openai-.*|x-ratelimit-.*|(anthropic-)?ratelimit.*|retry-after(-ms)?"
     rb"|x-should-retry)$"
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
@@ -158,6 +158,16 @@ def passed_on(headers: Headers, hops: bytes) -> bytes:
     return b"".join(lines)
 
 
+def anthropics(headers: Headers, version: str) -> bytes:
+    """Lines of a head for Anthropic alone: the caller's own `anthropic-*`, among them what it wants
+    to try (`anthropic-beta`) and the version of the API, which is `version` by default."""
+    names = [name for name in headers if name.startswith(b"anthropic-")]
+    lines = [b"%b: %b\r\n" % (n, headers[n]) for n in names if not _CONTROL.search(headers[n])]
+    if b"anthropic-version" not in names:
+        lines.append(b"anthropic-version: %b\r\n" % version.encode())
+    return b"".join(lines)
+
+
 @lru_cache(maxsize=1024)
 def fixed_lines(path: str, authority: str, accept: str) -> bytes:
     """What is the same in every POST to one endpoint of one backend."""
@@ -180,7 +190,7 @@ def returned(headers: Iterable[Header]) -> HeaderList:
 @lru_cache(maxsize=512)
 def _returned_as(name: bytes) -> bytes | None:
     """The name under which the client gets a backend's header; None: not at all."""
-    if name == b"x-request-id":
+    if name in (b"x-request-id", b"request-id"):
         return b"x-nexus-upstream-request-id"
     return name if _RETURNED.match(name) else None
 

@@ -25,11 +25,17 @@ class Line:
         self.pool = pool
         self.clocks = _clocks(timeouts, is_cloud=self.traits.is_cloud)
         self._paths = {e: pool.prefix + self.adapter.path_of(e) for e in SENT}
+        self.tongue = self.adapter.tongue
         self._auth: tuple[str | None, bytes] = (None, self._auth_lines(None))
 
     def path_of(self, endpoint: Endpoint) -> str:
         """Path of an endpoint on its server."""
         return self._paths[endpoint]
+
+    def native_path(self, endpoint: Endpoint) -> str | None:
+        """Path at which it takes a dialect other than chat as it is; None: it does not."""
+        path = self.adapter.native.get(endpoint)
+        return None if path is None else self.pool.prefix + path
 
     def auth(self, key: str | None) -> bytes:
         """Header lines that let us in, each with its line end."""

@@ -15,8 +15,9 @@ def translate(call: Call, dialect: Dialect) -> None:
     `InvalidRequestError`."""
     body = openai.decode_object(call.body)
     translated = dialect.to_chat(body)
-    call.record.notes = translated.notes
-    call.body, call.endpoint = msgspec.json.encode(translated.body), translated.endpoint
+    call.record.notes = call.notes = translated.notes
+    call.original, call.body = call.body, msgspec.json.encode(translated.body)
+    call.endpoint = translated.endpoint
     call.peek = openai.peek(call.endpoint, call.body)
     call.asked = Asked(
         id=call.record.id,

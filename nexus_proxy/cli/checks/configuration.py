@@ -18,7 +18,8 @@ FILE, VARIABLES = "config", "environment"
 CONNECT_SECONDS = 3.0
 _KEYS = {
     "OPENAI_API_KEY": "OpenAI is listed as a backend, and gets no request until it is accepted",
-    "ANTHROPIC_API_KEY": "Anthropic is not a kind of backend yet",
+    "ANTHROPIC_API_KEY": "Anthropic is listed as a backend, and gets no request until it is "
+    "accepted",
     "GEMINI_API_KEY": "Google Gemini is not a kind of backend yet",
     "GOOGLE_API_KEY": "Google Gemini is not a kind of backend yet",
 }

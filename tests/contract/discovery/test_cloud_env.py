@@ -14,7 +14,9 @@ async def test_an_openai_key_is_listed_disabled_by_the_name_of_its_variable() ->
     async with discovering(CLOUD, environ={"OPENAI_API_KEY": SECRET}) as world:
         await world.heard.until(lambda: world.backends)
         (found,) = world.backends
-        assert world.discovery.searching() == ("OPENAI_API_KEY in the environment",)
+        assert world.discovery.searching() == (
+            "OPENAI_API_KEY, ANTHROPIC_API_KEY in the environment",
+        )
     assert (found.name, found.url) == ("openai", "https://api.openai.com")
     assert (found.type, found.source) == (BackendType.OPENAI, Source.ENVIRONMENT)
     assert (found.state, found.zone) == (BackendState.DISABLED, Zone.OPEN)
@@ -49,13 +51,26 @@ async def test_a_public_ollama_is_listed_and_not_asked() -> None:
 
 
 async def test_keys_of_providers_that_are_no_backends_yet_are_noted() -> None:
-    environ = {"ANTHROPIC_API_KEY": SECRET, "GEMINI_API_KEY": SECRET}
+    environ = {"GEMINI_API_KEY": SECRET}
     async with discovering(CLOUD, environ=environ) as world:
-        await world.heard.until(lambda: len(world.heard.notes) == 2)
+        await world.heard.until(lambda: len(world.heard.notes) == 1)
         assert world.heard.notes == [
-            "ANTHROPIC_API_KEY is set, but Anthropic is not a kind of backend yet",
             "GEMINI_API_KEY is set, but Google Gemini is not a kind of backend yet",
         ]
+        assert world.backends == []
+
+
+async def test_an_anthropic_key_is_listed_disabled_and_one_for_this_machine_is_not() -> None:
+    async with discovering(CLOUD, environ={"ANTHROPIC_API_KEY": SECRET}) as world:
+        await world.heard.until(lambda: world.backends)
+        (found,) = world.backends
+    assert (found.name, found.url) == ("anthropic", "https://api.anthropic.com")
+    assert (found.type, found.api_key_env) == (BackendType.ANTHROPIC, "ANTHROPIC_API_KEY")
+    assert (found.state, found.zone) == (BackendState.DISABLED, Zone.OPEN)
+    # As Claude Code's users set it, whose address is Nexus itself.
+    environ = {"ANTHROPIC_API_KEY": SECRET, "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    async with discovering(CLOUD, environ=environ) as world:
+        await world.heard.until(lambda: world.heard.notes)
         assert world.backends == []
 
 

@@ -15,7 +15,7 @@ from tests.support.scripted.faults import status, unauthorized
 from tests.support.scripted.payloads import CREATED
 from tests.support.scripted.wire import Behaviour, Connection, Exchange, Recorded
 
-GENERATION_PATHS = ("/chat/completions", "/completions", "/embeddings")
+GENERATION_PATHS = ("/chat/completions", "/completions", "/embeddings", "/messages", "/responses")
 Kind = Literal["generations", "probes"]
 
 
@@ -33,7 +33,8 @@ class ScriptedBackend:
         owned_by: as `/v1/models` tells it; kinds of backend are recognised by it.
         routes: further paths, each with the JSON value or the behaviour that answers it.
         headers: sent with each response, e.g. `{"server": "llama.cpp"}`.
-        api_key: refuse requests (but to `/health`) that do not carry it as a bearer token.
+        api_key: refuse requests (but to `/health`) that do not carry it as a bearer token, or as
+            `x-api-key`.
         closes_after_stream: close the connection after each stream without saying so, while
             announcing keep-alive, as llama.cpp does.
     """
@@ -222,6 +223,7 @@ class ScriptedBackend:
             self._api_key
             and request.path != "/health"
             and request.header("authorization") != bearer
+            and request.header("x-api-key") != self._api_key
         ):
             return unauthorized
         try:
