@@ -87,6 +87,10 @@ class Adapter(ABC):
             Endpoint.EMBEDDINGS: self.embeddings_path,
         }[endpoint]
 
+    def takes(self, endpoint: Endpoint, body: bytes) -> bool:
+        """Whether it can be sent this request of `native` as it is, and not translated."""
+        return endpoint in self.native
+
     @abstractmethod
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
         """Check health and list models with read-only requests.

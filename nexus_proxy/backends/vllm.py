@@ -11,6 +11,10 @@ Observed on 0.32.0 [run]:
   says 0. The number of sequences at a time is not told.
 - Structured output is built in. Tools depend on a start flag that nothing shows. Pooling models
   lack the chat route, others the embeddings route: 404 `{"detail": "Not Found"}`.
+- Its answers in Responses are fully shaped; a release without the route says 404. What it does not
+  take there is what only OpenAI has (namespaces of tools, web search), nor do many templates take a
+  developer's message [read], so such requests are translated. Messages are translated always: as
+  they are, Claude Code's changing first line would make the prefix cache useless.
 - `/version` and `/load` are open; the key guards `/v1` [read].
 """
 
@@ -24,6 +28,8 @@ from nexus_proxy.backends.ask import Inquiry
 from nexus_proxy.backends.base import Adapter, Fault, ProbeFailed, Target, classify_openai
 from nexus_proxy.backends.foreign import OWNERS, count, mapping, model_entries, owner, text
 from nexus_proxy.config.model import BackendType
+from nexus_proxy.dialects.native import is_plain
+from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.state import Capability, ModelInfo, Probe, Traits
 
 if TYPE_CHECKING:
@@ -39,6 +45,7 @@ class Vllm(Adapter):
     title = "vLLM"
     traits: ClassVar[Traits] = Traits(default_port=8000, answers_while_busy=True)
     health_path = "/health"
+    native: ClassVar[Mapping[Endpoint, str]] = {Endpoint.RESPONSES: "/v1/responses"}
 
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
         """Three GETs at once: `/v1/models`, and for good measure `/version` and `/load`."""
@@ -57,6 +64,10 @@ class Vllm(Adapter):
             version=text(mapping(version.json).get("version")),
             busy=running if type(running) is int and running >= 0 else None,
         )
+
+    def takes(self, endpoint: Endpoint, body: bytes) -> bool:
+        """Only plain requests: those of Codex are translated."""
+        return endpoint in self.native and is_plain(body)
 
     def classify(self, status: int, body: Mapping[str, Any] | None, text: str) -> Fault:
         """What this server was not started for, another one may do."""

@@ -251,6 +251,36 @@ def _used(usage: Raw) -> Usage | None:
     )
 
 
+class _Tool(Struct):
+    type: str | None = None
+
+
+class _Item(Struct):
+    type: str | None = None
+    role: str | None = None
+
+
+class _Request(Struct):
+    input: str | list[_Item] = ""
+    tools: list[_Tool] | None = None
+
+
+_decode_request = msgspec.json.Decoder(_Request).decode
+_PLAIN_ITEMS = (None, "message", "function_call", "function_call_output")
+
+
+def is_plain(body: bytes) -> bool:
+    """Whether a request in Responses holds nothing that only OpenAI itself understands."""
+    try:
+        request = _decode_request(body)
+    except UNREADABLE:
+        return False
+    items = request.input if isinstance(request.input, list) else []
+    return all(tool.type == "function" for tool in request.tools or ()) and all(
+        item.type in _PLAIN_ITEMS and item.role in (None, "user", "assistant") for item in items
+    )
+
+
 NATIVE: dict[Endpoint, Native] = {
     Endpoint.MESSAGES: NativeMessages(),
     Endpoint.RESPONSES: NativeResponses(),

@@ -3,6 +3,8 @@ in the backend's, translated. Chat for a backend that speaks it never comes here
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 
 from nexus_proxy.dialects.claude import VERSION
@@ -10,6 +12,7 @@ from nexus_proxy.dialects.claude_thinking import without_unsigned
 from nexus_proxy.dialects.edit import edit
 from nexus_proxy.dialects.native import NATIVE, Native
 from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.dialects.responses_input import without_sealed
 from nexus_proxy.dialects.tongue import Tongue
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import anthropics
@@ -17,13 +20,23 @@ from nexus_proxy.relay.line import Line
 from nexus_proxy.relay.outbound import Outbound, room_for
 from nexus_proxy.state import ModelInfo
 
+_MEND: dict[Endpoint, Callable[[bytes], tuple[bytes, Sequence[str]]]] = {
+    Endpoint.MESSAGES: without_unsigned,
+    Endpoint.RESPONSES: without_sealed,
+}
+"""What of other backends' earlier answers a provider would refuse is left out, with a note."""
+
 
 def put(call: Call, line: Line, model: ModelInfo, served_id: str) -> Outbound:
     """How a call is put to a backend, if it is in another dialect than chat, or the backend speaks
     another one. Raises `InvalidRequestError` where it cannot be."""
     endpoint = call.envelope.endpoint
-    if call.asked is not None and (path := line.native_path(endpoint)) is not None:
-        return Untranslated(call, line, NATIVE[endpoint], path, served_id)
+    if call.asked is not None:
+        path = line.native_path(endpoint, call.original)
+        if path is not None:
+            return Untranslated(call, line, NATIVE[endpoint], path, served_id)
+    if call.untranslatable is not None:
+        raise call.untranslatable
     if line.tongue is not None and call.endpoint is Endpoint.CHAT:
         return Spoken(call, line, line.tongue, model, served_id)
     call.record.notes = call.notes
@@ -45,13 +58,11 @@ class Untranslated(Outbound):
 
     def _body(self) -> bytes:
         call, body = self._call, self._call.original
-        assert call.asked is not None, "only what could be translated comes here"
-        if call.envelope.endpoint is Endpoint.MESSAGES:
-            body, note = without_unsigned(body)
-            call.record.notes = note
-        return (
-            body if self._served_id == call.asked.model else edit(body, {"model": self._served_id})
-        )
+        assert call.asked is not None, "only requests in another dialect come here"
+        if (mend := _MEND.get(call.envelope.endpoint)) is not None:
+            body, call.record.notes = mend(body)
+        is_named = self._served_id == call.asked.model
+        return body if is_named else edit(body, {"model": self._served_id})
 
 
 class Spoken(Outbound):

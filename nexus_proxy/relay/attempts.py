@@ -22,10 +22,12 @@ from nexus_proxy.accounting.prices import Price, Unpriced
 from nexus_proxy.admission.keys import Key
 from nexus_proxy.admission.limits import Limits
 from nexus_proxy.admission.queue import Admission, options
+from nexus_proxy.backends import adapter_for
 from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config, Priority
 from nexus_proxy.dialects import openai
 from nexus_proxy.dialects.foreign import id_headers
+from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import (
     AirplaneError,
     BudgetExceededError,
@@ -34,6 +36,7 @@ from nexus_proxy.errors import (
     NexusError,
     UnknownModelError,
     UpstreamError,
+    UpstreamStatusError,
 )
 from nexus_proxy.quality.affinity import NO_KEYS, Affinity, Keys
 from nexus_proxy.quality.service import Outcome, Quality
@@ -72,6 +75,7 @@ _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
 NO_PACE = (None, None)
 LEFT = "the client left"
+NO_SUCH_PATH = (404, 405, 501)
 _NOTHING_ASKED = openai.RequestPeek(
     model="?",
     stream=False,
@@ -274,7 +278,7 @@ class Relay:
         if envelope.key is not None:
             record.key = envelope.key.name
         if envelope.dialect is not None:
-            translate(call, envelope.dialect)
+            translate(call, envelope.dialect, may_go_as_it_is=self._speaks(call.endpoint))
         else:
             call.peek = openai.peek(call.endpoint, call.body)
         peek = call.peek
@@ -297,6 +301,10 @@ class Relay:
             now=call.clock,
             luck=random.random,
         )
+
+    def _speaks(self, endpoint: Endpoint) -> bool:
+        """Whether there is a backend that takes a dialect as it is."""
+        return any(endpoint in adapter_for(one.type).native for one in self._registry)
 
     def _keys(self, envelope: Envelope, peek: openai.RequestPeek) -> Keys:
         """By what the request's conversation is known."""
@@ -361,6 +369,7 @@ class Relay:
         model, outcome = candidate.model.id, Outcome.BLAMELESS
         price = self.till.price(backend, candidate.model, served_id)
         self._quality.begin(backend, model)
+        lacks_dialect = False
         try:
             if is_away(is_cloud, candidate.zone):
                 async with self._aloft.flight(backend.name):
@@ -374,11 +383,15 @@ class Relay:
         except UpstreamError as error:
             attempt.error, attempt.code = error.message, error.code
             failure = self._blame.judge(error, backend, model)
+            lacks_dialect = failure.fault is Fault.UNSUPPORTED and self._is_news(
+                call, backend, error
+            )
             if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
                 outcome = Outcome.CUT if call.committed else Outcome.FAULT
             if failure.fault is Fault.LOADING:
                 record.forget_repeats()
-            return failure
+            if not lacks_dialect:
+                return failure
         except (asyncio.CancelledError, ConnectionError):
             attempt.error, attempt.code = LEFT, CLIENT_LEFT
             raise
@@ -386,6 +399,8 @@ class Relay:
             attempt.total_ms = attempt.elapsed_ms()
             pace = _pace(call, attempt) if outcome is _SERVED else NO_PACE
             self._quality.note(backend, model, outcome, *pace)
+        if lacks_dialect:
+            return await self._attempt(call, decision, candidate, others)
         if call.keys is not NO_KEYS:
             self._affinity.note(call.keys, backend, model)
         self._registry.learn(backend, model, *pace)
@@ -462,6 +477,15 @@ class Relay:
             await delivery.stream()
         else:
             await delivery.whole()
+
+    def _is_news(self, call: Call, backend: Backend, error: UpstreamError) -> bool:
+        """Whether all that a backend cannot do is to take a dialect as it is, which was not known:
+        it can be asked again, in translation."""
+        if call.asked is None or call.untranslatable is not None:
+            return False
+        if not isinstance(error, UpstreamStatusError) or error.upstream_status not in NO_SUCH_PATH:
+            return False
+        return self.lines.to(backend).lacks(call.envelope.endpoint, call.original)
 
     def _key(self, backend: Backend) -> str | None:
         """The key that lets us in. Raises `ConnectFailedError` for one that HTTP cannot carry."""

@@ -13,7 +13,7 @@ from nexus_proxy.dialects.base import Asked, ChatStream, Dialect
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
 from nexus_proxy.dialects.openai_stream import Usage
 from nexus_proxy.dialects.sse import MEDIA_TYPE, PING
-from nexus_proxy.errors import NexusError
+from nexus_proxy.errors import InvalidRequestError, NexusError
 from nexus_proxy.quality.affinity import NO_KEYS, Keys
 from nexus_proxy.relay.headers import Header, HeaderList, Wishes
 from nexus_proxy.relay.responder import Responder
@@ -77,7 +77,8 @@ class Call(Struct):
     estimate that was taken off the API key's limit, `most_tokens` how long the prompt may be,
     `usage` what the backend counted, `relayed_tokens` what of its answer reached the client.
     `endpoint` is the one that backends are asked at. Of a request in another dialect, `body` and
-    `peek` are its translation, `notes` what that could not carry, `original` what the client sent;
+    `peek` are its translation, `notes` what that could not carry, `original` what the client sent,
+    `untranslatable` why it can only be sent as it is;
     `asked` is what its answer must know, and `voice` puts the stream that is under way into the
     caller's events."""
 
@@ -93,6 +94,7 @@ class Call(Struct):
     asked: Asked | None = None
     original: bytes = b""
     notes: Sequence[str] = ()
+    untranslatable: InvalidRequestError | None = None
     voice: ChatStream | None = None
     keys: Keys = NO_KEYS
     admitted_tokens: int | None = None
