@@ -22,7 +22,7 @@ from nexus_proxy.dialects.claude_stream import STATUSES, STOPS, ClaudeEar
 from nexus_proxy.dialects.claude_thinking import opaque
 from nexus_proxy.dialects.claude_usage import counted
 from nexus_proxy.dialects.openai import as_object, error_sentence, overflow_body
-from nexus_proxy.dialects.tongue import Named, Said, usage_json
+from nexus_proxy.dialects.tongue import Failed, Named, Said, usage_json
 from nexus_proxy.state import ModelInfo
 
 VERSION = "2023-06-01"
@@ -34,8 +34,12 @@ _UNAVAILABLE = 503
 class Claude:
     """See `Tongue`."""
 
-    path = "/v1/messages"
     headers = f"anthropic-version: {VERSION}\r\n".encode()
+    key_header: str | None = None
+
+    def path(self, model: str, *, streams: bool) -> str:
+        """See `Tongue.path`."""
+        return "/v1/messages"
 
     def say(self, chat: Json, model: ModelInfo, room: int | None) -> Said:
         """See `Tongue.say`."""
@@ -71,16 +75,16 @@ class Claude:
         """See `Tongue.ear`."""
         return ClaudeEar(named)
 
-    def failure(self, status: int, body: bytes) -> tuple[int, bytes]:
+    def failure(self, status: int, body: bytes) -> Failed:
         """See `Tongue.failure`. Chat's clients know 503, not Anthropic's 529."""
         said = error_sentence(body)
         if "prompt is too long" in said:
-            return status, overflow_body(said)
+            return Failed(status=status, body=overflow_body(said))
         kind = _kind(body)
         told = {"message": said or "no reason given", "type": kind, "param": None, "code": kind}
-        return (
-            _UNAVAILABLE if status == _OVERLOADED else status,
-            msgspec.json.encode({"error": told}),
+        return Failed(
+            status=_UNAVAILABLE if status == _OVERLOADED else status,
+            body=msgspec.json.encode({"error": told}),
         )
 
 

@@ -27,12 +27,20 @@ from __future__ import annotations
 
 import re
 from fnmatch import fnmatchcase
-from typing import Any
 
 from nexus_proxy.dialects.base import Json
+from nexus_proxy.dialects.chat_request import (
+    CHANGES_NOTHING,
+    chosen,
+    functions,
+    listed,
+    longest,
+    refuse,
+    schema_of,
+    stops,
+)
 from nexus_proxy.dialects.claude_turns import Turns
 from nexus_proxy.dialects.tongue import Said
-from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.state import Capability, ModelInfo
 
 DEFAULT_MAX_TOKENS = 4096
@@ -45,17 +53,19 @@ _BUDGET_AT_LEAST, _BUDGET_AT_MOST = 1024, 32_000
 _EFFORTS = {"minimal": "low"}
 _JSON_ONLY = "Answer with one JSON object, and nothing before or after it."
 
-_CONSUMED = frozenset(
-    {
-        *("model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens"),
-        *("n", "logprobs", "top_logprobs", "logit_bias", "modalities", "functions"),
-        *("function_call", "stop", "temperature", "top_p", "top_k", "tools", "tool_choice"),
-        *("parallel_tool_calls", "response_format", "reasoning_effort", "user"),
-        "safety_identifier",
-        # They change no answer.
-        *("store", "metadata", "prompt_cache_key", "prompt_cache_retention"),
-    }
-)
+_MODES = {"auto": "auto", "required": "any", "none": "none"}
+_REFUSED = {
+    "n": "Anthropic gives one answer to a request; ask several times",
+    "logprobs": "Anthropic tells no probabilities",
+    "logit_bias": "Anthropic's models cannot be biased by token",
+    "modalities": "Anthropic's models do not speak",
+    "functions": "functions have no counterpart at Anthropic; send them as tools",
+}
+_CONSUMED = CHANGES_NOTHING | {
+    *("max_tokens", "max_completion_tokens", "stop", "temperature", "top_p", "top_k", "tools"),
+    *("tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "user"),
+    "safety_identifier",
+}
 
 
 def say(chat: Json, model: ModelInfo, room: int | None) -> Said:
@@ -73,9 +83,9 @@ class _Request:
 
     def body(self) -> Json:
         chat = self._chat
-        self._refuse()
+        refuse(chat, _REFUSED)
         turns = Turns(self._drop)
-        turns.add_all(self._list("messages"))
+        turns.add_all(listed(chat, "messages"))
         body: Json = {
             "model": chat["model"],
             "max_tokens": self._max_tokens(),
@@ -99,41 +109,13 @@ class _Request:
                 self._drop(f"{key[:60]}: has no counterpart in Anthropic's Messages")
         return body
 
-    def _list(self, key: str) -> list[Any]:
-        value = self._chat.get(key)
-        if value is None or isinstance(value, list):
-            return value or []
-        raise InvalidRequestError(f"{key}: must be a list", param=key)
-
     def _drop(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
 
-    def _refuse(self) -> None:
-        chat = self._chat
-        refused = {
-            "n": chat.get("n") not in (None, 1),
-            "logprobs": bool(chat.get("logprobs")),
-            "logit_bias": bool(chat.get("logit_bias")),
-            "modalities": "audio" in self._list("modalities"),
-            "functions": bool(chat.get("functions")),
-        }
-        why = {
-            "n": "Anthropic gives one answer to a request; ask several times",
-            "logprobs": "Anthropic tells no probabilities",
-            "logit_bias": "Anthropic's models cannot be biased by token",
-            "modalities": "Anthropic's models do not speak",
-            "functions": "functions have no counterpart at Anthropic; send them as tools",
-        }
-        for param, is_asked in refused.items():
-            if is_asked:
-                raise InvalidRequestError(f"{param}: {why[param]}", param=param)
-
     def _max_tokens(self) -> int:
-        asked = self._chat.get("max_completion_tokens")
-        asked = self._chat.get("max_tokens") if asked is None else asked
-        most = self._model.max_output
-        if isinstance(asked, int) and not isinstance(asked, bool):
+        asked, most = longest(self._chat), self._model.max_output
+        if asked is not None:
             if most is not None and asked > most:
                 self._drop(f"max_tokens: cut down to the {most} that this model can")
                 return most
@@ -142,50 +124,31 @@ class _Request:
         return most if self._room is None else max(1, min(most, self._room))
 
     def _stops(self, body: Json) -> None:
-        stop = self._chat.get("stop")
-        stops = [stop] if isinstance(stop, str) else self._list("stop")
-        telling = [word for word in stops if isinstance(word, str) and word.strip()]
-        if len(telling) < len(stops):
-            self._drop("stop: blank ones were left out; Anthropic refuses them")
+        telling, notes = stops(self._chat)
+        self.notes += notes
         if telling:
             body["stop_sequences"] = telling
 
     def _form(self, body: Json, system: list[Json]) -> None:
-        form = self._chat.get("response_format")
-        kind = form.get("type") if isinstance(form, dict) else None
+        kind, schema = schema_of(self._chat)
         if kind == "json_schema":
-            told = form.get("json_schema") if isinstance(form, dict) else None
-            schema = told.get("schema") if isinstance(told, dict) else None
-            if not isinstance(schema, dict):
-                raise InvalidRequestError(
-                    "response_format.json_schema.schema: must be an object", param="response_format"
-                )
             body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         elif kind == "json_object":
             system.append({"type": "text", "text": _JSON_ONLY})
             self._drop("response_format: plain JSON is asked for in the system prompt")
 
     def _tools(self, body: Json) -> None:
-        tools = []
-        for tool in self._list("tools"):
-            function = tool.get("function") if isinstance(tool, dict) else None
-            if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-                kind = tool.get("type") if isinstance(tool, dict) else tool
-                self._drop(f"tools: one of type {str(kind)[:60]} was left out")
-                continue
-            tools.append(_tool(tool, function))
-        choice = self._chat.get("tool_choice")
-        match choice:
-            case {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [*allowed]}}:
-                tools = [tool for tool in tools if _names(tool["name"], allowed)]
-                choice = mode
+        tools, notes = functions(self._chat)
+        tools, mode, name = chosen(self._chat, tools)
+        for note in notes:
+            self._drop(note)
         if not tools:
             return
-        body["tools"] = tools
-        told = _choice(choice)
-        if self._chat.get("parallel_tool_calls") is False and (told or {}).get("type") != "none":
-            told = {**(told or {"type": "auto"}), "disable_parallel_tool_use": True}
-        if told is not None:
+        body["tools"] = [_tool(tool, tool["function"]) for tool in tools]
+        told: Json = {"type": "tool", "name": name} if name else {"type": _MODES[mode or "auto"]}
+        if self._chat.get("parallel_tool_calls") is False and mode != "none":
+            told["disable_parallel_tool_use"] = True
+        if mode is not None or len(told) > 1:
             body["tool_choice"] = told
 
     def _thinking(self, body: Json, *, is_unsigned: bool) -> None:
@@ -260,25 +223,6 @@ def _tool(tool: Json, function: Json) -> Json:
 
 
 _NO_ARGUMENTS: Json = {"type": "object", "properties": {}}
-
-
-def _names(name: str, allowed: list[Any]) -> bool:
-    return {"type": "function", "function": {"name": name}} in allowed
-
-
-def _choice(choice: Any) -> Json | None:
-    match choice:
-        case None:
-            return None
-        case "auto" | "none":
-            return {"type": choice}
-        case "required":
-            return {"type": "any"}
-        case {"type": "function", "function": {"name": str(name)}}:
-            return {"type": "tool", "name": name}
-    raise InvalidRequestError(
-        "tool_choice: must be auto, none, required or one function", param="tool_choice"
-    )
 
 
 def _is_one_of(name: str, globs: tuple[str, ...]) -> bool:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
 from nexus_proxy.dialects.base import Json
+from nexus_proxy.dialects.chat_request import DATA_URL, arguments, calls_of, numbered, texts
 from nexus_proxy.dialects.claude_thinking import restored
-from nexus_proxy.dialects.openai import UNREADABLE
 from nexus_proxy.errors import InvalidRequestError
 
-_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,(.+)", re.DOTALL)
 _PDF, _PLAIN = "application/pdf", "text/plain"
 
 
@@ -33,10 +29,7 @@ class Turns:
 
     def add_all(self, messages: Iterable[Any]) -> None:
         """Take in a whole conversation. Raises `InvalidRequestError`."""
-        for at, message in enumerate(messages):
-            where = f"messages.{at}"
-            if not isinstance(message, dict):
-                raise InvalidRequestError(f"{where}: must be an object")
+        for where, message in numbered(messages):
             self._add(message, where)
 
     def messages(self) -> list[Json]:
@@ -85,16 +78,9 @@ class Turns:
             self._drop("messages: earlier thinking without Anthropic's signature was left out")
         signed = bool(blocks)
         blocks += self._texts(message.get("content") or message.get("refusal"), where)
-        calls = message.get("tool_calls") or []
-        if not isinstance(calls, list):
-            raise InvalidRequestError(f"{where}.tool_calls: must be a list", param="messages")
+        calls = calls_of(message, where)
         self.goes_on_unsigned = bool(calls) and not signed
         blocks += [_call(call, f"{where}.tool_calls.{n}") for n, call in enumerate(calls)]
-        if message.get("function_call"):
-            raise InvalidRequestError(
-                f"{where}.function_call: has no counterpart at Anthropic; send it as a tool call",
-                param="messages",
-            )
         self._put("assistant", _cached(blocks, message))
 
     def _result(self, message: Json, where: str) -> None:
@@ -112,21 +98,9 @@ class Turns:
         else:
             self._turns.append({"role": role, "content": blocks})
 
-    def _texts(self, content: Any, where: str) -> list[Json]:
-        """Content that can only be text."""
-        if isinstance(content, str):
-            return _text(content, {})
-        blocks: list[Json] = []
-        for part in content if isinstance(content, list) else [content] if content else []:
-            match part:
-                case {"type": "text", "text": str(text)} | {
-                    "type": "refusal",
-                    "refusal": str(text),
-                }:
-                    blocks += _text(text, part)
-                case _:
-                    raise InvalidRequestError(f"{where}.content: must be text", param="messages")
-        return blocks
+    @staticmethod
+    def _texts(content: Any, where: str) -> list[Json]:
+        return [block for text, part in texts(content, where) for block in _text(text, part)]
 
     def _blocks(self, content: Any, where: str) -> list[Json]:
         if content is None or isinstance(content, str):
@@ -166,7 +140,7 @@ def _cached(blocks: list[Json], told: Json) -> list[Json]:
 
 
 def _picture(url: str, where: str) -> Json:
-    if (data := _DATA_URL.fullmatch(url)) is not None:
+    if (data := DATA_URL.fullmatch(url)) is not None:
         return {"type": "base64", "media_type": data[1], "data": data[2]}
     if url.startswith(("https://", "http://")):
         return {"type": "url", "url": url}
@@ -176,7 +150,7 @@ def _picture(url: str, where: str) -> Json:
 
 
 def _document(data: str, name: Any, where: str) -> Json:
-    read = _DATA_URL.fullmatch(data)
+    read = DATA_URL.fullmatch(data)
     kind, encoded = (_PDF, data) if read is None else (read[1], read[2])
     if kind == _PLAIN:
         from base64 import b64decode
@@ -198,18 +172,5 @@ def _document(data: str, name: Any, where: str) -> Json:
 
 
 def _call(call: Any, where: str) -> Json:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict):
-        raise InvalidRequestError(f"{where}: must be the call of a function", param="messages")
-    try:
-        arguments = msgspec.json.decode(function.get("arguments") or "{}", type=dict[str, Any])
-    except (*UNREADABLE, TypeError):
-        raise InvalidRequestError(
-            f"{where}.function.arguments: must be a JSON object", param="messages"
-        ) from None
-    return {
-        "type": "tool_use",
-        "id": call.get("id"),
-        "name": function.get("name"),
-        "input": arguments,
-    }
+    name, told = arguments(call, where)
+    return {"type": "tool_use", "id": call.get("id"), "name": name, "input": told}

@@ -26,6 +26,14 @@ class Said(Struct, frozen=True, kw_only=True):
     notes: Sequence[str] = ()
 
 
+class Failed(Struct, frozen=True, kw_only=True):
+    """An error as chat's: status, body, and the seconds to wait that it told in its body."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
+
+
 class Named(Struct, frozen=True, kw_only=True):
     """How an answer of chat names itself: the model as its client asked for it, and when, in
     seconds since the epoch."""
@@ -53,15 +61,18 @@ class Ear(Protocol):
 
 
 class Tongue(Protocol):
-    """One dialect as backends speak it. Keeps no state.
+    """One dialect as backends speak it.
 
     Attributes:
-        path: below a backend's base URL.
         headers: further lines of a request's head, each with its line end.
+        key_header: the header that carries the key; None: the one that its adapter says.
     """
 
-    path: str
     headers: bytes
+    key_header: str | None
+
+    def path(self, model: str, *, streams: bool) -> str:
+        """Where it is asked, below a backend's base URL."""
 
     def say(self, chat: Json, model: ModelInfo, room: int | None) -> Said:
         """A chat request for `model`, in whose context `room` tokens are left for an answer.
@@ -73,8 +84,8 @@ class Tongue(Protocol):
     def ear(self, named: Named) -> Ear:
         """A translator for one stream."""
 
-    def failure(self, status: int, body: bytes) -> tuple[int, bytes]:
-        """Status and body of an error as chat's."""
+    def failure(self, status: int, body: bytes) -> Failed:
+        """An error that was answered."""
 
 
 def usage_json(usage: Usage) -> Json:

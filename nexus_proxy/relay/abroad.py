@@ -75,13 +75,19 @@ class Spoken(Outbound):
     ) -> None:
         self._call, self._line = call, line
         self.tongue, self._more = tongue, tongue.headers
-        self._path = line.pool.prefix + tongue.path
         self.streams, self.aggregates = call.peek.stream, False
+        self._path = line.pool.prefix + tongue.path(served_id, streams=self.streams)
         self.strip_usage = self.streams and not call.peek.wants_usage and call.asked is None
         chat = {**msgspec.json.decode(call.body), "model": served_id}
         said = tongue.say(chat, model, room_for(call.peek, model))
         call.record.notes = (*call.notes, *said.notes)
         self._said = msgspec.json.encode(said.body)
+
+    def _auth(self, key: str | None) -> bytes:
+        header = None if self.tongue is None else self.tongue.key_header
+        if header is None or key is None:
+            return super()._auth(key)
+        return f"{header}: {key}\r\n".encode()
 
     def _body(self) -> bytes:
         return self._said

@@ -113,9 +113,10 @@ class Delivery:
         """What an answer with another status than 200 amounts to."""
         head = self._head
         body = self._hide(await self.read(MAX_ERROR_BODY))
-        status = head.status
+        status, wait = head.status, retry_after_seconds(head.headers, now=time.time())
         if self._tongue is not None:
-            status, body = self._tongue.failure(status, body)
+            failed = self._tongue.failure(status, body)
+            status, body, wait = failed.status, failed.body, wait or failed.retry_after
         said = self._sentence(body)
         sentence = f"answered {head.status}{f': {said}' if said else ''}"
         if head.status < 400:  # a redirect would take the key and the prompt elsewhere
@@ -126,7 +127,7 @@ class Delivery:
             upstream_status=status,
             headers=self._hide_in(head.headers),
             body=body,
-            retry_after=retry_after_seconds(head.headers, now=time.time()),
+            retry_after=wait,
             is_native=self._native is not None and _holds_error(body),
         )
 

@@ -69,9 +69,12 @@ class Outbound:
             call.record.id.encode(),
             self._passed_on(),
             self._more,
-            line.auth(key),
+            self._auth(key),
         )
         return [head, body]
+
+    def _auth(self, key: str | None) -> bytes:
+        return self._line.auth(key)
 
     def _passed_on(self) -> bytes:
         record, lines = self._call.record, self._call.envelope.passed_on

@@ -458,7 +458,7 @@ def test_unsigned_thinking_of_other_backends_is_kept_from_anthropic() -> None:
 )
 def test_errors_in_chats_words(status: int, kind: str, message: str, told: Any) -> None:
     body = json.dumps({"type": "error", "error": {"type": kind, "message": message}}).encode()
-    said, shaped = CLAUDE.failure(status, body)
-    error = json.loads(shaped)["error"]
-    assert (said, error["code"], error["message"]) == (*told, message)
-    assert json.loads(CLAUDE.failure(502, b"<html>")[1])["error"]["type"] == "api_error"
+    failed = CLAUDE.failure(status, body)
+    error = json.loads(failed.body)["error"]
+    assert (failed.status, error["code"], error["message"]) == (*told, message)
+    assert json.loads(CLAUDE.failure(502, b"<html>").body)["error"]["type"] == "api_error"
