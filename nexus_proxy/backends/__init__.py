@@ -12,6 +12,7 @@ from nexus_proxy.backends.anthropic import Anthropic
 from nexus_proxy.backends.base import Adapter
 from nexus_proxy.backends.exo import Exo
 from nexus_proxy.backends.generic import Generic
+from nexus_proxy.backends.google import Google
 from nexus_proxy.backends.llamacpp import LlamaCpp
 from nexus_proxy.backends.lmstudio import LmStudio
 from nexus_proxy.backends.ollama import Ollama
@@ -28,6 +29,7 @@ BUILT_IN: tuple[type[Adapter], ...] = (
     Exo,
     OpenAi,
     Anthropic,
+    Google,
     Generic,
 )
 

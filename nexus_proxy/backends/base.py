@@ -116,13 +116,14 @@ OVERFLOW_MARKS = (
     "maximum context length",
     "exceeds the available context size",
     "prompt is too long",
+    "exceeds the maximum number of tokens allowed",
     "prompt is longer than the context",
     "input length exceeds the context length",
     "context size has been exceeded",
     "when context the overflows",
 )
 """Fragments of the sentences with which backends refuse a prompt that is too long
-(llama.cpp, vLLM, Ollama, LM Studio, OpenAI, Anthropic), lower case."""
+(llama.cpp, vLLM, Ollama, LM Studio, OpenAI, Anthropic, Google), lower case."""
 
 
 def classify_openai(status: int, body: Mapping[str, Any] | None, text: str) -> Fault:

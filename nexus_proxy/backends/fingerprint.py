@@ -35,6 +35,7 @@ _WHOLE = 4.0
 _CLOUDS = {
     "api.openai.com": BackendType.OPENAI,
     "api.anthropic.com": BackendType.ANTHROPIC,
+    "generativelanguage.googleapis.com": BackendType.GOOGLE,
 }
 _DIGEST = re.compile(r"(sha256:)?[0-9a-f]{64}")
 _NODE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")

@@ -52,6 +52,7 @@ class BackendType(str, Enum):
     EXO = "exo"
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
+    GOOGLE = "google"
     GENERIC = "generic"
 
 
@@ -382,8 +383,8 @@ class BackendConfig(_Section, frozen=True):
     type: Annotated[
         BackendType | None,
         Meta(
-            description="ollama, lmstudio, vllm, llamacpp, exo, openai, anthropic or "
-            "generic. "
+            description="ollama, lmstudio, vllm, llamacpp, exo, openai, anthropic, google "
+            "or generic. "
             "Left out: found out by asking the server.",
             examples=["vllm"],
         ),

@@ -10,12 +10,6 @@ from nexus_proxy.discovery.environment import PROVIDERS, Named, named
 from nexus_proxy.discovery.zones import zone_of
 from nexus_proxy.state import Source
 
-_NOT_SERVED = {
-    "GEMINI_API_KEY": "Google Gemini",
-    "GOOGLE_API_KEY": "Google Gemini",
-}
-"""Keys that are worth a word, though Nexus does not speak their providers' own API yet."""
-
 
 class CloudEnv:
     """Reads the environment once. Only names of variables leave this class, never a key."""
@@ -35,9 +29,6 @@ class CloudEnv:
                 self._explain(one, sink)
             elif one.api_key_env or one.type is BackendType.OLLAMA:
                 sink.report(_cloud(one))
-        for variable, provider in _NOT_SERVED.items():
-            if self._environ.get(variable, "").strip():
-                sink.note(f"{variable} is set, but {provider} is not a kind of backend yet")
 
     @staticmethod
     def _explain(one: Named, sink: Sink) -> None:

@@ -41,6 +41,11 @@ PROVIDERS = (
         keys=("ANTHROPIC_API_KEY",),
         address="ANTHROPIC_BASE_URL",
     ),
+    Provider(
+        type=BackendType.GOOGLE,
+        url="https://generativelanguage.googleapis.com",
+        keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    ),
 )
 
 

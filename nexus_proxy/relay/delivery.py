@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import msgspec
@@ -113,10 +114,12 @@ class Delivery:
         """What an answer with another status than 200 amounts to."""
         head = self._head
         body = self._hide(await self.read(MAX_ERROR_BODY))
-        status, wait = head.status, retry_after_seconds(head.headers, now=time.time())
+        status, headers = head.status, head.headers
         if self._tongue is not None:
             failed = self._tongue.failure(status, body)
-            status, body, wait = failed.status, failed.body, wait or failed.retry_after
+            status, body = failed.status, failed.body
+            if failed.retry_after is not None:
+                headers = [*headers, (b"retry-after", b"%d" % math.ceil(failed.retry_after))]
         said = self._sentence(body)
         sentence = f"answered {head.status}{f': {said}' if said else ''}"
         if head.status < 400:  # a redirect would take the key and the prompt elsewhere
@@ -125,9 +128,9 @@ class Delivery:
             f"{self._attempt.backend} {sentence}",
             backend=self._attempt.backend,
             upstream_status=status,
-            headers=self._hide_in(head.headers),
+            headers=self._hide_in(headers),
             body=body,
-            retry_after=wait,
+            retry_after=retry_after_seconds(headers, now=time.time()),
             is_native=self._native is not None and _holds_error(body),
         )
 

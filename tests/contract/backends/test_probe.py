@@ -13,7 +13,15 @@ from nexus_proxy.backends.ollama import SHOWS_PER_PROBE, Ollama
 from nexus_proxy.config.model import BackendType
 from nexus_proxy.state import Capability, ModelInfo, Probe
 from tests.support import fake_backends as fakes
-from tests.support.scripted import Behaviour, Exchange, Recorded, ScriptedBackend, claude, faults
+from tests.support.scripted import (
+    Behaviour,
+    Exchange,
+    Recorded,
+    ScriptedBackend,
+    claude,
+    faults,
+    gemini,
+)
 
 
 async def probe(
@@ -377,7 +385,9 @@ async def test_an_unsendable_key_is_told_without_the_key(
 
 def key_in(request: Recorded) -> str | None:
     bearer = request.header("authorization")
-    return request.header("x-api-key") if bearer is None else bearer.removeprefix("Bearer ")
+    if bearer is not None:
+        return bearer.removeprefix("Bearer ")
+    return request.header("x-api-key") or request.header("x-goog-api-key")
 
 
 @pytest.mark.parametrize("type_", BackendType)
@@ -404,7 +414,18 @@ async def test_probes_of_hostile_lists_keep_sane_ids(
     lists = {"data": [*entries, None, 5, "x"], "models": entries}
     state = {"instances": {"1": {"I": {"shardAssignments": {"modelId": "ok"}}}, "2": 3}}
     paths = ("/v1/models", "/api/v1/models", "/api/tags", "/props", "/api/ps", "/load")
-    table = {**dict.fromkeys(paths, lists), "/state": state}
+    google = [
+        {
+            "name": f"models/{i}" if isinstance(i, str) else i,
+            "supportedGenerationMethods": ["generateContent", 7],
+        }
+        for i in ids
+    ]
+    table = {
+        **dict.fromkeys(paths, lists),
+        "/state": state,
+        "/v1beta/models": {"models": [*google, None, "x"], "nextPageToken": "\n"},
+    }
     async with fakes.fake(table) as server:
         found = await probe(client, type_, server)
     assert set(models(found)) == {"ok"}
@@ -447,3 +468,33 @@ async def test_anthropic_lists_pages_of_models_with_what_they_can(
     assert {Capability.VISION, Capability.THINKING, Capability.TOOLS} <= a.can
     assert {Capability.JSON_SCHEMA, Capability.EMBEDDINGS} <= a.cannot
     assert Capability.VISION not in b.can | b.cannot
+
+
+# -- Google ----------------------------------------------------------------------------------------
+
+
+async def test_google_lists_pages_of_what_generates_or_embeds(client: httpx.AsyncClient) -> None:
+    first = [gemini.model("gemini-3-pro", thinking=True), gemini.model("gemma-3-27b-it")]
+    second = [
+        gemini.model("gemini-embedding-001", serves="embedContent"),
+        gemini.model("imagen-4", serves="predict"),
+    ]
+
+    async def answer(exchange: Exchange) -> None:
+        if "pageToken=next%20page" in exchange.request.query:
+            await exchange.json(200, {"models": second})
+        else:
+            await exchange.json(200, {"models": first, "nextPageToken": "next page"})
+
+    async with ScriptedBackend(routes={"/v1beta/models": answer}, api_key="k") as server:
+        found = models(await probe(client, BackendType.GOOGLE, server, "k"))
+        assert server.requests[0].header("authorization") is None
+    assert list(found) == ["gemini-3-pro", "gemma-3-27b-it", "gemini-embedding-001"]
+    pro, gemma, embedder = found.values()
+    assert (pro.context_length, pro.max_output) == (1_048_576, 65_536)
+    assert {Capability.THINKING, Capability.TOOLS, Capability.VISION} <= pro.can
+    assert Capability.TOOLS not in gemma.can | gemma.cannot
+    assert (Capability.EMBEDDINGS in embedder.can, Capability.CHAT in embedder.cannot) == (
+        True,
+        True,
+    )

@@ -20,6 +20,10 @@ def anthropic_shape(message: str, type: str = "invalid_request_error") -> str:
     return json.dumps({"type": "error", "error": {"type": type, "message": message}})
 
 
+def google_shape(message: str, status: str = "INVALID_ARGUMENT") -> str:
+    return json.dumps({"error": {"code": 400, "message": message, "status": status}})
+
+
 LLAMACPP = [
     (
         400,
@@ -247,6 +251,24 @@ ANTHROPIC = [
     (529, anthropic_shape("Overloaded", "overloaded_error"), Fault.BUSY),
 ]
 
+GOOGLE = [
+    (
+        400,
+        google_shape("The input token count (9) exceeds the maximum number of tokens allowed (5)."),
+        Fault.CONTEXT_OVERFLOW,
+    ),
+    (400, google_shape("API key not valid. Please pass a valid API key."), Fault.CREDENTIALS),
+    (
+        400,
+        google_shape("User location is not supported", "FAILED_PRECONDITION"),
+        Fault.CREDENTIALS,
+    ),
+    (400, google_shape("Invalid JSON payload received."), Fault.CALLER),
+    (404, google_shape("models/x is not found for API version v1beta"), Fault.MODEL_MISSING),
+    (429, google_shape("You exceeded your current quota", "RESOURCE_EXHAUSTED"), Fault.BUSY),
+    (503, google_shape("The model is overloaded.", "UNAVAILABLE"), Fault.BUSY),
+]
+
 GENERIC = [
     (404, "<html>Not Found</html>", Fault.UNSUPPORTED),
     (405, "", Fault.UNSUPPORTED),
@@ -262,6 +284,7 @@ TABLES = {
     BackendType.EXO: EXO,
     BackendType.OPENAI: OPENAI,
     BackendType.ANTHROPIC: ANTHROPIC,
+    BackendType.GOOGLE: GOOGLE,
     BackendType.GENERIC: GENERIC,
 }
 CASES = [(type_, *row) for type_, rows in TABLES.items() for row in rows]

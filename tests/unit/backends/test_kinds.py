@@ -60,7 +60,7 @@ def test_providers_are_clouds_and_only_llamacpp_is_distrusted() -> None:
     unstoppable = {
         adapter.type for adapter in all_adapters() if not adapter.traits.cancels_non_stream
     }
-    assert cloud == {BackendType.OPENAI, BackendType.ANTHROPIC}
+    assert cloud == {BackendType.OPENAI, BackendType.ANTHROPIC, BackendType.GOOGLE}
     assert distrusted == unstoppable == {BackendType.LLAMACPP}
 
 
