@@ -20,7 +20,7 @@ from nexus_tui.keymap import needs_selection, verb_bindings
 from nexus_tui.messages import SnapshotReady
 from nexus_tui.palette import NexusCommands
 from nexus_tui.safe_text import clean
-from nexus_tui.screens.dashboard import PANES, Dashboard
+from nexus_tui.screens.dashboard import PANES, ROOMY, Dashboard
 from nexus_tui.screens.help import HelpScreen
 from nexus_tui.screens.quit import QuitQuestion
 from nexus_tui.selection import Selection
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 Leave = Literal["quit", "quit-now"]
 """How the user left: let running requests finish, or cut them off."""
 
-_WIDTHS = [(0, "-too-narrow"), (60, "-narrow"), (110, "-wide")]
+_WIDTHS = [(0, "-too-narrow"), (60, "-narrow"), (ROOMY, "-wide")]
 _HEIGHTS = [(0, "-too-low"), (16, "-high")]
 """The classes that screens get by their size in cells; nexus.tcss says what they change."""
 

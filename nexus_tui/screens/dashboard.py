@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
 
@@ -27,21 +28,34 @@ from nexus_tui.widgets.requests_pane import RequestsPane
 from nexus_tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
+    from textual.events import Resize
+
     from nexus_proxy.state import Snapshot
     from nexus_tui.source import Source
 
-PANES: dict[str, type[TablePane[Any] | ChatPane]] = {
-    "backends": BackendsPane,
-    "models": ModelsPane,
-    "requests": RequestsPane,
-    "logs": LogsPane,
-    "queue": QueuePane,
-    "quality": QualityPane,
-    "keys": KeysPane,
-    "chat": ChatPane,
-}
-"""Tabs from left to right; the digit keys count them."""
 
+class Place(NamedTuple):
+    """A tab: the key that leads to it, its name where there is little room, and what it shows."""
+
+    key: str
+    short: str
+    pane: type[TablePane[Any] | ChatPane]
+
+
+PANES = {
+    "backends": Place("2", "Backends", BackendsPane),
+    "models": Place("3", "Models", ModelsPane),
+    "requests": Place("4", "Reqs", RequestsPane),
+    "queue": Place("5", "Queue", QueuePane),
+    "quality": Place("7", "Quality", QualityPane),
+    "logs": Place("8", "Logs", LogsPane),
+    "keys": Place("0", "Keys", KeysPane),
+    "chat": Place("c", "Chat", ChatPane),
+}
+"""Tabs from left to right."""
+
+ROOMY = 110
+"""Columns from which on the tabs have their whole names."""
 TOO_SMALL = "Terminal too small: 60×16 needed"
 _DETAIL_DELAY = 0.1
 """Seconds the cursor rests on a row before its detail is drawn."""
@@ -52,8 +66,9 @@ class Dashboard(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(n), f"pane('{name}')", name.capitalize(), show=False, tooltip=f"To {name}")
-            for n, name in enumerate(PANES, start=1)
+            Binding(one.key, f"pane('{name}')", name.capitalize(), show=False, tooltip=f"To {name}")
+            for name, one in PANES.items()
+            if one.key != "c"
         ),
         Binding("tab", "step(1)", "Next tab", show=False, tooltip="To the next tab"),
         Binding("shift+tab", "step(-1)", "Tab before", show=False, tooltip="To the tab before"),
@@ -64,7 +79,7 @@ class Dashboard(Screen[None]):
         super().__init__()
         self._source = source
         self.snapshot: Snapshot | None = None
-        self.panes = {name: kind(id=f"{name}-pane") for name, kind in PANES.items()}
+        self.panes = {name: one.pane(id=f"{name}-pane") for name, one in PANES.items()}
         self._header = HeaderStrip()
         self._banner = Banner()
         self._tabs = TabbedContent(id="tabs")
@@ -77,8 +92,8 @@ class Dashboard(Screen[None]):
             yield self._header
             yield self._banner
             with self._tabs:
-                for number, (name, pane) in enumerate(self.panes.items(), start=1):
-                    with TabPane(f"{number} {name.capitalize()}", id=name):
+                for name, pane in self.panes.items():
+                    with TabPane(_title(name, roomy=True), id=name):
                         if name == "backends":
                             with Horizontal():
                                 yield pane
@@ -91,10 +106,14 @@ class Dashboard(Screen[None]):
         self.query_one(Tabs).can_focus = False
         self.pane.focus_table()
 
+    def on_resize(self, event: Resize) -> None:
+        for name in PANES:
+            self._tabs.get_tab(name).label = _title(name, roomy=event.size.width >= ROOMY)
+
     @property
     def pane(self) -> TablePane[Any] | ChatPane:
         """What is visible."""
-        return self.panes[self._tabs.active or "backends"]
+        return self.panes[self._tabs.active or next(iter(PANES))]
 
     def selection(self) -> Selection | None:
         return self.pane.selection()
@@ -147,3 +166,10 @@ class Dashboard(Screen[None]):
         order = list(PANES)
         here = order.index(self._tabs.active or order[0])
         self.action_pane(order[(here + steps) % len(order)])
+
+
+def _title(name: str, *, roomy: bool) -> Content:
+    """What a tab is called: `2 Backends`; close together where there is little room."""
+    key, short, _ = PANES[name]
+    shown = f" {name.capitalize()}" if roomy else short
+    return Content.assemble((key, "dim"), shown)
