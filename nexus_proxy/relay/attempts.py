@@ -109,7 +109,7 @@ class Relay:
         admission: Admission,
         aloft: Aloft,
     ) -> None:
-        self._registry = registry
+        self.registry = registry
         self._history = history
         self._node = (wire_headers.NODE, node_id.encode())
         self._environ = environ
@@ -117,7 +117,7 @@ class Relay:
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
         self.limits, self.till, self._admission = limits, till, admission
-        self._aloft = aloft
+        self.aloft = aloft
         self._turn = 0
         self.pools = Pools(environ)
         self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
@@ -285,7 +285,7 @@ class Relay:
         record.model_asked, record.stream = peek.model, peek.stream
         self._turn += 1
         home = None
-        if len(self._registry) > 1:
+        if len(self.registry) > 1:
             call.keys = self._keys(envelope, peek)
             home = self._affinity.preferred(call.keys)
         return RequestFacts(
@@ -304,7 +304,7 @@ class Relay:
 
     def _speaks(self, endpoint: Endpoint) -> bool:
         """Whether there is a backend that takes a dialect as it is."""
-        return any(endpoint in adapter_for(one.type).native for one in self._registry)
+        return any(endpoint in adapter_for(one.type).native for one in self.registry)
 
     def _keys(self, envelope: Envelope, peek: openai.RequestPeek) -> Keys:
         """By what the request's conversation is known."""
@@ -315,7 +315,7 @@ class Relay:
     def _plan(self, facts: RequestFacts, key: Key | None) -> Iterator[Decision]:
         """See `routing.pipeline.plan`. What an API key is not for is refused, there or not."""
         try:
-            yield from plan(facts, self._registry, self.rules)
+            yield from plan(facts, self.registry, self.rules)
         except UnknownModelError:
             if key is not None:
                 key.require(facts.model_asked, (facts.model_asked,))
@@ -347,7 +347,7 @@ class Relay:
     def _still_allowed(self, decision: Decision, candidate: Candidate) -> bool:
         """A decision may be minutes old when its second choice is due."""
         name = candidate.backend.name
-        is_listed = name in self._registry and self._registry.get(name) is candidate.backend
+        is_listed = name in self.registry and self.registry.get(name) is candidate.backend
         return is_listed and decision.still_allows(candidate)
 
     async def _attempt(
@@ -372,7 +372,7 @@ class Relay:
         lacks_dialect = False
         try:
             if is_away(is_cloud, candidate.zone):
-                async with self._aloft.flight(backend.name):
+                async with self.aloft.flight(backend.name):
                     await self._send(call, backend, candidate, attempt, price)
             else:
                 await self._send(call, backend, candidate, attempt, price)
@@ -403,7 +403,7 @@ class Relay:
             return await self._attempt(call, decision, candidate, others)
         if call.keys is not NO_KEYS:
             self._affinity.note(call.keys, backend, model)
-        self._registry.learn(backend, model, *pace)
+        self.registry.learn(backend, model, *pace)
         return None
 
     async def _send(
@@ -430,7 +430,7 @@ class Relay:
         self, call: Call, backend: Backend, candidate: Candidate, attempt: Attempt
     ) -> None:
         line = self.lines.to(backend)
-        key = self._key(backend)
+        key = self.key_of(backend)
         if call.asked is None and line.tongue is None and not call.record.notes:
             outbound = Outbound(call, line, candidate.model, candidate.served_id)
         else:
@@ -487,7 +487,7 @@ class Relay:
             return False
         return self.lines.to(backend).lacks(call.envelope.endpoint, call.original)
 
-    def _key(self, backend: Backend) -> str | None:
+    def key_of(self, backend: Backend) -> str | None:
         """The key that lets us in. Raises `ConnectFailedError` for one that HTTP cannot carry."""
         variable = backend.api_key_env
         if variable is None:

@@ -22,7 +22,7 @@ def translate(call: Call, dialect: Dialect, *, may_go_as_it_is: bool) -> None:
         if not may_go_as_it_is:
             raise
         call.untranslatable = error
-        call.peek = openai.peek(openai.Endpoint.CHAT, _outline(body, call.body))
+        call.peek = openai.peek(openai.Endpoint.CHAT, outline(body, call.body))
         call.endpoint = openai.Endpoint.CHAT
     else:
         call.record.notes = call.notes = translated.notes
@@ -38,7 +38,7 @@ def translate(call: Call, dialect: Dialect, *, may_go_as_it_is: bool) -> None:
     )
 
 
-def _outline(body: Json, encoded: bytes) -> bytes:
+def outline(body: Json, encoded: bytes) -> bytes:
     """What routing must know of a request that only some backends understand, as a chat."""
     return msgspec.json.encode(
         {

@@ -359,3 +359,25 @@ async def test_translated_first_then_native(cloud: ScriptedBackend, local: Scrip
         answer = await post(gateway, body, "/v1/messages")
         assert answer.headers["x-nexus-backend"] == "cloud"
         assert answer.content == b"".join(map(claude.framed, Message().events(body)))
+
+
+async def test_anthropic_counts_tokens_where_it_would_answer(
+    messages: anthropic.AsyncAnthropic, gateway: RunningGateway, cloud: ScriptedBackend
+) -> None:
+    path = "/v1/messages/count_tokens"
+    cloud.routes[path] = {"input_tokens": 4711}
+    told = await messages.messages.count_tokens(
+        model="mine", messages=HELLO, extra_headers={"anthropic-beta": "one"}
+    )
+    assert told.input_tokens == 4711
+    (asked,) = [request for request in cloud.requests if request.path == path]
+    assert (asked.header("x-api-key"), asked.header("anthropic-beta")) == (KEY, "one")
+    assert asked.json == {"model": MODEL, "messages": HELLO}
+    body = {"model": MODEL, "messages": HELLO}
+    counted_by = "x-nexus-tokens-counted-by"
+    assert (await post(gateway, body, path)).headers[counted_by] == "backend"
+    for headers in ({"x-nexus-zone": "restricted"}, {}):
+        answer = await post(gateway, body, path, headers)
+        assert answer.headers[counted_by] == "estimate"
+        cloud.routes[path] = claude.fault(529, "overloaded_error", "Overloaded")
+    assert len([request for request in cloud.requests if request.path == path]) == 3
