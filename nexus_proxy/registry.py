@@ -219,6 +219,12 @@ class Registry:
         backend.accepted = backend.enabled = True
         self._changed(backend, "is accepted")
 
+    def disable(self, name: str) -> None:
+        """Give it no traffic until it is accepted. Raises `NotFoundError`."""
+        backend = self.get(name)
+        backend.enabled = False
+        self._changed(backend, "is disabled")
+
     def pin(self, model: str, backend: str) -> None:
         """Send a model to one backend first. Raises `NotFoundError`."""
         target = self.get(backend)

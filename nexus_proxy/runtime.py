@@ -18,9 +18,10 @@ from nexus_proxy import __version__, commands
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
 from nexus_proxy.admission.keys import Keyring
-from nexus_proxy.admission.limits import Limits
+from nexus_proxy.admission.limits import Limits, cells_at
 from nexus_proxy.admission.queue import Admission
-from nexus_proxy.commands import Result
+from nexus_proxy.admission.shared import SharedBuckets
+from nexus_proxy.commands import Removed, Result
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
 from nexus_proxy.config.model import (
@@ -33,6 +34,7 @@ from nexus_proxy.config.model import (
     Zone,
 )
 from nexus_proxy.config.paths import state_file
+from nexus_proxy.config.settings import is_late
 from nexus_proxy.config.values import is_loopback
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
@@ -51,19 +53,24 @@ from nexus_proxy.events import (
     RequestFinished,
 )
 from nexus_proxy.health.checker import HealthChecker
+from nexus_proxy.health.problems import about_backends
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
+from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.pipeline import plan
+from nexus_proxy.routing.timing import timed
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
+from nexus_proxy.state import BackendView, DecisionView, RequestView, Snapshot
+from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
+from nexus_proxy.store.sums import SharedSums
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
@@ -82,6 +89,10 @@ log = logging.getLogger(__name__)
 SHOWN_REQUESTS = 1000
 SHOWN_DECISIONS = 50
 SHOWN_LINES = 500
+CONTENT_LOGGED = (
+    "content logging is on: the log holds what is asked and answered; "
+    "logging.enable_content_logging = false ends it"
+)
 
 
 class Runtime:
@@ -112,6 +123,7 @@ class Runtime:
         self.draining = False
         self.started = asyncio.Event()
         self._environ, self._explicit, self._flags = environ, explicit, dict(flags or {})
+        self.removed: dict[str, Removed] = {}
         self._config_problem: str | None = None
         self._tracer: Tracer | None = None
         self._trace_problem: str | None = None
@@ -121,18 +133,36 @@ class Runtime:
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
-        self.ledger = Ledger(self.store, self.bus, loaded.config.routing.budget)
+        self._shared = shared_store(loaded.config.state, environ)
+        self.ledger = Ledger(
+            self.store,
+            self.bus,
+            loaded.config.routing.budget,
+            shared=SharedSums(self._shared) if self._shared else None,
+        )
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
-        self.limits = Limits(self.keyring)
+        self.limits = Limits(
+            self.keyring,
+            cells=cells_at(self.seat.cells),
+            shared=SharedBuckets(self._shared) if self._shared else None,
+        )
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = self._make_health()
         self.discovery = self._make_discovery()
         self.siblings = Siblings(self.seat, self)
+        self.replicas = Replicas(
+            self._shared,
+            registry=self.registry,
+            ledger=self.ledger,
+            limits=self.limits,
+            seat=self.seat,
+        )
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
+        self.relay.timed_stages = timed(self.tally.note_stage)
         self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
@@ -206,6 +236,7 @@ class Runtime:
             self._watching = spawn(
                 watch(self.config_file.path, self._file_changed), name="config watch"
             )
+        await self.replicas.start()
         await self.siblings.start()
         self.started.set()
 
@@ -240,6 +271,7 @@ class Runtime:
         await self.health.stop()
         self.history.settle()
         self.quality.stop()
+        await self.replicas.stop()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -266,14 +298,19 @@ class Runtime:
             requests=self.history.shown(SHOWN_REQUESTS, SHOWN_DECISIONS),
             logs=tuple(lines)[-SHOWN_LINES:],
             aliases=dict(self.registry.aliases),
+            fallbacks={k: tuple(v) for k, v in self.config.routing.fallbacks.items()},
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
-            keys=self.limits.views(self.keyring, self.ledger.spent_by_key()),
+            keys=self.replicas.with_others(
+                self.limits.views(self.keyring, self.ledger.spent_by_key())
+            ),
             budget=self.ledger.standing,
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),
             airplane=self.registry.airplane,
+            replicas=self.replicas.count,
+            trend=self.history.trend(),
         )
 
     def counted(self) -> Tally:
@@ -297,30 +334,24 @@ class Runtime:
 
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems
+        if self.replicas.problem:
+            problems.append(self.replicas.problem)
+        if self.config.logging.enable_content_logging:
+            problems.append(CONTENT_LOGGED)
         if self.prices.problem:
             problems.append(self.prices.problem)
         if self._trace_problem:
             problems.append(self._trace_problem)
         if self._config_problem:
             problems.append(f"the changed configuration was refused: {self._config_problem}")
-        live = [b for b in backends if b.state in (BackendState.UP, BackendState.LOADING)]
-        if backends and not live:
-            problems.append("no backend is up: every request is refused")
-        problems += [
-            f"{b.name} is down: {b.reason or 'no answer'}"
-            for b in backends
-            if b.state is BackendState.DOWN
-        ]
-        waiting = [b.name for b in backends if not b.accepted]
-        if waiting:
-            problems.append(f"found, not accepted yet: {', '.join(waiting)}")
-        return problems
+        return problems + about_backends(backends)
 
     # -- verbs ---------------------------------------------------------------------------------
 
     async def run_command(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """Run a verb of the table. Raises `CommandError`."""
         result = await commands.run(self, name, arguments)
+        self.replicas.did(name, arguments)
         log.info("%s: %s", name, result.message)
         return result
 
@@ -339,6 +370,18 @@ class Runtime:
     def cloud_requests(self) -> int:
         """See `commands.Operations`."""
         return len(self.aloft)
+
+    def running_request(self, request_id: str) -> RequestView | None:
+        """See `commands.Operations`."""
+        return self.history.running(request_id)
+
+    async def cancel_request(self, request_id: str) -> None:
+        """See `commands.Operations`."""
+        await self.siblings.cancel(request_id)
+
+    def cancel_own(self, request_id: str) -> None:
+        """See `siblings.family.Own`."""
+        self.relay.underway.cancel(request_id)
 
     async def check_backend(self, name: str) -> str:
         """See `commands.Operations`."""
@@ -362,10 +405,11 @@ class Runtime:
             raise
         self._config_problem = None
         changes = tuple(map(_with_delay, diff(self.config, loaded.config)))
-        self.loaded = loaded
+        before, self.loaded = self.config, loaded
         if changes:
             self._take_over(loaded.config)
             self.discovery.apply(loaded.config)
+            self.replicas.reloaded(before, loaded.config)
             self.bus.publish(ConfigReloaded(diff=changes))
         return changes
 
@@ -423,6 +467,8 @@ class Runtime:
         self.relay.till.apply(config.prices)
         self._take_keys(config)
         self.logs.apply(config.logging)
+        if config.logging.enable_content_logging:
+            log.warning("%s", CONTENT_LOGGED)
         # A reload may name a variable that was none of ours when the logs were made.
         named = (b.api_key_env for b in config.backends if b.api_key_env)
         self.logs.learn(self._environ.get(name, "") for name in named)
@@ -503,9 +549,7 @@ def _is_exposed(config: Config) -> bool:
 
 def _with_delay(line: str) -> str:
     """A line of the diff; says so if it takes a restart."""
-    late = line.startswith(
-        ("server.host:", "server.port:", "server.allow_unauthenticated:", "state.")
-    )
+    late = is_late(line.partition(":")[0])
     return f"{line} (from the next start on)" if late else line
 
 

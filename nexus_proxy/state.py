@@ -262,7 +262,8 @@ class SpendRow(Struct, frozen=True, kw_only=True):
 
 class SpendReport(Struct, frozen=True, kw_only=True):
     """A month (`YYYY-MM`) of spend. `forecast_usd` is for the whole month, estimated; None with too
-    little behind it, or for a month that is over."""
+    little behind it, or for a month that is over. `elsewhere_usd` is what other replicas have spent
+    and put aside in the month in force; it counts against the limit and is in no row."""
 
     month: str
     by: str
@@ -272,6 +273,7 @@ class SpendReport(Struct, frozen=True, kw_only=True):
     unknown_requests: int
     forecast_usd: float | None
     limit_usd: float | None = None
+    elsewhere_usd: float = 0.0
 
 
 class RequestPhase(str, Enum):
@@ -286,7 +288,7 @@ class RequestPhase(str, Enum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    """The client left."""
+    """The client left, or the operator ended it."""
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
@@ -459,6 +461,40 @@ class Totals(Struct, frozen=True, kw_only=True):
     tokens_per_second: float
 
 
+class Sighting(Struct, frozen=True, kw_only=True):
+    """What answers at a URL that is not listed. `name` and `zone` are what it would get, `kind` is
+    its type, or `nexus`. `problem`: it is a backend, but the test of it failed; why."""
+
+    url: str
+    name: str
+    kind: str
+    version: str | None
+    zone: Zone
+    needs_key: bool
+    key_variable: str | None
+    models: tuple[str, ...] = ()
+    probe_ms: float | None = None
+    problem: str | None = None
+
+
+class Trend(Struct, frozen=True, kw_only=True):
+    """Traffic of the last minutes in parts of `seconds`, oldest first; the last one is not over.
+
+    `requests` came in the part; `failures` ended in it, and `tokens` were written. `in_flight` is
+    the most that ran at a time. `first_token_ms` is the mean of the requests that ended in the
+    part; None: none did. `number` is the last part's, so that readers can put parts together in the
+    same way each time.
+    """
+
+    seconds: float = 1.0
+    number: int = 0
+    requests: tuple[int, ...] = ()
+    failures: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    in_flight: tuple[int, ...] = ()
+    first_token_ms: tuple[float | None, ...] = ()
+
+
 class Snapshot(Struct, frozen=True, kw_only=True):
     """The gateway at one moment. `requests` is newest first and bounded (running ones are always
     all there). `problems` are sentences about what is wrong now, worst first."""
@@ -488,3 +524,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Who waits for a slot, in the order of service."""
     airplane: bool = False
     """Nothing is sent to clouds."""
+    replicas: int | None = None
+    """How many gateways share `state.url`, this one included; None: it shares nothing."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """Model -> models that are tried where it cannot be served, in this order."""
+    trend: Trend = Trend()

@@ -5,6 +5,8 @@ Nothing here reads a clock; whoever needs "now" passes the snapshot's own moment
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
@@ -18,6 +20,8 @@ from nexus_proxy.state import (
     ModelInfo,
     QualityState,
     RequestPhase,
+    RequestView,
+    Snapshot,
 )
 from nexus_tui.safe_text import clean
 
@@ -257,3 +261,19 @@ def field(label: str, *cells: Cell) -> Line:
 def heading(text: str) -> Sequence[Line]:
     """The beginning of a part, set off by an empty line."""
     return ((), (Cell(text, "accent"),))
+
+
+def example(snapshot: Snapshot) -> str:
+    """A command that makes a request, ready to be pasted into a shell."""
+    models = (one for view in snapshot.backends for one in view.models)
+    chats = (one.id for one in models if Capability.CHAT not in one.cannot)
+    body = {"model": next(chats, "MODEL"), "messages": [{"role": "user", "content": "Hello"}]}
+    command = ["curl", f"{snapshot.endpoint}/v1/chat/completions"]
+    return shlex.join([*command, "-H", "Content-Type: application/json", "-d", json.dumps(body)])
+
+
+def elapsed_ms(view: RequestView, now: float) -> float | None:
+    """How long it took, or has been running."""
+    if view.total_ms is None and view.phase in RUNNING:
+        return (now - view.started) * 1000
+    return view.total_ms

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textual.binding import Binding
 
 from nexus_proxy.commands import BY_NAME, COMMANDS
+from nexus_tui.format import RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,8 +32,29 @@ def _help(command: Command) -> str:
 
 
 def needs_selection(name: str) -> bool:
-    """Whether a verb acts on a backend or model."""
-    return any(one.kind in {"backend", "model"} for one in BY_NAME[name].arguments if one.required)
+    """Whether a verb acts on a backend, model or request."""
+    return any(
+        one.kind in {"backend", "model", "request"}
+        for one in BY_NAME[name].arguments
+        if one.required
+    )
+
+
+def named(kind: str, snapshot: Snapshot) -> dict[str, str]:
+    """What a verb can act on that has no row of its own, by name, each with words to tell it by."""
+    match kind:
+        case "key":
+            return {view.name: view.name for view in snapshot.keys}
+        case "alias":
+            return {alias: f"{alias} → {model}" for alias, model in snapshot.aliases.items()}
+        case "fallback":
+            chains = snapshot.fallbacks.items()
+            return {model: " → ".join((model, *others)) for model, others in chains}
+        case "request":
+            running = (view for view in snapshot.requests if view.phase in RUNNING)
+            return {view.id: f"{view.id}  {view.model or view.model_asked}" for view in running}
+        case _:
+            return {}
 
 
 def verb_bindings() -> list[Binding]:

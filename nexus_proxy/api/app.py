@@ -39,7 +39,7 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     # Paths are made canonical by the front; nothing is ever redirected.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    errors.install(app)
+    errors.install(app, runtime)
     access.guard(app, runtime, loopback=loopback)
     for family in (models, ollama, messages, management, configuration, events, metrics, stats):
         family.add_routes(app, runtime)

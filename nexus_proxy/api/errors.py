@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from nexus_proxy.api.answers import JSON
 from nexus_proxy.api.health import ANSWERS
-from nexus_proxy.api.paths import HOT, REQUEST_ID, dialect_of
+from nexus_proxy.api.paths import HOT, REQUEST_ID, counted_as, dialect_of
 from nexus_proxy.dialects.foreign import error_body
 from nexus_proxy.errors import (
     ConfigError,
@@ -19,6 +19,7 @@ from nexus_proxy.errors import (
     UnknownRouteError,
 )
 from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -36,21 +37,25 @@ _LATER = {
 """What clients ask for that this version does not serve, by path."""
 
 
-def install(app: Quart) -> None:
+def install(app: Quart, runtime: Runtime) -> None:
     """Handle all errors of the app's routes here."""
+
+    def answer(error: NexusError) -> Response:
+        runtime.tally.refuse(error.code, counted_as(request.path))
+        return _answer(error)
 
     @app.errorhandler(NexusError)
     async def refused(error: NexusError) -> Response:
-        return _answer(error)
+        return answer(error)
 
     @app.errorhandler(HTTPException)
     async def http_error(error: HTTPException) -> Response:
-        return _answer(_named(error, app))
+        return answer(_named(error, app))
 
     @app.errorhandler(Exception)
     async def crashed(error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.path, exc_info=error)
-        return _answer(NexusError("the gateway failed on this request; its log says why"))
+        return answer(NexusError("the gateway failed on this request; its log says why"))
 
 
 def _answer(error: NexusError) -> Response:

@@ -19,7 +19,7 @@ from nexus_proxy.api import health
 from nexus_proxy.api.asgi import AsgiResponder, Incoming, Receive, Scope, Send
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.hot import DISCARD_FACTOR, HotRoutes
-from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, dialect_of, is_management
+from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, counted_as, dialect_of, is_management
 from nexus_proxy.api.refusals import own_headers, refuse
 from nexus_proxy.dialects.foreign import id_headers
 from nexus_proxy.errors import MethodNotAllowedError, NexusError, SlowBodyError
@@ -76,6 +76,7 @@ class Front:
         except NexusError as error:
             if not isinstance(error, SlowBodyError):
                 await receive.drop_rest(self.hot.max_body * DISCARD_FACTOR)
+            self._runtime.tally.refuse(error.code, counted_as(path))
             await refuse(
                 responder,
                 error,

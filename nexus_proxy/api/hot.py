@@ -119,6 +119,7 @@ class HotRoutes:
                 await self._refuse(responder, failed, envelope)
 
     async def _refuse(self, responder: Responder, error: NexusError, envelope: Envelope) -> None:
+        self._runtime.tally.refuse(error.code, envelope.endpoint_name)
         node_id, cors = self._runtime.node_id, envelope.answer_headers
         await refuse(
             responder,

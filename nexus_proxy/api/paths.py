@@ -28,6 +28,13 @@ def is_management(path: str) -> bool:
     return path.startswith("/nexus/") or path in TELLING
 
 
+def counted_as(path: str) -> str:
+    """The label of a canonical path in counts: its endpoint's, `management` or `other`."""
+    if endpoint := HOT.get(path):
+        return endpoint.value
+    return "management" if is_management(path) else "other"
+
+
 def canonical(path: str) -> str:
     """The path as routes are written: one `/v1`, single slashes, no trailing slash."""
     path = _SLASHES.sub("/", path)

@@ -26,6 +26,7 @@ _METAVARS = {
     "url": "URL",
     "zone": "ZONE",
     "int": "N",
+    "request": "ID",
     "switch": "on|off",
 }
 

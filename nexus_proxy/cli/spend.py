@@ -66,6 +66,8 @@ def _summary(report: SpendReport) -> Iterator[str]:
         requests = count(report.unknown_requests, "request")
         line += f", {requests} of unknown price (say it in [[prices]])"
     yield line + "."
+    if report.elsewhere_usd:
+        yield f"Other replicas have used {money(report.elsewhere_usd)} of the same limit."
     if report.forecast_usd:
         yield f"By the end of the month about {money(report.forecast_usd)} (estimated)."
     if report.limit_usd is None:

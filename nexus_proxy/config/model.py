@@ -8,7 +8,8 @@ USD unless the key's name says otherwise.
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import Enum
+from functools import total_ordering
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -16,18 +17,27 @@ from msgspec import Meta, Struct, field
 DEFAULT_PORT = 8000
 
 
-class Zone(IntEnum):
-    """How far a prompt may travel, from open to closed. Comparison is by closedness."""
+@total_ordering
+class Zone(Enum):
+    """How far a prompt may travel, from open to closed. Comparison is by closedness.
 
-    OPEN = 0
-    INTERNAL = 1
-    CONFIDENTIAL = 2
-    RESTRICTED = 3
+    `label` is the name as configuration, headers, screens and JSON spell it, `rank` its place.
+    """
 
-    @property
-    def label(self) -> str:
-        """The name as configuration, headers and screens spell it."""
-        return _LABELS[self]
+    label: str
+    rank: int
+
+    OPEN = "open"
+    INTERNAL = "internal"
+    CONFIDENTIAL = "confidential"
+    RESTRICTED = "restricted"
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.rank = len(type(self).__members__)
+
+    def __lt__(self, other: Zone) -> bool:
+        return self.rank < other.rank
 
     @classmethod
     def parse(cls, text: str) -> Zone:
@@ -37,9 +47,6 @@ class Zone(IntEnum):
         except KeyError:
             known = ", ".join(zone.label for zone in cls)
             raise ValueError(f"unknown zone {text!r}; the zones are {known}") from None
-
-
-_LABELS = tuple(zone.name.lower() for zone in Zone)
 
 
 class BackendType(str, Enum):
@@ -273,6 +280,21 @@ class StateConfig(_Section, frozen=True):
             examples=["/var/lib/nexus/nexus.db"],
         ),
     ] = None
+    url: Annotated[
+        str | None,
+        Meta(
+            description="Redis or Valkey server through which several gateways share budgets, "
+            "limits of API keys, drains and pins.",
+            examples=["redis://10.0.0.5:6379/0"],
+        ),
+    ] = None
+    password_env: Annotated[
+        str | None,
+        Meta(
+            description="Variable that holds the password of that server.",
+            examples=["REDIS_PASSWORD"],
+        ),
+    ] = None
 
 
 class RoutingConfig(_Section, frozen=True):
@@ -365,6 +387,13 @@ class LoggingConfig(_Section, frozen=True):
         dict[str, LogLevel],
         Meta(description="Level of one part of Nexus.", examples=[{"relay": "debug"}]),
     ] = field(default_factory=dict)
+    enable_content_logging: Annotated[
+        bool,
+        Meta(
+            description="true: what is asked and answered is written into the log line of each "
+            "request, 4000 characters of each. Keys never are."
+        ),
+    ] = False
 
 
 class BackendConfig(_Section, frozen=True):

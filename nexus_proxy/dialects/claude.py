@@ -22,7 +22,7 @@ from nexus_proxy.dialects.claude_stream import STATUSES, STOPS, ClaudeEar
 from nexus_proxy.dialects.claude_thinking import opaque
 from nexus_proxy.dialects.claude_usage import counted
 from nexus_proxy.dialects.openai import as_object, error_sentence, overflow_body
-from nexus_proxy.dialects.tongue import Failed, Named, Said, usage_json
+from nexus_proxy.dialects.tongue import Failed, Named, Said, usage_fields
 from nexus_proxy.state import ModelInfo
 
 VERSION = "2023-06-01"
@@ -67,7 +67,7 @@ class Claude:
                 "created": named.created,
                 "model": named.model,
                 "choices": [choice],
-                **({} if usage is None else {"usage": usage_json(usage)}),
+                **usage_fields(usage),
             }
         )
 

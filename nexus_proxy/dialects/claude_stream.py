@@ -17,7 +17,7 @@ from nexus_proxy.dialects.claude_thinking import opaque
 from nexus_proxy.dialects.claude_usage import Counted, counted
 from nexus_proxy.dialects.openai import ABSENT
 from nexus_proxy.dialects.sse import DONE, EventSplitter, payload
-from nexus_proxy.dialects.tongue import Named, usage_json
+from nexus_proxy.dialects.tongue import Named, usage_fields
 
 STOPS = {
     "end_turn": "stop",
@@ -185,7 +185,7 @@ class ClaudeEar:
         plain = "tool_calls" if self._calls >= 0 else "stop"
         out = self._chunk({}, STOPS.get(self._stop or "", plain))
         if (usage := self._counted.usage()) is not None:
-            out += self._top({"choices": [], "usage": usage_json(usage)})
+            out += self._top({"choices": [], **usage_fields(usage)})
         return out + b"data: " + DONE + b"\n\n"
 
     def _fail(self, event: _Event) -> bytes:

@@ -32,6 +32,7 @@ class Counted(Struct):
     cache_creation_input_tokens: int | None = None
     cache_creation: _Written | None = None
     output_tokens_details: _Made | None = None
+    service_tier: str | None = None
 
     def update(self, later: Counted) -> None:
         """Take over what a later event of the same stream tells: its counts are cumulative."""
@@ -59,6 +60,7 @@ class Counted(Struct):
                 cache_write_1h_tokens=_count(kept) or None,
             ),
             completion_tokens_details=CompletionDetails(thought) if _count(thought) else None,
+            service_tier=self.service_tier,
         )
 
 

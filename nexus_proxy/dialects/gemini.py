@@ -26,7 +26,7 @@ from nexus_proxy.dialects.gemini_request import say
 from nexus_proxy.dialects.gemini_signatures import Signatures
 from nexus_proxy.dialects.gemini_stream import Candidates, GeminiEar, failed, usage_of
 from nexus_proxy.dialects.openai import as_object, error_sentence, overflow_body
-from nexus_proxy.dialects.tongue import Failed, Named, Said, usage_json
+from nexus_proxy.dialects.tongue import Failed, Named, Said, usage_fields
 from nexus_proxy.state import ModelInfo
 
 _TOO_LONG = "exceeds the maximum number of tokens allowed"
@@ -73,7 +73,7 @@ class Gemini:
                 "created": named.created,
                 "model": named.model,
                 "choices": [choices[index] for index in sorted(choices)],
-                **({} if usage is None else {"usage": usage_json(usage)}),
+                **usage_fields(usage),
             }
         )
 

@@ -15,8 +15,10 @@ from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.gemini_signatures import Signatures, signed
 from nexus_proxy.dialects.openai_stream import CompletionDetails, PromptDetails, Usage
 from nexus_proxy.dialects.sse import EventSplitter, payload
-from nexus_proxy.dialects.tongue import Named, usage_json
+from nexus_proxy.dialects.tongue import Named, usage_fields
 
+STANDARD = "default"
+"""The service tier of all answers: no other one is asked for."""
 _LENGTH = ("MAX_TOKENS",)
 _BLOCKED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR")
 _BROKEN = (
@@ -136,7 +138,7 @@ class GeminiEar:
             choice = {"index": index, "delta": delta, "finish_reason": finish}
             yield _event({**top, "choices": [choice]})
         if is_last and (usage := usage_of(answer.get("usageMetadata"))) is not None:
-            yield _event({**top, "choices": [], "usage": usage_json(usage)})
+            yield _event({**top, "choices": [], **usage_fields(usage)})
 
 
 def failed(error: Json) -> Json:
@@ -170,9 +172,8 @@ def usage_of(told: Any) -> Usage | None:
     prompt = counted.promptTokenCount + counted.toolUsePromptTokenCount
     made = counted.candidatesTokenCount + counted.thoughtsTokenCount
     thought = CompletionDetails(counted.thoughtsTokenCount) if counted.thoughtsTokenCount else None
-    return Usage(
-        prompt, made, prompt + made, PromptDetails(counted.cachedContentTokenCount), thought
-    )
+    cached = PromptDetails(counted.cachedContentTokenCount)
+    return Usage(prompt, made, prompt + made, cached, thought, STANDARD)
 
 
 def _event(content: Json) -> bytes:

@@ -159,6 +159,7 @@ class _Response(Struct):
     output: Raw = ABSENT
     usage: Raw = ABSENT
     error: _Error | None = None
+    service_tier: str | None = None
     incomplete_details: _Why | None = None
 
 
@@ -191,7 +192,7 @@ class NativeResponses:
             return AnswerFacts(is_answer=False)
         return AnswerFacts(
             is_answer=response.object == "response" and is_list(response.output),
-            usage=_used(response.usage),
+            usage=_used(response),
             finish_reason=_ended(response),
         )
 
@@ -209,13 +210,9 @@ def _read_response_event(event: bytes) -> ChunkFacts:
     response = told.response or _Response()
     match told.type:
         case "response.completed" | "response.incomplete":
-            return ChunkFacts(
-                done=True, finish_reason=_ended(response), usage=_used(response.usage)
-            )
+            return ChunkFacts(done=True, finish_reason=_ended(response), usage=_used(response))
         case "response.failed":
-            return ChunkFacts(
-                error=_failed(response.error or _Error()), usage=_used(response.usage)
-            )
+            return ChunkFacts(error=_failed(response.error or _Error()), usage=_used(response))
         case "error":
             return ChunkFacts(error=_failed(told.error or _Error("", told.message, told.code)))
         case "keepalive" | "response.in_progress" | "response.output_item.added":
@@ -234,9 +231,9 @@ def _failed(error: _Error) -> bytes:
     return msgspec.json.encode({"message": error.message, "type": kind, "code": status})
 
 
-def _used(usage: Raw) -> Usage | None:
+def _used(response: _Response) -> Usage | None:
     try:
-        told = None if says_nothing(usage) else _decode_used(usage)
+        told = None if says_nothing(response.usage) else _decode_used(response.usage)
     except UNREADABLE:
         return None
     if told is None or told.input_tokens is None:
@@ -248,6 +245,7 @@ def _used(usage: Raw) -> Usage | None:
         told.total_tokens,
         None if read is None else PromptDetails(read.cached_tokens),
         None if made is None else CompletionDetails(made.reasoning_tokens),
+        response.service_tier,
     )
 
 

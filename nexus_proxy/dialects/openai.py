@@ -62,7 +62,7 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     `wants_base64` says that embeddings are asked for in that form. `choices` is how many answers
     are due: `n` for each prompt. `messages` are the bytes of each message's content or tool calls,
     which are the same in the next turn of its conversation. `max_tokens` is the longest answer that
-    the client takes, in tokens; None: it did not say.
+    the client takes, in tokens, `service_tier` what it asks of the provider; None: it did not say.
     """
 
     model: str
@@ -74,6 +74,7 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     needs: frozenset[Capability]
     messages: Sequence[Raw] = ()
     max_tokens: int | None = None
+    service_tier: str | None = None
 
 
 _BRACKET = ord("[")
@@ -123,6 +124,7 @@ class _Body(Struct):
     n: Raw = ABSENT
     max_tokens: Raw = ABSENT
     max_completion_tokens: Raw = ABSENT
+    service_tier: Raw = ABSENT
 
 
 class _Part(Struct):
@@ -134,9 +136,12 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_parts = msgspec.json.Decoder(list[_Part]).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_number = msgspec.json.Decoder(int).decode
+_decode_word = msgspec.json.Decoder(str).decode
 
 UNREADABLE = (ValueError, RecursionError)
 """What decoders raise: msgspec's own errors are `ValueError`, so are those of UTF-8."""
+LONGEST_WORD = 64
+"""Bytes."""
 MAX_MODEL_NAME = 512
 """Characters. Names are kept in records, headers and logs."""
 
@@ -181,7 +186,18 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         needs=needs,
         messages=messages,
         max_tokens=_longest_answer(decoded),
+        service_tier=word(decoded.service_tier),
     )
+
+
+def word(value: Raw) -> str | None:
+    """A raw value as a short string; None where it is none."""
+    if value is ABSENT or len(value) > LONGEST_WORD:
+        return None
+    try:
+        return _decode_word(value)
+    except UNREADABLE:
+        return None
 
 
 def _longest_answer(body: _Body) -> int | None:

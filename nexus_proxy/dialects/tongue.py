@@ -88,10 +88,13 @@ class Tongue(Protocol):
         """An error that was answered."""
 
 
-def usage_json(usage: Usage) -> Json:
-    """Counts as an answer of chat tells them."""
+def usage_fields(usage: Usage | None) -> Json:
+    """Counts and service tier as an answer of chat tells them; nothing where there are none."""
+    if usage is None:
+        return {}
     told: Json = _bare(msgspec.to_builtins(usage))
-    return told
+    tier = told.pop("service_tier", None)
+    return {"usage": told} if tier is None else {"usage": told, "service_tier": tier}
 
 
 def _bare(value: Json) -> Json:

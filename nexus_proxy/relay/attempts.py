@@ -34,6 +34,7 @@ from nexus_proxy.errors import (
     ConnectFailedError,
     InvalidRequestError,
     NexusError,
+    RequestCancelledError,
     UnknownModelError,
     UpstreamError,
     UpstreamStatusError,
@@ -48,6 +49,7 @@ from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call, Envelope
 from nexus_proxy.relay.delivery import Delivery
 from nexus_proxy.relay.failing import tell_failure
+from nexus_proxy.relay.heard import Heard
 from nexus_proxy.relay.line import Lines
 from nexus_proxy.relay.outbound import Outbound
 from nexus_proxy.relay.patience import Patience, Watch
@@ -58,12 +60,14 @@ from nexus_proxy.relay.tap import ModelName
 from nexus_proxy.relay.till import Till
 from nexus_proxy.relay.translating import translate
 from nexus_proxy.relay.tries import Failure, Tries
+from nexus_proxy.relay.underway import CANCELLED, Underway
 from nexus_proxy.relay.upstream import Exchange, Pools
 from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
-from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts
+from nexus_proxy.routing.timing import EACH
+from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts, Stage
 from nexus_proxy.state import BackendState, RequestPhase
 from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, History, Record
 from nexus_proxy.telemetry.tracing import Trace
@@ -71,6 +75,7 @@ from nexus_proxy.telemetry.tracing import Trace
 log = logging.getLogger(__name__)
 
 _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase.FAILED
+_CANCELLED = RequestPhase.CANCELLED
 _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
 NO_PACE = (None, None)
@@ -91,7 +96,7 @@ class Relay:
     `Responder`.
 
     `suspect(name)` asks the health checker to look at a backend soon; `begin_trace`, where traces
-    are wanted, finds a request's place in one by its headers.
+    are wanted, finds a request's place in one by its headers; `timed_stages` route some of them.
     """
 
     def __init__(
@@ -118,8 +123,10 @@ class Relay:
         self._quality, self._affinity = quality, Affinity()
         self.limits, self.till, self._admission = limits, till, admission
         self.aloft = aloft
+        self.underway = Underway()
         self._turn = 0
         self.pools = Pools(environ)
+        self.timed_stages: tuple[Stage, ...] | None = None
         self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
         self.apply(get_config())
 
@@ -127,6 +134,7 @@ class Relay:
         """Take over a changed configuration, for requests that come from now on."""
         self.rules = Rules(config.routing)
         self._timeouts = config.timeouts
+        self._logs_content = config.logging.enable_content_logging
         self.lines = Lines(self.pools, config.timeouts)
 
     async def serve(
@@ -157,12 +165,20 @@ class Relay:
             time.monotonic(),
             envelope.endpoint,
         )
+        if self._logs_content:
+            call.heard = Heard()
+        self.underway.enter(call)
         try:
             try:
                 await self._serve(call)
                 record.phase, record.status = _DONE, 200
             except ConnectionError:
                 raise
+            except asyncio.CancelledError:
+                if (stopped := self.underway.claim(call)) is None:
+                    raise
+                record.phase, record.error, record.code = _CANCELLED, CANCELLED, stopped.code
+                await tell_failure(stopped, call)
             except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
                 failure = _for_people(error, record)
                 record.phase, record.code = _FAILED, failure.code
@@ -175,8 +191,11 @@ class Relay:
         except ConnectionError:
             _note_leaving(record)
         finally:
+            self.underway.leave(call)
             if call.admitted_tokens is not None:
                 self._settle_limits(call, call.admitted_tokens)
+            if call.heard is not None:
+                record.said = call.heard.said(call.peek, call.body)
             self._history.close(record)
 
     # -- one request ---------------------------------------------------------------------------
@@ -190,7 +209,9 @@ class Relay:
         failed: dict[str, Failure] = {}
         is_busy = False
         for decision in self._plan(facts, key):
-            if key is not None and not self._may_use(call, key, decision, first=not decisions):
+            if key is not None and not await self._may_use(
+                call, key, decision, first=not decisions
+            ):
                 continue
             decisions.append(decision)
             record.decision = decision
@@ -300,6 +321,7 @@ class Relay:
             turn=self._turn,
             now=call.clock,
             luck=random.random,
+            stages=None if self._turn % EACH else self.timed_stages,
         )
 
     def _speaks(self, endpoint: Endpoint) -> bool:
@@ -321,14 +343,14 @@ class Relay:
                 key.require(facts.model_asked, (facts.model_asked,))
             raise
 
-    def _may_use(self, call: Call, key: Key, decision: Decision, *, first: bool) -> bool:
+    async def _may_use(self, call: Call, key: Key, decision: Decision, *, first: bool) -> bool:
         """Whether an API key may have the decision's model. For the model that was asked for: take
         the request off the key's limits. Raises `ModelNotAllowedError` and `RateLimitedError`."""
         if not first:
             return key.allows(decision.resolution.names)
         key.require(call.peek.model, decision.resolution.names)
         tokens = decision.facts.prompt_tokens + (call.peek.max_tokens or 0)
-        self.limits.admit(key, tokens)
+        await self.limits.admit_everywhere(key, tokens)
         call.admitted_tokens = tokens
         call.base_headers += self.limits.headers(key)
         return True
@@ -393,7 +415,7 @@ class Relay:
             if not lacks_dialect:
                 return failure
         except (asyncio.CancelledError, ConnectionError):
-            attempt.error, attempt.code = LEFT, CLIENT_LEFT
+            attempt.error, attempt.code = _why_it_ended(call)
             raise
         finally:
             attempt.total_ms = attempt.elapsed_ms()
@@ -520,8 +542,14 @@ def _for_people(error: Exception, record: Record) -> NexusError:
 
 
 def _note_leaving(record: Record) -> None:
-    if record.phase is not _FAILED:
-        record.phase, record.error, record.code = RequestPhase.CANCELLED, LEFT, CLIENT_LEFT
+    if record.phase not in (_FAILED, _CANCELLED):
+        record.phase, record.error, record.code = _CANCELLED, LEFT, CLIENT_LEFT
+
+
+def _why_it_ended(call: Call) -> tuple[str, str]:
+    if call.cancelled:
+        return CANCELLED, str(RequestCancelledError.code)
+    return LEFT, CLIENT_LEFT
 
 
 def _rename(call: Call, outbound: Outbound, served: str) -> ModelName | None:

@@ -181,6 +181,8 @@ class Delivery:
             raise self._no_answer(body)
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
+        if self._call.heard is not None:
+            self._call.heard.whole(body)
         await self._respond(as_base64(body) if self._call.peek.wants_base64 else body)
 
     async def aggregate(self) -> None:
@@ -216,6 +218,9 @@ class Delivery:
             read=read_chunk if self._native is None else self._native.reader(),
         )
         self._has_tap = True
+        if self._call.heard is not None:
+            self._call.heard.again()
+        self._call.record.counting = self._tap
         return self._tap
 
     def _pass_on(self, data: bytes) -> Wait | None:
@@ -297,6 +302,8 @@ class Delivery:
         elif tap.pending > MAX_EVENT:
             raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.error is None:
+            if self._call.heard is not None:
+                self._call.heard.events(events)
             return events
         if not self._call.committed:
             raise self._error_event(tap.error)

@@ -22,6 +22,7 @@ from nexus_proxy.errors import (
     LoopDetectedError,
     NexusError,
     RateLimitedError,
+    RequestCancelledError,
     RoutingRefusedError,
     UpstreamStatusError,
 )
@@ -247,7 +248,7 @@ def _is_hopeless(error: NexusError) -> bool:
     """Whether a client that sent the same again would only get the same."""
     if isinstance(error, RoutingRefusedError):
         return error.retry_after is None
-    return isinstance(error, LoopDetectedError)
+    return isinstance(error, (LoopDetectedError, RequestCancelledError))
 
 
 def _details(rejections: Iterable[dict[str, Any]]) -> bytes:

@@ -23,6 +23,8 @@ from nexus_proxy.state import BudgetLevel, ModelInfo
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.tasks import spawn
 
+GUESSED_TIER = "the cost is estimated: what its service tier costs is not known"
+
 
 class Till:
     """Knows the prices, and puts what is spent into the ledger.
@@ -78,6 +80,7 @@ class Till:
         """Put money aside for one attempt. Raises `BudgetExceededError`."""
         record, key = call.record, call.envelope.key
         model = record.model or ""
+        price = self._in_tier(call.peek.service_tier, backend, model, price)
         expected = self._estimate(call, backend, model, price)
         entry = await self._ledger.reserve(
             request_id=record.id,
@@ -98,7 +101,12 @@ class Till:
     def book(self, bill: Bill, usage: TokenUsage, *, interrupted: bool) -> None:
         """Book what an attempt used."""
         record = bill.call.record
-        came_to = cost(bill.price, usage)
+        price = bill.price
+        if (told := bill.call.usage) is not None and told.service_tier is not None:
+            price = self._in_tier(told.service_tier, bill.backend, bill.entry.model, price)
+        if not (isinstance(price, Unpriced) or price.exact):
+            record.notes = (*record.notes, GUESSED_TIER)
+        came_to = cost(price, usage)
         record.cost_usd, record.cost_source = came_to.usd, came_to.provenance.value
         if not interrupted and usage.completion is not None:
             self._lengths.note(bill.backend.type.value, bill.entry.model, usage.completion)
@@ -120,12 +128,23 @@ class Till:
         """Tokens of a prompt; see `TokenCounter.count_body`."""
         return self._counter.count_body(body, model, prompt_bytes)
 
+    def _in_tier(
+        self, tier: str | None, backend: Backend, model: str, price: Price | Unpriced
+    ) -> Price | Unpriced:
+        """The price in a service tier (OpenAI's `flex`, `priority`); that tier is asked for before,
+        and told with the answer after."""
+        if tier is None or isinstance(price, Unpriced):
+            return price
+        name, type_ = backend.name, backend.type.value
+        return self._prices.price(name, type_, model, may_cost=True, service_tier=tier)
+
     def _estimate_usd(self, call: Call, candidate: Candidate) -> float | None:
         backend = candidate.backend
         assert isinstance(backend, Backend), "the registry's candidates are its own"
         price = self.price(backend, candidate.model, candidate.served_id)
         if price is Unpriced.FREE:
             return 0.0
+        price = self._in_tier(call.peek.service_tier, backend, candidate.served_id, price)
         return self._estimate(call, backend, candidate.served_id, price).usd
 
     def _estimate(self, call: Call, backend: Backend, model: str, price: Price | Unpriced) -> Cost:

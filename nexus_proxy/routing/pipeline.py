@@ -167,7 +167,7 @@ def decide(
     rejections = _Rejections()
     reject = rejections.add
     left: list[int] = []
-    for stage in STAGES:
+    for stage in facts.stages or STAGES:
         rejections.stage = stage.name
         candidates = stage.apply(selection, candidates, reject)
         left.append(len(candidates))

@@ -91,6 +91,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     allows any model of at least the same tier after it. `affinity` is the backend that has read the
     conversation, and with which model; `purse` is None where money is no question. `turn`
     counts requests (round robin), `now` is monotonic seconds, `luck` yields numbers in [0, 1).
+    `stages` run in place of the usual ones, which they wrap (see `timing`).
     """
 
     model_asked: str
@@ -104,6 +105,7 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     turn: int = 0
     now: float = 0.0
     luck: Callable[[], float] = lambda: 0.5
+    stages: tuple[Stage, ...] | None = None
 
     @property
     def prompt_tokens(self) -> int:

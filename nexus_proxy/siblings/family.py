@@ -89,6 +89,11 @@ class Own(Protocol):
         """Take a backend off the list, without that counting as an operator's wish."""
         ...
 
+    def cancel_own(self, request_id: str) -> None:
+        """End a request of this worker. Raises `NotFoundError`, and `CommandError` where it is
+        answered already."""
+        ...
+
     def suspect(self, name: str) -> None:
         """Check a backend soon."""
         ...
@@ -178,6 +183,19 @@ class Siblings:
                     return merge.tagged(there, worker)
             raise
         return merge.tagged(view, self.seat.tag)
+
+    async def cancel(self, request_id: str) -> None:
+        """End a request, wherever it runs. Raises as `Own.cancel_own`."""
+        try:
+            self._own.cancel_own(request_id)
+        except NotFoundError:
+            done, refused = await self._all(Question(what="cancel", id=request_id), None)
+            if done:
+                return
+            for error in refused.values():
+                if not isinstance(error, (NotFoundError, SiblingAway)):
+                    raise error from None
+            raise
 
     async def healths(self) -> list[dict[str, BackendState]]:
         """What each sibling thinks of the backends, by name."""
@@ -324,10 +342,8 @@ class Siblings:
                 yield own.snapshot()
             case "tally" | "total" as what:
                 yield own.counted() if what == "tally" else await self._total()
-            case "requests":
-                yield own.history.newest(question.limit)
-            case "request":
-                yield self._request(question.id)
+            case "requests" | "request" | "cancel":
+                yield self._of_requests(question)
             case "health":
                 yield {backend.name: backend.health for backend in own.registry}
             case "lesson":
@@ -343,6 +359,14 @@ class Siblings:
             case "changes" | "events" as what:
                 async for event in self._events(*(CHANGES if what == "changes" else ())):
                     yield event
+
+    def _of_requests(self, question: Question) -> tuple[RequestView, ...] | RequestView | None:
+        if question.what == "requests":
+            return self._own.history.newest(question.limit)
+        if question.what == "request":
+            return self._request(question.id)
+        self._own.cancel_own(question.id)
+        return None
 
     def _request(self, request_id: str) -> RequestView | None:
         try:

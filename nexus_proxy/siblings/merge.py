@@ -9,16 +9,19 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import msgspec
 
 from nexus_proxy.state import (
     BackendState,
     BackendView,
+    KeyView,
     RequestPhase,
     RequestView,
     Snapshot,
     Totals,
+    Trend,
     WaiterView,
 )
 
@@ -33,7 +36,12 @@ _WORST_FIRST = (
     BackendState.UP,
     BackendState.UNKNOWN,  # of a worker that has just started: the others know better
 )
-_RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
+_RUNNING = (
+    RequestPhase.ROUTING,
+    RequestPhase.QUEUED,
+    RequestPhase.WAITING,
+    RequestPhase.STREAMING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,9 @@ def merge(
         backends=_backends([view.backends for view in views]),
         requests=newest({one.worker: one.snapshot.requests for one in told}, kept_requests),
         logs=tuple(lines)[-kept_lines:],
+        trend=_trend([view.trend for view in views]),
         queue=_in_line([view.queue for view in views]),
+        keys=_keys([view.keys for view in views]),
         problems=_once(problem for view in views for problem in view.problems),
         searching=_once(place for view in views for place in view.searching),
     )
@@ -103,6 +113,25 @@ def _totals(totals: Sequence[Totals]) -> Totals:
         in_flight=sum(t.in_flight for t in totals),
         requests_per_second=sum(t.requests_per_second for t in totals),
         tokens_per_second=sum(t.tokens_per_second for t in totals),
+    )
+
+
+def _trend(trends: Sequence[Trend]) -> Trend:
+    """Added up; younger workers have fewer parts. First-token times are the mean of the means."""
+
+    def summed(series: Iterable[Sequence[int]]) -> tuple[int, ...]:
+        backwards = zip_longest(*(reversed(one) for one in series), fillvalue=0)
+        return tuple(sum(values) for values in backwards)[::-1]
+
+    times = zip_longest(*(reversed(trend.first_token_ms) for trend in trends))
+    return Trend(
+        seconds=trends[0].seconds,
+        number=trends[0].number,
+        requests=summed(trend.requests for trend in trends),
+        failures=summed(trend.failures for trend in trends),
+        tokens=summed(trend.tokens for trend in trends),
+        in_flight=summed(trend.in_flight for trend in trends),
+        first_token_ms=tuple(_mean([(value, 1) for value in values]) for values in times)[::-1],
     )
 
 
@@ -141,6 +170,30 @@ def _backend(views: Sequence[BackendView]) -> BackendView:
         last_seen=max(seen, default=None),
         recent_errors=tuple(errors[-RECENT_ERRORS:]),
     )
+
+
+def _keys(lists: Sequence[Sequence[KeyView]]) -> tuple[KeyView, ...]:
+    """What was used adds up; what may be used at once is what the most drained worker has left."""
+    by_name: dict[str, list[KeyView]] = {}
+    for views in lists:
+        for view in views:
+            by_name.setdefault(view.name, []).append(view)
+    return tuple(
+        msgspec.structs.replace(
+            views[0],
+            requests_left=_least(view.requests_left for view in views),
+            tokens_left=_least(view.tokens_left for view in views),
+            requests=sum(view.requests for view in views),
+            refused=sum(view.refused for view in views),
+            tokens=sum(view.tokens for view in views),
+            last_used=max((v.last_used for v in views if v.last_used is not None), default=None),
+        )
+        for views in by_name.values()
+    )
+
+
+def _least(numbers: Iterable[int | None]) -> int | None:
+    return min((number for number in numbers if number is not None), default=None)
 
 
 def _in_line(queues: Sequence[Sequence[WaiterView]]) -> tuple[WaiterView, ...]:

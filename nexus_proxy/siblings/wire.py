@@ -40,6 +40,7 @@ class Question(Struct, frozen=True, kw_only=True, omit_defaults=True):
         "total",
         "requests",
         "request",
+        "cancel",
         "health",
         "lesson",
         "listings",

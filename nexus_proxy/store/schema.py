@@ -40,5 +40,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE leases (owner TEXT PRIMARY KEY, pid INTEGER NOT NULL, beat REAL NOT NULL);
     """,
     QUALITY_TABLE,
+    """
+    ALTER TABLE totals ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE replica (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), id TEXT NOT NULL);
+    INSERT INTO replica VALUES (1, lower(hex(randomblob(12))));
+    """,
 )
 """Each is run once, in order, in a transaction of its own."""

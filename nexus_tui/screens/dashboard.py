@@ -17,11 +17,13 @@ from nexus_tui.widgets.backend_detail import BackendDetail
 from nexus_tui.widgets.backends_pane import BackendsPane
 from nexus_tui.widgets.banner import Banner
 from nexus_tui.widgets.chat_pane import ChatPane
+from nexus_tui.widgets.config_pane import ConfigPane
 from nexus_tui.widgets.header_strip import HeaderStrip
 from nexus_tui.widgets.keys_pane import KeysPane
 from nexus_tui.widgets.live_table import LiveTable
 from nexus_tui.widgets.logs_pane import LogsPane
 from nexus_tui.widgets.models_pane import ModelsPane
+from nexus_tui.widgets.overview_pane import OverviewPane
 from nexus_tui.widgets.quality_pane import QualityPane
 from nexus_tui.widgets.queue_pane import QueuePane
 from nexus_tui.widgets.requests_pane import RequestsPane
@@ -34,21 +36,26 @@ if TYPE_CHECKING:
     from nexus_tui.source import Source
 
 
+Pane = TablePane[Any] | ChatPane | OverviewPane
+
+
 class Place(NamedTuple):
     """A tab: the key that leads to it, its name where there is little room, and what it shows."""
 
     key: str
     short: str
-    pane: type[TablePane[Any] | ChatPane]
+    pane: type[Pane]
 
 
 PANES = {
+    "overview": Place("1", "Overview", OverviewPane),
     "backends": Place("2", "Backends", BackendsPane),
     "models": Place("3", "Models", ModelsPane),
     "requests": Place("4", "Reqs", RequestsPane),
     "queue": Place("5", "Queue", QueuePane),
     "quality": Place("7", "Quality", QualityPane),
     "logs": Place("8", "Logs", LogsPane),
+    "config": Place("9", "Config", ConfigPane),
     "keys": Place("0", "Keys", KeysPane),
     "chat": Place("c", "Chat", ChatPane),
 }
@@ -111,7 +118,7 @@ class Dashboard(Screen[None]):
             self._tabs.get_tab(name).label = _title(name, roomy=event.size.width >= ROOMY)
 
     @property
-    def pane(self) -> TablePane[Any] | ChatPane:
+    def pane(self) -> Pane:
         """What is visible."""
         return self.panes[self._tabs.active or next(iter(PANES))]
 
@@ -122,7 +129,8 @@ class Dashboard(Screen[None]):
         """Draw this moment."""
         self.snapshot = snapshot
         self._header.show(snapshot, self._source.title)
-        self._banner.show(snapshot.problems)
+        is_told = isinstance(self.pane, OverviewPane) and snapshot.backends
+        self._banner.show(() if is_told else snapshot.problems)
         self.pane.show(snapshot)
         if not self._detail_pending:
             self._show_detail()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from textual.binding import ActiveBinding
     from textual.screen import Screen
 
-_KEY_WIDTH = 14
+_KEY_WIDTH = 16
 
 
 class HelpScreen(StoryScreen):
@@ -29,8 +29,10 @@ class HelpScreen(StoryScreen):
         ]
 
     def story(self) -> Sequence[Line]:
+        ids = {active.binding.id for _, active in self._keys}
         act = [one for one in self._keys if (one[1].binding.id or "").startswith("backend.")]
         here = [one for one in self._keys if one not in act]
+        elsewhere = [one for one in COMMANDS if one.key and one.name not in ids]
         with_key = {*UNDONE_BY.values(), *(one.name for one in COMMANDS if one.key)}
         keyless = [command for command in COMMANDS if command.name not in with_key]
         return [
@@ -39,6 +41,7 @@ class HelpScreen(StoryScreen):
             *_rows(here),
             *heading("Commands"),
             *_rows(act, named=True),
+            *(_row(one.key or "", f"{label(one)}, elsewhere: {one.help}") for one in elsewhere),
             *heading("Only in the palette (ctrl+p)"),
             *(_row(label(command), command.help) for command in keyless),
             *heading("Marks"),

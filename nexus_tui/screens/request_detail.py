@@ -173,4 +173,4 @@ class RequestDetailScreen(StoryScreen):
         return request_story(self._view, self._now)
 
     def selection(self) -> Selection:
-        return Selection(self._view.backend, self._view.model)
+        return Selection(self._view.backend, self._view.model, self._view.id)

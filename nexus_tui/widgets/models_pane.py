@@ -89,7 +89,7 @@ class ModelsPane(TablePane[Served]):
         if not snapshot.backends:
             return [
                 (Cell("No models, since there are no backends yet.", "strong"),),
-                (Cell("1", "accent"), Cell("  shows where Nexus looks, and how to add one.")),
+                (Cell("2", "accent"), Cell("  shows where Nexus looks, and how to add one.")),
             ]
         return [
             (Cell("None of the backends lists a model.", "strong"),),

@@ -65,6 +65,8 @@ def test_every_command_is_in_the_readme_and_every_one_there_exists() -> None:
         named |= {f"nexus {word}" for word in words[1].split("|")}
         if len(words) > 2 and "|" in words[2]:
             named |= {f"nexus {words[1]} {word}" for word in words[2].split("|")}
+        elif len(words) > 2:
+            named |= existing & {" ".join(words[:3])}
     named -= {f"nexus completions {shell}" for shell in ("bash", "zsh", "fish")}
     assert {name for name in named if name not in existing} == set()
     assert {name for name in existing if name not in named} == set()

@@ -22,8 +22,10 @@ from nexus_proxy.state import (
     Snapshot,
     Source,
     Totals,
+    Trend,
 )
 from tests.support.sample_policies import BUDGET, NOW, keys, qualities, queue
+from tests.support.sample_traffic import trend
 
 """2025-06-15 15:06:40 UTC"""
 
@@ -412,13 +414,15 @@ def snapshot(**changes: Any) -> Snapshot:
         requests=requests(),
         logs=LOGS,
         aliases={"claude-*-haiku*": "qwen3:8b"},
+        fallbacks={"qwen3:8b": ("gpt-5-mini",)},
         pins={"qwen3:8b": "ollama"},
-        problems=("llamacpp-attic is down: connection refused",),
+        problems=("llamacpp-attic is down: connection refused; start it, or remove it",),
         keys=keys(),
         searching=("127.0.0.1:11434 (Ollama)", "127.0.0.1:1234 (LM Studio)", "mDNS _ollama._tcp"),
         quality=qualities(),
         queue=queue(),
         budget=BUDGET,
+        trend=trend(),
     )
     return msgspec.structs.replace(taken, **changes)
 
@@ -445,5 +449,6 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "keys": (),
         "queue": (),
         "budget": None,
+        "trend": Trend(),
     }
     return snapshot(**(empty | changes))

@@ -47,6 +47,8 @@ async def chatting(source: Source) -> AsyncIterator[Looking]:
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         look = Looking(pilot, app, ScriptedSource())
         await look.until(lambda: look.dashboard.snapshot is not None)
+        await look.press("2")
+        await look.sees("● up")
         await look.press("c")
         await look.sees("model one/m")
         yield look

@@ -6,6 +6,7 @@ import pytest
 
 from nexus_proxy.state import BackendState, RequestPhase
 from nexus_tui.format import PHASES, STATES
+from nexus_tui.screens.dashboard import PANES
 from nexus_tui.widgets.header_strip import header_lines
 from tests.support.sample_policies import NOW, quality
 from tests.support.sample_snapshot import (
@@ -49,7 +50,9 @@ async def test_tabs_by_digit_by_tab_key_and_by_mouse() -> None:
     async with looking() as look:
         await look.press("4")
         assert look.pane.id == "requests-pane"
-        await look.press(*["tab"] * 6)
+        order = list(PANES)
+        steps = order.index("backends") - order.index("requests")
+        await look.press(*["tab"] * (steps % len(order)))
         assert look.pane.id == "backends-pane"
         await look.press("shift+tab")
         assert look.dashboard.pane.id == "chat-pane"

@@ -70,6 +70,19 @@ def test_quality_story(snap_compare: Compare) -> None:
     assert matches(snap_compare, "7", "G", "enter", size=(100, 44))
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_setting(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert matches(snap_compare, "9", "j", "enter", size=size)
+
+
+def test_draft_of_a_setting(snap_compare: Compare) -> None:
+    assert matches(snap_compare, "9", "j", "enter", "0", "enter", size=SMALL)
+
+
+def test_high_contrast_theme(snap_compare: Compare) -> None:
+    assert matches(snap_compare, "j", "j", theme="nexus-high-contrast")
+
+
 def test_question(snap_compare: Compare) -> None:
     assert matches(snap_compare, "q", size=SMALL)
 

@@ -34,6 +34,8 @@ from tests.tui.scripted import ScriptedSource
         ("3 p", "backend.pin", {"backend": "openai", "model": "gpt-5-mini"}),
         ("3 G p", "backend.unpin", {"model": "qwen3:8b"}),
         ("4 j d", "backend.drain", {"backend": "vllm-b"}),
+        ("4 X", "request.cancel", {"request": "req_06"}),
+        ("4 j enter X", "request.cancel", {"request": "req_05"}),
         ("enter d", "backend.drain", {"backend": "ollama"}),
         (
             "4 j enter p",
