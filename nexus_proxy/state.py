@@ -64,7 +64,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """One model as one backend serves it.
 
     `context_length` is what a request can use now, in tokens (llama.cpp: per slot); `max_context`
-    what the model was trained for. `loaded` is None where the backend does not tell. `remote`
+    what the model was trained for; `max_output` the longest answer, where it is bounded by
+    itself. `loaded` is None where the backend does not tell. `remote`
     models are run elsewhere by the backend (Ollama cloud) and live in the zone `open`.
     `vram_bytes` is what it takes of the GPU's memory while it is loaded, where that is told.
     """
@@ -72,6 +73,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     id: str
     context_length: int | None = None
     max_context: int | None = None
+    max_output: int | None = None
     can: frozenset[Capability] = frozenset()
     cannot: frozenset[Capability] = frozenset()
     loaded: bool | None = None
