@@ -98,6 +98,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         answers_while_busy: answers its health path while it generates. None: to be learnt.
         stream_usage: tells usage in a stream only if asked to by `stream_options.include_usage`.
         swaps: loads a model when a request asks for it, and may throw another one out for it.
+        sizes_context: a chat can ask for a longer context than is loaded, up to `max_context`.
         lacks: routes that no server of this kind has, whatever its model: it is not even asked.
     """
 
@@ -109,6 +110,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     answers_while_busy: bool | None = None
     stream_usage: bool = True
     swaps: bool = False
+    sizes_context: bool = False
     lacks: frozenset[Capability] = frozenset()
 
 

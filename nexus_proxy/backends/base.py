@@ -96,6 +96,10 @@ class Adapter(ABC):
         }
         return own.get(endpoint) or PATHS[endpoint]
 
+    def in_context(self, tokens: int) -> Tongue | None:
+        """How it is asked for a chat in a context of so many tokens; None: it cannot be."""
+        return None
+
     def takes(self, endpoint: Endpoint, body: bytes) -> bool:
         """Whether it can be sent this request of `native` as it is, and not translated."""
         return endpoint in self.native

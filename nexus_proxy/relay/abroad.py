@@ -3,6 +3,7 @@ in the backend's, translated. Chat for a backend that speaks it never comes here
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -11,6 +12,7 @@ from nexus_proxy.dialects.claude import VERSION
 from nexus_proxy.dialects.claude_thinking import without_unsigned
 from nexus_proxy.dialects.edit import edit
 from nexus_proxy.dialects.native import NATIVE, Native
+from nexus_proxy.dialects.ollama_tongue import MEDIA_TYPE
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.dialects.responses_input import without_sealed
 from nexus_proxy.dialects.tongue import Tongue
@@ -18,7 +20,10 @@ from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import anthropics
 from nexus_proxy.relay.line import Line
 from nexus_proxy.relay.outbound import Outbound, room_for
+from nexus_proxy.relay.sizing import context_for
 from nexus_proxy.state import ModelInfo
+
+log = logging.getLogger(__name__)
 
 _MEND: dict[Endpoint, Callable[[bytes], tuple[bytes, Sequence[str]]]] = {
     Endpoint.MESSAGES: without_unsigned,
@@ -37,10 +42,27 @@ def put(call: Call, line: Line, model: ModelInfo, served_id: str) -> Outbound:
             return Untranslated(call, line, NATIVE[endpoint], path, served_id)
     if call.untranslatable is not None:
         raise call.untranslatable
+    if line.traits.sizes_context and call.endpoint is Endpoint.CHAT:
+        size = context_for(call.peek, model, line.backend.sized.get(model.id))
+        tongue = None if size is None else line.adapter.in_context(size)
+        if size is not None and tongue is not None:
+            _keep(line, model, size)
+            sized = msgspec.structs.replace(model, context_length=size)
+            return Lines(call, line, tongue, sized, served_id)
     if line.tongue is not None and call.endpoint is Endpoint.CHAT:
         return Spoken(call, line, line.tongue, model, served_id)
     call.record.notes = call.notes
     return Outbound(call, line, model, served_id)
+
+
+def _keep(line: Line, model: ModelInfo, size: int) -> None:
+    backend = line.backend
+    if backend.sized.get(model.id) != size:
+        backend.sized[model.id] = size
+        log.info(
+            "%s is asked to load %s with a context of %d tokens: a prompt may not fit otherwise",
+            *(backend.name, model.id, size),
+        )
 
 
 class Untranslated(Outbound):
@@ -91,3 +113,10 @@ class Spoken(Outbound):
 
     def _body(self) -> bytes:
         return self._said
+
+
+class Lines(Spoken):
+    """The same where a stream is lines of JSON, as Ollama's are."""
+
+    stream_type = MEDIA_TYPE
+    __slots__ = ()

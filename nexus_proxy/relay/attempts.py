@@ -487,7 +487,7 @@ class Relay:
     ) -> None:
         line = self.lines.to(backend)
         key = self.key_of(backend)
-        if call.asked is None and line.tongue is None and not call.record.notes:
+        if call.asked is None and line.speaks_chat and not call.record.notes:
             outbound = Outbound(call, line, candidate.model, candidate.served_id)
         else:
             outbound = put(call, line, candidate.model, candidate.served_id)

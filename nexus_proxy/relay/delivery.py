@@ -66,6 +66,7 @@ class Delivery:
         "_patience",
         "_rename",
         "_secret",
+        "_stream_type",
         "_strip_usage",
         "_tap",
         "_tongue",
@@ -90,6 +91,7 @@ class Delivery:
         self._rename = rename
         self._strip_usage = outbound.strip_usage
         self._native, self._tongue = outbound.native, outbound.tongue
+        self._stream_type = outbound.stream_type
         self._has_tap = False
 
     async def head(self) -> Head:
@@ -138,7 +140,7 @@ class Delivery:
 
     async def stream(self) -> None:
         """Event stream in, the same events out, as they come."""
-        self._require(b"text/event-stream")
+        self._require(self._stream_type)
         call, exchange, patience = self._call, self._exchange, self._patience
         tap = self._start_tap()
         self._held: list[bytes] = []

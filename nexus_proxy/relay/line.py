@@ -26,6 +26,7 @@ class Line:
         self.clocks = _clocks(timeouts, is_cloud=self.traits.is_cloud)
         self._paths = {e: pool.prefix + self.adapter.path_of(e) for e in SENT}
         self.tongue = self.adapter.tongue
+        self.speaks_chat = self.tongue is None and not self.traits.sizes_context
         self._lacking: set[Endpoint] = set()
         self._auth: tuple[str | None, bytes] = (None, self._auth_lines(None))
 

@@ -28,10 +28,12 @@ class Outbound:
         strip_usage: the usage chunk was our wish, not the client's.
         native: the request goes out and its answer comes back as they are, in this dialect.
         tongue: the request is put, and its answer understood, by this.
+        stream_type: content type of a stream.
     """
 
     native: Native | None = None
     tongue: Tongue | None = None
+    stream_type = b"text/event-stream"
     _path: str | None = None
     _more = b""
     __slots__ = (
