@@ -66,7 +66,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """One model as one backend serves it.
 
     `context_length` is what a request can use now, in tokens (llama.cpp: per slot); `max_context`
-    what the model was trained for. `loaded` is None where the backend does not tell. `remote`
+    what the model was trained for; `max_output` the longest answer, where it is bounded by
+    itself. `loaded` is None where the backend does not tell. `remote`
     models are run elsewhere by the backend (Ollama cloud) and live in the zone `open`.
     `vram_bytes` is what it takes of the GPU's memory while it is loaded, where that is told.
     """
@@ -74,6 +75,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     id: str
     context_length: int | None = None
     max_context: int | None = None
+    max_output: int | None = None
     can: frozenset[Capability] = frozenset()
     cannot: frozenset[Capability] = frozenset()
     loaded: bool | None = None
@@ -98,6 +100,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         answers_while_busy: answers its health path while it generates. None: to be learnt.
         stream_usage: tells usage in a stream only if asked to by `stream_options.include_usage`.
         swaps: loads a model when a request asks for it, and may throw another one out for it.
+        sizes_context: a chat can ask for a longer context than is loaded, up to `max_context`.
         lacks: routes that no server of this kind has, whatever its model: it is not even asked.
     """
 
@@ -109,6 +112,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     answers_while_busy: bool | None = None
     stream_usage: bool = True
     swaps: bool = False
+    sizes_context: bool = False
     lacks: frozenset[Capability] = frozenset()
 
 

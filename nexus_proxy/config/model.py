@@ -62,6 +62,8 @@ class BackendType(str, Enum):
     LLAMACPP = "llamacpp"
     EXO = "exo"
     OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GOOGLE = "google"
     GENERIC = "generic"
 
 
@@ -410,7 +412,8 @@ class BackendConfig(_Section, frozen=True):
     type: Annotated[
         BackendType | None,
         Meta(
-            description="ollama, lmstudio, vllm, llamacpp, exo, openai or generic. "
+            description="ollama, lmstudio, vllm, llamacpp, exo, openai, anthropic, google "
+            "or generic. "
             "Left out: found out by asking the server.",
             examples=["vllm"],
         ),

@@ -26,11 +26,15 @@ class _Asked(Struct):
 
 
 _decode = msgspec.json.Decoder(_Asked).decode
-_TEXTS = ("reasoning_content", "reasoning", "content", "refusal", "text")
+_TEXTS = (
+    *("reasoning_content", "reasoning", "thinking", "content", "refusal", "text"),
+    *("name", "arguments", "partial_json"),
+)
 
 
 class Heard:
-    """Collects one answer as it passes, in OpenAI's form, as the backend gave it."""
+    """Collects one answer as it passes, as the backend gave it: in chat's form or in that of a
+    dialect that is passed on as it is."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -64,7 +68,7 @@ class Heard:
 
     def _add(self, data: bytes) -> None:
         try:
-            texts = [t for c in (as_object(data) or {}).get("choices") or () for t in _texts(c)]
+            texts = [text for piece in _pieces(as_object(data) or {}) for text in _texts(piece)]
         except (AttributeError, TypeError):
             return  # of no known shape: the relay says so, if it minds
         self._parts += texts
@@ -80,11 +84,30 @@ def _prompt_of(body: bytes) -> bytes:
     return bytes(asked.messages or asked.prompt or asked.input or body)
 
 
-def _texts(choice: dict[str, Any]) -> Iterator[str]:
-    message = choice.get("delta") or choice.get("message") or choice
+def _pieces(told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What says something in a chunk or an answer: of chat, of Messages, of Responses."""
+    match told:
+        case {"choices": [*choices]}:
+            for choice in choices:
+                yield choice.get("delta") or choice.get("message") or choice
+        case {"delta": dict(piece)} | {"content_block": dict(piece)}:
+            yield piece
+        case {"delta": str(text)}:
+            yield {"text": text}
+        case {"type": "message", "content": [*blocks]}:
+            yield from blocks
+        case {"object": "response", "output": [*items]}:
+            for item in items:
+                yield item
+                yield from item.get("content") or ()
+
+
+def _texts(piece: dict[str, Any]) -> Iterator[str]:
     for name in _TEXTS:
-        if isinstance(text := message.get(name), str):
+        if isinstance(text := piece.get(name), str):
             yield text
-    for call in message.get("tool_calls") or ():
+    for call in piece.get("tool_calls") or ():
         function = call.get("function") or {}
         yield f"{function.get('name') or ''}{function.get('arguments') or ''}"
+    if piece.get("type") == "tool_use" and piece.get("input"):
+        yield str(piece["input"])

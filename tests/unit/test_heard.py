@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from nexus_proxy.relay.heard import MOST, Heard
+from tests.contract.hot.test_native_responses import Response
+from tests.support.scripted import claude
+from tests.support.scripted.wire import encode
 
 ASKED = b'[{"role":"user","content":"hi"}]'
+ASKED_MODEL = {"model": "m"}
 BODY = b'{"model":"m","messages":' + ASKED + b"}"
 
 
@@ -49,3 +53,24 @@ def test_long_ones_are_cut() -> None:
     assert said.answer == "x" * MOST + "…"
     assert heard.said(b"no JSON").prompt == "no JSON"
     assert heard.said(b'{"input": "x"}').prompt == '"x"'
+
+
+def answer_of(heard: Heard) -> str:
+    return heard.said(BODY).answer
+
+
+def test_messages_are_heard_whole_and_as_a_stream() -> None:
+    blocks = [claude.thinking("hm"), claude.text("ja"), claude.tool_use("t", "look", at="door")]
+    message = claude.Message(content=blocks)
+    whole, stream = Heard(), Heard()
+    whole.whole(encode(message.whole(ASKED_MODEL)))
+    stream.events(list(map(claude.framed, message.events(ASKED_MODEL))))
+    assert answer_of(whole) == "hmjalook{'at': 'door'}"
+    assert answer_of(stream) == 'hmjalook{"at": "door"}'
+
+
+def test_responses_are_heard_whole_and_as_a_stream() -> None:
+    whole, stream = Heard(), Heard()
+    whole.whole(encode(Response().whole(ASKED_MODEL)))
+    stream.events(list(Response().events(ASKED_MODEL)))
+    assert (answer_of(whole), answer_of(stream)) == ("Hi there", "Hi there")

@@ -113,8 +113,9 @@ async def test_what_fits_the_context_was_not_cut(context: int, is_cut: bool) -> 
 
 
 async def test_a_model_that_was_just_loaded_has_nothing_cached() -> None:
+    """Where nobody knows how much it can take, so that no context can be asked for."""
     async with (
-        fake_backends.ollama() as backend,
+        fake_backends.ollama(shown={"capabilities": ["completion"]}) as backend,
         running_gateway([backend_entry("one", backend.url, type="ollama")]) as gateway,
     ):
         answer = await gateway.chat("llama3.1:8b", messages=said(LONG, "Indeed.", "Go on"))
