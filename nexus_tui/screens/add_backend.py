@@ -78,7 +78,7 @@ class AddBackend(Question[Result]):
             self._complain(str(error))
 
     async def _add(self, url: str) -> None:
-        self._say([(Cell(f"Adding {clean(url)} …"),)])
+        self._say([(Cell(f"Asking {clean(url)} what it is, to add it …"),)])
         try:
             result = await self._source.run("backend.add", {"url": url})
         except NexusError as error:
