@@ -31,7 +31,6 @@ _LATER = {
     "/v1/models/migrate": "moving models",
     "/v1/lifecycle": "loading models",
     "/v1/fleet": "fleet recommendations",
-    "/ws": "the browser dashboard",
 }
 """What clients ask for that this version does not serve, by path."""
 

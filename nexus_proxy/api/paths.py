@@ -28,6 +28,11 @@ def is_management(path: str) -> bool:
     return path.startswith("/nexus/") or path in TELLING
 
 
+def is_own_page(path: str) -> bool:
+    """Whether the dashboard's page, wherever it was read from, may ask for a canonical path."""
+    return path == "/ws" or path.startswith("/web/") or is_management(path)
+
+
 def canonical(path: str) -> str:
     """The path as routes are written: one `/v1`, single slashes, no trailing slash."""
     path = _SLASHES.sub("/", path)

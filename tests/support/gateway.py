@@ -88,11 +88,12 @@ async def running_gateway(
     path: Path | None = None,
     logs: Logs | None = None,
     make: type[Gateway] = Gateway,
+    port: int = 0,
     **tables: Any,
 ) -> AsyncIterator[RunningGateway]:
     """Start a gateway with these `[[backends]]` and further tables (`routing={…}`).
 
-    `make` is another kind of `Gateway`.
+    `make` is another kind of `Gateway`; `port` 0: a free one.
     """
     raw: dict[str, Any] = {
         "discovery": {"enabled": False},
@@ -101,7 +102,7 @@ async def running_gateway(
         **tables,
     }
     config = msgspec.convert(raw, Config)
-    sock = bind("127.0.0.1", 0)
+    sock = bind("127.0.0.1", port)
     logs = logs or Logs(config.logging, secrets=(environ or {}).values(), to_stderr=False)
     logs.install()
     runtime = Runtime(

@@ -112,7 +112,7 @@ async def test_a_crash_is_500_without_a_traceback_and_logged_with_one(
 async def test_a_websocket_is_refused_like_any_unknown_route() -> None:
     async with running_gateway() as gateway:
         answer = await gateway.client.get(
-            "/ws",
+            "/v1/realtime",
             headers={
                 "connection": "Upgrade",
                 "upgrade": "websocket",
