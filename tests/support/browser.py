@@ -89,16 +89,25 @@ class Page:
     async def sees(self, *words: str) -> None:
         """Wait until all of these are on the page."""
         for word in words:
-            await self.until(f"document.body.innerText.includes({json.dumps(word)})")
+            await self.until(f"document.body?.innerText.includes({json.dumps(word)})")
 
     async def text(self) -> str:
         """All that can be read."""
-        return str(await self.look("document.body.innerText"))
+        return str(await self.look("document.body?.innerText"))
 
     async def click(self, selector: str) -> None:
-        """Press the first that matches, once it is there."""
-        await self.until(f"document.querySelector({json.dumps(selector)}) !== null")
-        await self.look(f"document.querySelector({json.dumps(selector)}).click()")
+        """Point at the first that matches, once it is there, and press."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        await self.until(f"{found} !== null")
+        x, y = await self.look(
+            f"(() => {{ {found}.scrollIntoView({{ block: 'center', behavior: 'instant' }});"
+            f" const {{ x, y, width, height }} = {found}.getBoundingClientRect();"
+            " return [x + width / 2, y + height / 2]; })()"
+        )
+        for type_ in ("mousePressed", "mouseReleased"):
+            await self.call(
+                "Input.dispatchMouseEvent", type=type_, x=x, y=y, button="left", clickCount=1
+            )
 
     async def press(self, key: str) -> None:
         """One key on the keyboard."""
