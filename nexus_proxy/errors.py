@@ -25,6 +25,7 @@ NexusError
 │   ├── QueueFullError                  503: all who could are busy, and there is no place to wait
 │   └── QueueTimeoutError               503: waited as long as it may, and all are busy still
 ├── GatewayStoppingError        503: this gateway is shutting down
+├── RequestCancelledError       499: the operator ended this request
 └── UpstreamError               a backend failed; the relay may try another one
     ├── ConnectFailedError              502
     ├── OutOfConnectionsError           503: this gateway cannot open one more connection to it
@@ -294,6 +295,15 @@ class GatewayStoppingError(NexusError):
     status = 503
     type = "service_unavailable"
     code = "gateway_stopping"
+
+
+class RequestCancelledError(NexusError):
+    """The operator ended the request. Clients do not repeat what is answered with a 4xx; 499 is
+    what `google.rpc.Code` maps CANCELLED to."""
+
+    status = 499
+    type = "request_cancelled"
+    code = "cancelled_by_operator"
 
 
 class UpstreamError(NexusError):

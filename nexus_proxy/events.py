@@ -52,6 +52,15 @@ class QualityChanged(Event, frozen=True):
     what: str
 
 
+class OperationChanged(Event, frozen=True):
+    """lifecycle: loading, unloading or moving a model began, went on or ended. `what` is a
+    sentence."""
+
+    id: str
+    what: str
+    failed: bool = False
+
+
 class RequestStarted(Event, frozen=True):
     """relay: a request came in."""
 
@@ -98,6 +107,10 @@ class BudgetLevelChanged(Event, frozen=True):
 
     level: str
     what: str
+
+
+class SpendRead(Event, frozen=True):
+    """spending: the summary of spend reads differently from now on."""
 
 
 class GatewayDraining(Event, frozen=True):

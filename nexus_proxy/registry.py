@@ -11,18 +11,53 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.events import AirplaneChanged, BackendAdded, BackendChanged, BackendRemoved, Bus
 from nexus_proxy.routing.standing import Standing
-from nexus_proxy.state import BackendState, BackendView, ModelInfo, Probe, Source, Traits
+from nexus_proxy.routing.types import Fingerprint, Home
+from nexus_proxy.state import (
+    BackendState,
+    BackendView,
+    Capability,
+    ModelInfo,
+    Probe,
+    Source,
+    Traits,
+    Truncation,
+)
 
 RECENT_ERRORS = 8
 COMPANIES_KEPT = 32
 """Sets of models seen loaded together that are remembered of a backend."""
+WARNED_SECONDS = 900.0
+"""How long a backend that cut a prompt is warned of; less if it restarts."""
+UNABLE_SECONDS = 300.0
+"""How long it is believed that a server lacks a route; less if it restarts or is upgraded."""
 EMA_WEIGHT = 0.3
 """Weight of the newest sample in the moving averages."""
+
+
+class Claim(NamedTuple):
+    """A model that is being loaded, or unloaded, so that requests for it wait.
+
+    `until` is how long they do, and `ready_at` when it will be loaded by what was learnt (None:
+    unknown), both in monotonic seconds.
+    """
+
+    loads: bool
+    until: float
+    ready_at: float | None = None
+
+
+@dataclass(slots=True)
+class _Embedder:
+    """Whose vectors clients hold of a name; until it has served, they hold none."""
+
+    home: Home
+    has_served: bool = False
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -62,6 +97,13 @@ class Backend:
     """Sets of models that were seen loaded at the same time, the newest last: they fit together."""
     forwards: bool = False
     """It is another Nexus: what it lists may be ours, or a third party's."""
+    loads_when_told: bool = False
+    """It loads and unloads models on command, as of its last check."""
+    claims: dict[str, Claim] = field(default_factory=dict)
+    """Models that are being loaded or unloaded now, by id; owned by `nexus_proxy.lifecycle`."""
+    parked: frozenset[str] = frozenset()
+    """Models that an operator unloaded, which are asked for here only where nobody else has them;
+    owned by `nexus_proxy.lifecycle`."""
     busy_elsewhere: int = 0
     """Requests that run inside it and are not ours, where it tells."""
     answers_while_busy: bool | None = None
@@ -82,9 +124,19 @@ class Backend:
     """How many it is likely to hold the prefix of; owned by `nexus_proxy.quality.affinity`."""
     busy_until: float = 0.0
     """Monotonic seconds until which it asked to be left alone (Retry-After)."""
+    unable: dict[tuple[str, Capability], tuple[float, str]] = field(default_factory=dict)
+    """Routes that it said it does not have for a model: until when (monotonic seconds) that is
+    believed, and what it said."""
+    vectors: dict[str, Fingerprint] = field(default_factory=dict)
+    """What it made of a few texts with its embedding models, since it started."""
+    truncation: tuple[float, str] | None = None
+    """When it cut a prompt last (seconds since the epoch), and the sentence for that."""
     last_seen: float | None = None
     state_since: float = field(default_factory=time.time)
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_ERRORS))
+    _listed: tuple[dict[str, ModelInfo], tuple[str, ...], tuple[ModelInfo, ...]] | None = field(
+        default=None, init=False
+    )
 
     @property
     def state(self) -> BackendState:
@@ -99,6 +151,16 @@ class Backend:
     def slots(self) -> int | None:
         """How many requests it can run at a time, or None: unknown."""
         return self.max_concurrent if self.max_concurrent is not None else self.learnt_slots
+
+    @property
+    def listed(self) -> tuple[ModelInfo, ...]:
+        """The models that the allow-list lets through; the same object until they change, since
+        every snapshot has it."""
+        known = self._listed
+        if known is None or known[0] is not self.models or known[1] is not self.allow_models:
+            served = tuple(model for model in self.models.values() if self.serves(model.id))
+            self._listed = known = (self.models, self.allow_models, served)
+        return known[2]
 
     def serves(self, model_id: str) -> bool:
         """Whether the allow-list lets this model through."""
@@ -117,6 +179,7 @@ class Registry:
         self._offers: dict[str, list[tuple[Backend, ModelInfo]]] = {}
         self.aliases: dict[str, str] = {}
         self.pins: dict[str, str] = {}
+        self._embedders: dict[str, _Embedder] = {}
         self.airplane = False
         """Nothing is sent to clouds; changed by `set_airplane`."""
 
@@ -159,6 +222,17 @@ class Registry:
         """Whether some backend lists the model."""
         return model_id in self._by_model
 
+    def embedder(self, path: Sequence[str], pinned: str | None) -> Home | None:
+        """Whose vectors are the ones for a request on its way over these names: the one that the
+        name is pinned to, or the first that served one of them."""
+        if pinned is not None and pinned in self._backends:
+            for name in reversed(path):
+                for backend, model in self.offers(name):
+                    if backend.name == pinned:
+                        return Home(backend, model.id)
+        first = next((self._embedders[name] for name in path if name in self._embedders), None)
+        return None if first is None else first.home
+
     # -- coming and going ----------------------------------------------------------------------
 
     def add(self, backend: Backend) -> None:
@@ -175,6 +249,7 @@ class Registry:
         """Forget a backend. Requests that run on it finish. Raises `NotFoundError`."""
         backend = self.get(name)
         del self._backends[name]
+        self._embedders = {k: e for k, e in self._embedders.items() if e.home.backend.name != name}
         self._reindex()
         self._bus.publish(BackendRemoved(name=name))
         return backend
@@ -218,6 +293,12 @@ class Registry:
         backend = self.get(name)
         backend.accepted = backend.enabled = True
         self._changed(backend, "is accepted")
+
+    def disable(self, name: str) -> None:
+        """Give it no traffic until it is accepted. Raises `NotFoundError`."""
+        backend = self.get(name)
+        backend.enabled = False
+        self._changed(backend, "is disabled")
 
     def pin(self, model: str, backend: str) -> None:
         """Send a model to one backend first. Raises `NotFoundError`."""
@@ -271,6 +352,9 @@ class Registry:
         backend.answers_while_busy = traits.answers_while_busy
         backend.learnt_slots, backend.models = None, {}
         backend.max_loaded, backend.seen_together = None, ()
+        backend.loads_when_told = False
+        backend.vectors.clear()
+        _forget_start(backend)
         self._reindex()
         self._changed(backend, f"is now {type_.value}")
 
@@ -278,13 +362,17 @@ class Registry:
         """A check succeeded. Models and slots are taken over; health is `mark`'s business."""
         backend = self.get(name)
         backend.last_seen, backend.probe_ms = time.time(), probe_ms
-        backend.version = probe.version or backend.version
-        backend.forwards = probe.forwards
+        if probe.version not in (None, backend.version):
+            backend.version = probe.version
+            backend.vectors.clear()
+            _forget_start(backend)
+        backend.forwards, backend.loads_when_told = probe.forwards, probe.loads_when_told
         if backend.in_flight and backend.answers_while_busy is None:
             backend.answers_while_busy = True
         before = (backend.models, backend.learnt_slots, backend.max_loaded)
         if probe.models is not None:
-            backend.models = {model.id: model for model in probe.models}
+            models = {model.id: model for model in probe.models}
+            backend.models = backend.models if models == backend.models else models
         if probe.slots is not None:
             backend.learnt_slots = probe.slots
         if probe.max_loaded is not None:
@@ -305,11 +393,49 @@ class Registry:
             return
         if backend.health is not health:
             backend.state_since = time.time()
+        if backend.health is BackendState.DOWN and health is not BackendState.DOWN:
+            backend.vectors.clear()  # only now: others may stand in for it while it is down
         backend.health, backend.reason = health, reason
         if health is BackendState.DOWN:  # it may come back with other memory, and empty
             backend.seen_together, backend.latest_model = (), None
+            _forget_start(backend)
         what = f"is {health.value}"
         self._changed(backend, f"{what}: {reason}" if reason else what)
+
+    def note_unable(self, backend: Backend, model: str, route: Capability, sentence: str) -> None:
+        """It said that it does not have a route for a model."""
+        backend.unable[model, route] = (time.monotonic() + UNABLE_SECONDS, sentence)
+
+    def embeds(self, backend: Backend, model: str, path: Iterable[str]) -> None:
+        """It is asked to embed for a request that came over these names: they are its own from now
+        on, unless it fails before it ever answered, or they are another one's already."""
+        for name in path:
+            if self.has_model(name) and name not in self._embedders:
+                self._embedders[name] = _Embedder(Home(backend, model))
+
+    def embedded(self, backend: Backend, path: Iterable[str], *, served: bool) -> None:
+        """How that went."""
+        for name in path:
+            embedder = self._embedders.get(name)
+            if embedder is None or embedder.home.backend is not backend:
+                continue
+            if served:
+                embedder.has_served = True
+            elif not embedder.has_served:
+                del self._embedders[name]
+
+    def note_vectors(self, backend: Backend, model: str, vectors: Fingerprint) -> None:
+        """What it makes of the texts by which vectors are compared."""
+        backend.vectors[model] = vectors
+        self._changed(backend, f"made vectors with {model}, to be compared with others'")
+
+    def note_truncation(self, backend: Backend, model: str, cut: Truncation) -> None:
+        """It cut a prompt without a word."""
+        is_news = _warning(backend) is None
+        sentence = f"cut a prompt for {model} without a word: {cut}; give it a larger context"
+        backend.truncation = (time.time(), sentence)
+        if is_news:
+            self._changed(backend, sentence)
 
     def note_error(self, backend: Backend, sentence: str) -> None:
         """Remember an error for the detail view and count it."""
@@ -329,6 +455,19 @@ class Registry:
             averages[model] = _average(averages.get(model), first_token_ms)
         if tokens_per_second is not None:
             backend.tokens_per_second = _average(backend.tokens_per_second, tokens_per_second)
+
+    def claim(self, backend: Backend, model: str, claim: Claim | None) -> None:
+        """A model is being loaded or unloaded from now on, or (None) no longer."""
+        if claim is None:
+            del backend.claims[model]
+            self._changed(backend, f"is done with {model}")
+        else:
+            backend.claims[model] = claim
+            self._changed(backend, f"{'loads' if claim.loads else 'unloads'} {model}")
+
+    def park(self, backend: Backend, model: str, parked: bool) -> None:
+        """Ask for a model here only where nobody else has it, or again like everywhere."""
+        backend.parked = backend.parked | {model} if parked else backend.parked - {model}
 
     def forget_model(self, backend: Backend, model: str) -> None:
         """The backend says it no longer has a model that it listed."""
@@ -366,7 +505,7 @@ class Registry:
             pinned_models=tuple(m for m, name in self.pins.items() if name == backend.name),
             is_cloud=backend.traits.is_cloud,
             version=backend.version,
-            models=tuple(m for m in backend.models.values() if backend.serves(m.id)),
+            models=backend.listed,
             slots=backend.slots,
             slots_source=None if backend.slots is None else source,
             in_flight=backend.in_flight,
@@ -378,6 +517,8 @@ class Registry:
             last_seen=backend.last_seen,
             state_since=backend.state_since,
             recent_errors=tuple(backend.errors),
+            loads_when_told=backend.loads_when_told,
+            warning=_warning(backend),
         )
 
     # -- inside --------------------------------------------------------------------------------
@@ -394,6 +535,17 @@ class Registry:
         self._bus.publish(BackendChanged(name=backend.name, what=what))
 
 
+def _forget_start(backend: Backend) -> None:
+    """What was so since it started may not be so any more."""
+    backend.unable.clear()
+    backend.truncation = None
+
+
+def _warning(backend: Backend) -> str | None:
+    at, sentence = backend.truncation or (0.0, "")
+    return sentence if time.time() - at < WARNED_SECONDS else None
+
+
 def _note_company(backend: Backend) -> None:
     """Remember which models are loaded side by side."""
     loaded = frozenset(model.id for model in backend.models.values() if model.loaded)
@@ -408,7 +560,7 @@ def _average(old: float | None, newest: float) -> float:
 
 def _names(backend: Backend) -> dict[str, ModelInfo]:
     """Its models by every name they go by; an id beats another model's alias."""
-    served = [model for model in backend.models.values() if backend.serves(model.id)]
+    served = backend.listed
     by_alias = {alias: model for model in reversed(served) for alias in model.aliases}
     return {**by_alias, **{model.id: model for model in served}}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,10 +18,12 @@ import msgspec
 from nexus_proxy import __version__, commands
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
+from nexus_proxy.accounting.spending import Spending
 from nexus_proxy.admission.keys import Keyring
-from nexus_proxy.admission.limits import Limits
+from nexus_proxy.admission.limits import Limits, cells_at
 from nexus_proxy.admission.queue import Admission
-from nexus_proxy.commands import Result
+from nexus_proxy.admission.shared import SharedBuckets
+from nexus_proxy.commands import Removed, Result
 from nexus_proxy.config.diff import diff
 from nexus_proxy.config.load import load
 from nexus_proxy.config.model import (
@@ -33,13 +36,20 @@ from nexus_proxy.config.model import (
     Zone,
 )
 from nexus_proxy.config.paths import state_file
+from nexus_proxy.config.settings import is_late
 from nexus_proxy.config.values import is_loopback
 from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.base import DiscoverySource
 from nexus_proxy.discovery.service import Discovery, sources_for
 from nexus_proxy.discovery.static import implied_zone
-from nexus_proxy.errors import CommandError, ConfigError, NotFoundError, StoreUnavailableError
+from nexus_proxy.errors import (
+    CommandError,
+    ConfigError,
+    NotFoundError,
+    StoreUnavailableError,
+    UnknownModelError,
+)
 from nexus_proxy.events import (
     BackendAdded,
     BackendChanged,
@@ -50,24 +60,35 @@ from nexus_proxy.events import (
     GatewayDraining,
     RequestFinished,
 )
+from nexus_proxy.fleet.service import Fleet
 from nexus_proxy.health.checker import HealthChecker
+from nexus_proxy.health.problems import about_backends
+from nexus_proxy.health.vectors import VectorComparison
+from nexus_proxy.lifecycle import times as load_times
+from nexus_proxy.lifecycle.service import Lifecycle
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
+from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.pipeline import plan
+from nexus_proxy.routing.preview import preview
+from nexus_proxy.routing.timing import timed
 from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendState, BackendView, DecisionView, Snapshot
+from nexus_proxy.state import BackendView, DecisionView, Preview, RequestView, Snapshot
+from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
+from nexus_proxy.store.sums import SharedSums
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
 from nexus_proxy.telemetry.logs import Logs
+from nexus_proxy.telemetry.pace import Pace
 from nexus_proxy.telemetry.request_log import RequestLog
 from nexus_proxy.telemetry.tally import Tally
 from nexus_proxy.telemetry.tracing import asked_for, missing
@@ -82,6 +103,12 @@ log = logging.getLogger(__name__)
 SHOWN_REQUESTS = 1000
 SHOWN_DECISIONS = 50
 SHOWN_LINES = 500
+CONTENT_LOGGED = (
+    "content logging is on: the log holds what is asked and answered; "
+    "logging.enable_content_logging = false ends it"
+)
+MOST_PREVIEWS = 200
+"""Models at a time: more than fit on a screen."""
 
 
 class Runtime:
@@ -112,6 +139,7 @@ class Runtime:
         self.draining = False
         self.started = asyncio.Event()
         self._environ, self._explicit, self._flags = environ, explicit, dict(flags or {})
+        self.removed: dict[str, Removed] = {}
         self._config_problem: str | None = None
         self._tracer: Tracer | None = None
         self._trace_problem: str | None = None
@@ -121,19 +149,52 @@ class Runtime:
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
-        self.ledger = Ledger(self.store, self.bus, loaded.config.routing.budget)
+        self._shared = shared_store(loaded.config.state, environ)
+        self.ledger = Ledger(
+            self.store,
+            self.bus,
+            loaded.config.routing.budget,
+            shared=SharedSums(self._shared) if self._shared else None,
+        )
+        self.spending = Spending(self.ledger, self.bus)
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
-        self.limits = Limits(self.keyring)
+        self.limits = Limits(
+            self.keyring,
+            cells=cells_at(self.seat.cells),
+            shared=SharedBuckets(self._shared) if self._shared else None,
+        )
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = self._make_health()
         self.discovery = self._make_discovery()
         self.siblings = Siblings(self.seat, self)
+        self.replicas = Replicas(
+            self._shared,
+            registry=self.registry,
+            ledger=self.ledger,
+            limits=self.limits,
+            seat=self.seat,
+        )
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
+        self.lifecycle = self._make_lifecycle()
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
-        self.history.readers += [self.tally, RequestLog(logs), self.ledger.read]
+        self.relay.timed_stages = timed(self.tally.note_stage)
+        self.fleet = Fleet(
+            store=self.store,
+            registry=self.registry,
+            times=self.lifecycle.times,
+            get_config=lambda: self.config,
+        )
+        self.pace = Pace()
+        self.history.readers += [
+            self.tally,
+            RequestLog(logs),
+            self.ledger.read,
+            self.fleet.read,
+            self.pace,
+        ]
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -148,6 +209,9 @@ class Runtime:
             environ=self._environ,
         )
 
+    def _make_comparison(self) -> VectorComparison:
+        return VectorComparison(self.registry, make_client=self._make_client, environ=self._environ)
+
     def _make_discovery(self) -> Discovery:
         return Discovery(
             registry=self.registry,
@@ -160,6 +224,19 @@ class Runtime:
             share=self.seat.share,
         )
 
+    def _make_lifecycle(self) -> Lifecycle:
+        return Lifecycle(
+            registry=self.registry,
+            bus=self.bus,
+            admission=self.admission,
+            get_config=lambda: self.config,
+            make_client=self._make_client,
+            environ=self._environ,
+            check=self.health.check,
+            repin=lambda model, backend: commands.pin(self, model, backend),
+            others=self.siblings,
+        )
+
     def _make_relay(self) -> Relay:
         return Relay(
             registry=self.registry,
@@ -168,6 +245,7 @@ class Runtime:
             environ=self._environ,
             get_config=lambda: self.config,
             suspect=self.health.suspect,
+            compare=self._make_comparison().want,
             quality=self.quality,
             limits=self.limits,
             till=Till(self.ledger, self.prices),
@@ -206,6 +284,7 @@ class Runtime:
             self._watching = spawn(
                 watch(self.config_file.path, self._file_changed), name="config watch"
             )
+        await self.replicas.start()
         await self.siblings.start()
         self.started.set()
 
@@ -237,9 +316,13 @@ class Runtime:
             self._watching.cancel()
         await self.siblings.stop()
         await self.discovery.stop()
+        await self.lifecycle.stop()
         await self.health.stop()
         self.history.settle()
         self.quality.stop()
+        await self.replicas.stop()
+        self.fleet.save()
+        self.spending.stop()
         self.ledger.stop()
         await self.store.close()
         self.relay.pools.close()
@@ -266,14 +349,22 @@ class Runtime:
             requests=self.history.shown(SHOWN_REQUESTS, SHOWN_DECISIONS),
             logs=tuple(lines)[-SHOWN_LINES:],
             aliases=dict(self.registry.aliases),
+            fallbacks={k: tuple(v) for k, v in self.config.routing.fallbacks.items()},
             pins=dict(self.registry.pins),
             problems=tuple(self._problems(backends)),
-            keys=self.limits.views(self.keyring, self.ledger.spent_by_key()),
+            keys=self.replicas.with_others(
+                self.limits.views(self.keyring, self.ledger.spent_by_key())
+            ),
             budget=self.ledger.standing,
+            spend=self.spending.look(),
             searching=self.discovery.searching(),
             quality=self.quality.views(),
             queue=self.admission.waiting(),
+            trends=self.pace.trends(),
             airplane=self.registry.airplane,
+            replicas=self.replicas.count,
+            trend=self.history.trend(),
+            operations=self.lifecycle.views(),
         )
 
     def counted(self) -> Tally:
@@ -289,38 +380,45 @@ class Runtime:
 
         Raises `UnknownModelError`.
         """
+        facts = msgspec.structs.replace(facts, purse=self.relay.till.purse_for_nobody())
         views = []
         for decision in plan(facts, self.registry, self.relay.rules):
             first = decision.candidates[0] if decision.candidates else None
             views.append(decision.view(decision.route_reason(first, 0) if first else None))
         return views
 
+    async def previews(self, models: Sequence[str]) -> dict[str, Preview]:
+        """Who would serve each of these models now; those that nobody lists are left out. Lets
+        requests go first after each of them."""
+        found = {}
+        purse = self.relay.till.purse_for_nobody()
+        for model in models[:MOST_PREVIEWS]:
+            facts = RequestFacts(model_asked=model, purse=purse, now=time.monotonic())
+            with contextlib.suppress(UnknownModelError):
+                found[model] = preview(plan(facts, self.registry, self.relay.rules))
+            await asyncio.sleep(0)
+        return found
+
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems
+        if self.replicas.problem:
+            problems.append(self.replicas.problem)
+        if self.config.logging.enable_content_logging:
+            problems.append(CONTENT_LOGGED)
         if self.prices.problem:
             problems.append(self.prices.problem)
         if self._trace_problem:
             problems.append(self._trace_problem)
         if self._config_problem:
             problems.append(f"the changed configuration was refused: {self._config_problem}")
-        live = [b for b in backends if b.state in (BackendState.UP, BackendState.LOADING)]
-        if backends and not live:
-            problems.append("no backend is up: every request is refused")
-        problems += [
-            f"{b.name} is down: {b.reason or 'no answer'}"
-            for b in backends
-            if b.state is BackendState.DOWN
-        ]
-        waiting = [b.name for b in backends if not b.accepted]
-        if waiting:
-            problems.append(f"found, not accepted yet: {', '.join(waiting)}")
-        return problems
+        return problems + about_backends(backends)
 
     # -- verbs ---------------------------------------------------------------------------------
 
     async def run_command(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """Run a verb of the table. Raises `CommandError`."""
         result = await commands.run(self, name, arguments)
+        self.replicas.did(name, arguments)
         log.info("%s: %s", name, result.message)
         return result
 
@@ -339,6 +437,18 @@ class Runtime:
     def cloud_requests(self) -> int:
         """See `commands.Operations`."""
         return len(self.aloft)
+
+    def running_request(self, request_id: str) -> RequestView | None:
+        """See `commands.Operations`."""
+        return self.history.running(request_id)
+
+    async def cancel_request(self, request_id: str) -> None:
+        """See `commands.Operations`."""
+        await self.siblings.cancel(request_id)
+
+    def cancel_own(self, request_id: str) -> None:
+        """See `siblings.family.Own`."""
+        self.relay.underway.cancel(request_id)
 
     async def check_backend(self, name: str) -> str:
         """See `commands.Operations`."""
@@ -362,10 +472,11 @@ class Runtime:
             raise
         self._config_problem = None
         changes = tuple(map(_with_delay, diff(self.config, loaded.config)))
-        self.loaded = loaded
+        before, self.loaded = self.config, loaded
         if changes:
             self._take_over(loaded.config)
             self.discovery.apply(loaded.config)
+            self.replicas.reloaded(before, loaded.config)
             self.bus.publish(ConfigReloaded(diff=changes))
         return changes
 
@@ -423,6 +534,8 @@ class Runtime:
         self.relay.till.apply(config.prices)
         self._take_keys(config)
         self.logs.apply(config.logging)
+        if config.logging.enable_content_logging:
+            log.warning("%s", CONTENT_LOGGED)
         # A reload may name a variable that was none of ours when the logs were made.
         named = (b.api_key_env for b in config.backends if b.api_key_env)
         self.logs.learn(self._environ.get(name, "") for name in named)
@@ -455,6 +568,17 @@ class Runtime:
             log.warning("%d rows of quality make no sense and are left out", unreadable)
         self.quality.connect(self._save_quality)
         self.quality.start()
+        await self._recall_load_times()
+
+    async def _recall_load_times(self) -> None:
+        with contextlib.suppress(StoreUnavailableError):  # which is shown; they are learnt anew
+            load = load_times.LOAD
+            self.lifecycle.times.take_over(
+                await self.store.read(lambda connection: connection.execute(load).fetchall())
+            )
+        self.lifecycle.connect(
+            lambda *learnt: self.store.post(lambda connection: load_times.save(connection, *learnt))
+        )
 
     def _save_quality(self, saved: quality_rows.Saved) -> None:
         self.store.post(lambda connection: quality_rows.save(connection, saved))
@@ -503,9 +627,7 @@ def _is_exposed(config: Config) -> bool:
 
 def _with_delay(line: str) -> str:
     """A line of the diff; says so if it takes a restart."""
-    late = line.startswith(
-        ("server.host:", "server.port:", "server.allow_unauthenticated:", "state.")
-    )
+    late = is_late(line.partition(":")[0])
     return f"{line} (from the next start on)" if late else line
 
 

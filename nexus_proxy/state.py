@@ -50,6 +50,12 @@ class Capability(str, Enum):
     THINKING = "thinking"
     JSON_SCHEMA = "json_schema"
     RERANK = "rerank"
+    TRANSCRIPTION = "transcription"
+    """Speech to text, in its language or in English."""
+    SPEECH = "speech"
+    IMAGES = "images"
+    """Makes or changes pictures."""
+    MODERATION = "moderation"
 
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
 
@@ -60,6 +66,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     `context_length` is what a request can use now, in tokens (llama.cpp: per slot); `max_context`
     what the model was trained for. `loaded` is None where the backend does not tell. `remote`
     models are run elsewhere by the backend (Ollama cloud) and live in the zone `open`.
+    `vram_bytes` is what it takes of the GPU's memory while it is loaded, where that is told.
     """
 
     id: str
@@ -72,6 +79,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     quantization: str | None = None
     parameters: str | None = None
     size_bytes: int | None = None
+    vram_bytes: int | None = None
     aliases: tuple[str, ...] = ()
 
 
@@ -88,6 +96,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         answers_while_busy: answers its health path while it generates. None: to be learnt.
         stream_usage: tells usage in a stream only if asked to by `stream_options.include_usage`.
         swaps: loads a model when a request asks for it, and may throw another one out for it.
+        lacks: routes that no server of this kind has, whatever its model: it is not even asked.
     """
 
     default_port: int | None = None
@@ -98,6 +107,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     answers_while_busy: bool | None = None
     stream_usage: bool = True
     swaps: bool = False
+    lacks: frozenset[Capability] = frozenset()
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -110,6 +120,7 @@ class Probe(Struct, frozen=True, kw_only=True):
         max_loaded: how many models it keeps loaded at a time, where it tells.
         busy: requests running inside it now, where it tells (ours and others').
         forwards: it is another Nexus, so that what it lists may be a third party's.
+        loads_when_told: it loads and unloads models on command, by its adapter's `load`.
     """
 
     models: tuple[ModelInfo, ...] | None
@@ -120,12 +131,25 @@ class Probe(Struct, frozen=True, kw_only=True):
     busy: int | None = None
     note: str | None = None
     forwards: bool = False
+    loads_when_told: bool = False
+
+
+class Truncation(Struct, frozen=True, kw_only=True):
+    """A backend cut a prompt without a word: how many tokens it counted, and how many were sent at
+    least."""
+
+    counted: int
+    sent: int
+
+    def __str__(self) -> str:
+        return f"it counted {self.counted} tokens of at least {self.sent} that were sent"
 
 
 class BackendView(Struct, frozen=True, kw_only=True):
     """One backend at one moment.
 
-    `state` folds the switches into one word. `reason` says why it is not up. `slots` is the number
+    `state` folds the switches into one word. `reason` says why it is not up; `warning` what is
+    wrong with its answers although it is. `slots` is the number
     of requests it can run at a time; `slots_source` is `config`, `learnt` or None.
     """
 
@@ -158,6 +182,21 @@ class BackendView(Struct, frozen=True, kw_only=True):
     last_seen: float | None
     state_since: float
     recent_errors: tuple[str, ...]
+    loads_when_told: bool = False
+    warning: str | None = None
+
+
+class BackendTrend(Struct, frozen=True, kw_only=True):
+    """What one backend did lately, in parts of `seconds`, oldest first; the last one still runs.
+
+    A request counts in the part in which it ended. `first_token_ms` is the mean, None where there
+    was none; `tokens_per_second` is what all its requests together were given.
+    """
+
+    seconds: int
+    requests: tuple[int, ...]
+    first_token_ms: tuple[float | None, ...]
+    tokens_per_second: tuple[float, ...]
 
 
 class QualityState(str, Enum):
@@ -260,7 +299,8 @@ class SpendRow(Struct, frozen=True, kw_only=True):
 
 class SpendReport(Struct, frozen=True, kw_only=True):
     """A month (`YYYY-MM`) of spend. `forecast_usd` is for the whole month, estimated; None with too
-    little behind it, or for a month that is over."""
+    little behind it, or for a month that is over. `elsewhere_usd` is what other replicas have spent
+    and put aside in the month in force; it counts against the limit and is in no row."""
 
     month: str
     by: str
@@ -270,6 +310,23 @@ class SpendReport(Struct, frozen=True, kw_only=True):
     unknown_requests: int
     forecast_usd: float | None
     limit_usd: float | None = None
+    elsewhere_usd: float = 0.0
+    soft_percent: float | None = None
+    """Share of the limit from which on what is local is preferred."""
+
+
+class SpendSummary(Struct, frozen=True, kw_only=True):
+    """A month (`YYYY-MM`) of spend as the screen shows it. Days are in order, up to `today`
+    (`YYYY-MM-DD`), zeros included; the others dearest first, and bounded. `forecast_usd` as in
+    `SpendReport`."""
+
+    month: str
+    today: str
+    days: tuple[SpendRow, ...]
+    backends: tuple[SpendRow, ...]
+    models: tuple[SpendRow, ...]
+    keys: tuple[SpendRow, ...]
+    forecast_usd: float | None
 
 
 class RequestPhase(str, Enum):
@@ -284,7 +341,7 @@ class RequestPhase(str, Enum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
-    """The client left."""
+    """The client left, or the operator ended it."""
 
 
 class AttemptView(Struct, frozen=True, kw_only=True):
@@ -338,6 +395,16 @@ class DecisionView(Struct, frozen=True, kw_only=True):
     rejections: tuple[RejectionView, ...]
 
 
+class Preview(Struct, frozen=True, kw_only=True):
+    """Who would be asked first, were a short request for a model to come now: backends, each with
+    the name that it knows the model by. Several share the place where only luck, or whose turn it
+    is, decides; nobody: the request would be refused."""
+
+    first: tuple[tuple[str, str], ...] = ()
+    is_fallback: bool = False
+    """It is another model, from the fallback chain."""
+
+
 class RequestView(Struct, frozen=True, kw_only=True):
     """One request, running or finished. Never holds a prompt, an answer or a key."""
 
@@ -379,6 +446,8 @@ class RequestView(Struct, frozen=True, kw_only=True):
     """Of the prompt's, read from the backend's cache."""
     reasoning_tokens: int | None = None
     """Of the completion's, thought and not said."""
+    truncated: Truncation | None = None
+    """The backend cut the prompt."""
 
 
 class KeyView(Struct, frozen=True, kw_only=True):
@@ -436,6 +505,57 @@ class QueueView(Struct, frozen=True, kw_only=True):
     waiting: tuple[WaiterView, ...]
 
 
+class OperationKind(str, Enum):
+    """What an operator wants done with a model."""
+
+    LOAD = "load"
+    UNLOAD = "unload"
+    MIGRATE = "migrate"
+    """Loaded on another backend, then unloaded on the first."""
+
+
+class OperationPhase(str, Enum):
+    """How far an operation has come."""
+
+    WAITING = "waiting"
+    """Another operation on the same backend goes first."""
+    DRAINING = "draining"
+    """Requests that run finish first; new ones go elsewhere or wait."""
+    LOADING = "loading"
+    UNLOADING = "unloading"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class OperationView(Struct, frozen=True, kw_only=True):
+    """A model that is loaded, unloaded or moved. `backend` is where it is loaded or unloaded, or
+    moved from, and `target` where it is moved to.
+
+    `acts_on` is the backend of the present phase, which began at `phase_since`. `eta_seconds` is
+    how long loading took there before; `waits_for` counts the requests that finish first. `error`
+    says why it failed.
+    """
+
+    id: str
+    kind: OperationKind
+    model: str
+    backend: str
+    target: str | None
+    phase: OperationPhase
+    acts_on: str
+    started: float
+    phase_since: float
+    ended: float | None
+    eta_seconds: float | None
+    waits_for: int
+    error: str | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.ended is not None
+
+
 class LogLine(Struct, frozen=True, kw_only=True):
     """One log record, redacted. `worker` is the process that wrote it, where several do."""
 
@@ -455,6 +575,40 @@ class Totals(Struct, frozen=True, kw_only=True):
     in_flight: int
     requests_per_second: float
     tokens_per_second: float
+
+
+class Sighting(Struct, frozen=True, kw_only=True):
+    """What answers at a URL that is not listed. `name` and `zone` are what it would get, `kind` is
+    its type, or `nexus`. `problem`: it is a backend, but the test of it failed; why."""
+
+    url: str
+    name: str
+    kind: str
+    version: str | None
+    zone: Zone
+    needs_key: bool
+    key_variable: str | None
+    models: tuple[str, ...] = ()
+    probe_ms: float | None = None
+    problem: str | None = None
+
+
+class Trend(Struct, frozen=True, kw_only=True):
+    """Traffic of the last minutes in parts of `seconds`, oldest first; the last one is not over.
+
+    `requests` came in the part; `failures` ended in it, and `tokens` were written. `in_flight` is
+    the most that ran at a time. `first_token_ms` is the mean of the requests that ended in the
+    part; None: none did. `number` is the last part's, so that readers can put parts together in the
+    same way each time.
+    """
+
+    seconds: float = 1.0
+    number: int = 0
+    requests: tuple[int, ...] = ()
+    failures: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    in_flight: tuple[int, ...] = ()
+    first_token_ms: tuple[float | None, ...] = ()
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
@@ -480,9 +634,21 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     searching: tuple[str, ...]
     """Where discovery looks, in words: `127.0.0.1:11434 (Ollama)`, `mDNS _ollama._tcp`."""
     budget: BudgetStanding | None = None
+    spend: SpendSummary | None = None
+    """None until it was read from the ledger; up to some seconds old."""
     quality: tuple[QualityView, ...] = ()
     """By model, best first; those without a score last."""
     queue: tuple[WaiterView, ...] = ()
     """Who waits for a slot, in the order of service."""
+    trends: dict[str, BackendTrend] = {}
+    """By backend; only those that served lately."""
     airplane: bool = False
     """Nothing is sent to clouds."""
+    replicas: int | None = None
+    """How many gateways share `state.url`, this one included; None: it shares nothing."""
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    """Model -> models that are tried where it cannot be served, in this order."""
+    trend: Trend = Trend()
+    operations: tuple[OperationView, ...] = ()
+    """Models that are loaded, unloaded or moved: those that run, then those that ended, newest
+    first."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from rich.traceback import Traceback
 from textual.app import App, SystemCommand
@@ -14,13 +15,15 @@ from textual.command import Provider
 from textual.screen import Screen
 from textual.worker import Worker, WorkerState
 
+from nexus_proxy.commands import BY_NAME
+from nexus_proxy.lifecycle.operation import sentence
 from nexus_tui import verbs
 from nexus_tui.bridge import INTERVAL, Bridge
 from nexus_tui.keymap import needs_selection, verb_bindings
 from nexus_tui.messages import SnapshotReady
 from nexus_tui.palette import NexusCommands
 from nexus_tui.safe_text import clean
-from nexus_tui.screens.dashboard import PANES, Dashboard
+from nexus_tui.screens.dashboard import PANES, ROOMY, Dashboard
 from nexus_tui.screens.help import HelpScreen
 from nexus_tui.screens.quit import QuitQuestion
 from nexus_tui.selection import Selection
@@ -29,7 +32,9 @@ from nexus_tui.widgets.header_strip import HeaderStrip
 
 if TYPE_CHECKING:
     from textual.driver import Driver
+    from textual.theme import Theme
 
+    from nexus_proxy.commands import Act, Result
     from nexus_proxy.state import Snapshot
     from nexus_tui.source import Source
 
@@ -38,12 +43,21 @@ log = logging.getLogger(__name__)
 Leave = Literal["quit", "quit-now"]
 """How the user left: let running requests finish, or cut them off."""
 
-_WIDTHS = [(0, "-too-narrow"), (60, "-narrow"), (110, "-wide")]
+_WIDTHS = [(0, "-too-narrow"), (60, "-narrow"), (ROOMY, "-wide")]
 _HEIGHTS = [(0, "-too-low"), (16, "-high")]
 """The classes that screens get by their size in cells; nexus.tcss says what they change."""
 
 _ERROR_SECONDS = 12.0
 _QUIT_HELP = "Leave; asks while requests run"
+_UNDO_HELP = "Undo the last act of this screen"
+_ACTS_KEPT = 50
+
+
+class Done(NamedTuple):
+    """An act of this screen, in words, and what undoes it."""
+
+    what: str
+    inverse: Act
 
 
 @runtime_checkable
@@ -73,12 +87,23 @@ class NexusApp(App[Leave]):
         Binding("question_mark", "help", "Help", key_display="?", tooltip="All keys"),
         Binding("q", "quit", "Quit", tooltip=_QUIT_HELP),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, tooltip=_QUIT_HELP),
+        Binding("u,ctrl+z", "undo", "Undo", show=False, tooltip=_UNDO_HELP),
         *verb_bindings(),
     ]
 
-    def __init__(self, source: Source, *, theme: str = DARK.name) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        theme: str = DARK.name,
+        on_theme: Callable[[str], None] | None = None,
+    ) -> None:
         super().__init__()
         self.source = source
+        self._on_theme = on_theme
+        """Told of another theme that is chosen."""
+        self.acts: deque[Done] = deque(maxlen=_ACTS_KEPT)
+        """What can be undone, the newest last."""
         self.animation_level = "none"
         foreign = tuple(self.available_themes)
         for one in THEMES:
@@ -87,6 +112,8 @@ class NexusApp(App[Leave]):
         for name in foreign:
             self.unregister_theme(name)
         self._bridge: Bridge | None = None
+        self._ended: set[str] | None = None
+        """Operations that were over when we last looked; None: we have not yet."""
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's own choice, but for one that would let the terminal stop the gateway."""
@@ -100,12 +127,17 @@ class NexusApp(App[Leave]):
     def get_default_screen(self) -> Screen[None]:
         return Dashboard(self.source)
 
+    def _theme_chosen(self, theme: Theme) -> None:
+        if self._on_theme is not None:
+            self._on_theme(theme.name)
+
     # -- snapshots ---------------------------------------------------------------------------
 
     def on_mount(self) -> None:
         self._bridge = Bridge(self.source, lambda taken: self.post_message(SnapshotReady(taken)))
         self.set_interval(INTERVAL, self._bridge.tick)
         self._bridge.tick()
+        self.theme_changed_signal.subscribe(self, self._theme_chosen)
 
     def on_unmount(self) -> None:
         if self._bridge is not None:
@@ -118,8 +150,21 @@ class NexusApp(App[Leave]):
                     screen.show(message.snapshot)
                 if not screen.is_modal:
                     break
+        self._tell_ends(message.snapshot)
         if self._bridge is not None:
             self._bridge.delivered()
+
+    def _tell_ends(self, snapshot: Snapshot) -> None:
+        """Say how operations on models ended, wherever they were begun."""
+        ended = {one.id: one for one in snapshot.operations if one.is_over}
+        for id_, one in ended.items():
+            if self._ended is None or id_ in self._ended:
+                continue
+            if one.error is None:
+                self.tell(sentence(one))
+            else:
+                self.complain(sentence(one), title=BY_NAME[f"model.{one.kind.value}"].title)
+        self._ended = set(ended)
 
     # -- verbs -------------------------------------------------------------------------------
 
@@ -155,17 +200,33 @@ class NexusApp(App[Leave]):
         else:
             self.perform("backend.priority", selection, priority=max(0, view.priority + step))
 
+    def action_undo(self) -> None:
+        self.run_worker(verbs.undo(self), name="Undo", group="verbs", exit_on_error=False)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Verbs exist only where there is something that they could act on."""
         if action in {"verb", "prefer"}:
-            alone = action == "verb" and not needs_selection(str(parameters[0]))
-            return not self.source.read_only and (alone or self._selection() is not None)
+            if self.source.read_only:
+                return False
+            name = str(parameters[0]) if action == "verb" else "backend.priority"
+            if name == "request.cancel":
+                return self.selection().request is not None
+            return not needs_selection(name) or self._selection() is not None
+        if action == "undo":
+            return not self.source.read_only
         return super().check_action(action, parameters)
 
-    def tell(self, message: str | None) -> None:
-        """Say what a verb did."""
-        if message:
-            self.notify(clean(message), markup=False)
+    def did(self, result: Result) -> None:
+        """Say what a verb did, and remember what undoes it."""
+        if result.inverse is None:
+            self.tell(result.message)
+        else:
+            self.acts.append(Done(result.message.partition(";")[0], result.inverse))
+            self.tell(f"{result.message}\nu undoes it")
+
+    def tell(self, message: str) -> None:
+        """Say something, for a few seconds. Its lines stay lines."""
+        self.notify("\n".join(map(clean, message.split("\n"))), markup=False)
 
     def complain(self, message: str, *, title: str) -> None:
         """Say why a verb was refused, long enough to be read."""
@@ -181,6 +242,8 @@ class NexusApp(App[Leave]):
             for name in PANES:
                 title, help_ = f"Go to {name.capitalize()}", f"Show the tab {name}"
                 yield SystemCommand(title, help_, lambda name=name: dashboard.action_pane(name))
+        if self.acts and not self.source.read_only:
+            yield SystemCommand(f"Undo: {clean(self.acts[-1].what)}", _UNDO_HELP, self.action_undo)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Copy address", "Copy the endpoint", self.action_copy_endpoint)
         yield SystemCommand("Help", "All keys, and what the marks mean", self.action_help)

@@ -5,10 +5,13 @@ Nothing here reads a clock; whoever needs "now" passes the snapshot's own moment
 
 from __future__ import annotations
 
+import json
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from nexus_proxy.accounting.money import money
 from nexus_proxy.config.model import Zone
 from nexus_proxy.state import (
     BackendState,
@@ -16,8 +19,12 @@ from nexus_proxy.state import (
     Capability,
     KeyView,
     ModelInfo,
+    OperationPhase,
+    OperationView,
     QualityState,
     RequestPhase,
+    RequestView,
+    Snapshot,
 )
 from nexus_tui.safe_text import clean
 
@@ -83,6 +90,14 @@ QUALITY_STATES: dict[QualityState, Mark] = {
     QualityState.EXCLUDED: Mark("⊘", "left out", "bad"),
     QualityState.HALF_OPEN: Mark("◐", "on trial", "warn"),
 }
+
+NEXT: dict[str, Mark] = {
+    "first": Mark("▶", "next", "good"),
+    "shared": Mark("▷", "one of several", "accent"),
+    "other": Mark("↷", "other", "warn"),
+    "nobody": Mark("✕", "nobody", "bad"),
+}
+"""Who would serve a model now: this backend; this or another; another model in its place; none."""
 
 LEVELS: dict[str, Tone] = {
     "debug": "muted",
@@ -173,6 +188,18 @@ def loaded(model: ModelInfo) -> Cell:
     return Cell("yes", "good") if model.loaded else Cell("no", "muted")
 
 
+def operation(view: OperationView, now: float) -> Cell:
+    """How loading or unloading stands: `loading 12 s of ~20 s`."""
+    match view.phase:
+        case OperationPhase.LOADING:
+            about = "" if view.eta_seconds is None else f" of ~{max(1, round(view.eta_seconds))} s"
+            return Cell(f"loading {max(0.0, now - view.phase_since):.0f} s{about}", "info")
+        case OperationPhase.DRAINING:
+            return Cell(f"draining, {view.waits_for} left", "warn")
+        case phase:
+            return Cell(phase.value, "info")
+
+
 def busy(view: BackendView) -> str:
     """Requests in flight, and the slots where they are known: `2/4`."""
     return str(view.in_flight) if view.slots is None else f"{view.in_flight}/{view.slots}"
@@ -187,13 +214,13 @@ def left(rest: int | None, limit: int | None) -> Cell:
 
 
 def spent(view: KeyView) -> Cell:
-    """What it has spent this month, and its limit: `4.21 of 20.00`."""
-    sum_ = NONE if view.spent_usd is None else f"{view.spent_usd:.2f}"
+    """What it has spent this month, and its limit: `$4.21 of $20.00`."""
+    sum_ = NONE if view.spent_usd is None else money(view.spent_usd)
     limit = view.monthly_limit_usd
     if limit is None:
         return Cell(sum_, "muted" if view.spent_usd is None else "")
     used_up = view.spent_usd is not None and view.spent_usd >= limit
-    return Cell(f"{'✕ ' if used_up else ''}{sum_} of {limit:.2f}", "bad" if used_up else "")
+    return Cell(f"{'✕ ' if used_up else ''}{sum_} of {money(limit)}", "bad" if used_up else "")
 
 
 def key_zone(view: KeyView) -> str:
@@ -257,3 +284,19 @@ def field(label: str, *cells: Cell) -> Line:
 def heading(text: str) -> Sequence[Line]:
     """The beginning of a part, set off by an empty line."""
     return ((), (Cell(text, "accent"),))
+
+
+def example(snapshot: Snapshot) -> str:
+    """A command that makes a request, ready to be pasted into a shell."""
+    models = (one for view in snapshot.backends for one in view.models)
+    chats = (one.id for one in models if Capability.CHAT not in one.cannot)
+    body = {"model": next(chats, "MODEL"), "messages": [{"role": "user", "content": "Hello"}]}
+    command = ["curl", f"{snapshot.endpoint}/v1/chat/completions"]
+    return shlex.join([*command, "-H", "Content-Type: application/json", "-d", json.dumps(body)])
+
+
+def elapsed_ms(view: RequestView, now: float) -> float | None:
+    """How long it took, or has been running."""
+    if view.total_ms is None and view.phase in RUNNING:
+        return (now - view.started) * 1000
+    return view.total_ms

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textual.binding import Binding
 
 from nexus_proxy.commands import BY_NAME, COMMANDS
+from nexus_tui.format import RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 PRIORITY_STEP = 10
 
-UNDONE_BY = {"backend.drain": "backend.resume", "backend.pin": "backend.unpin"}
+UNDONE_BY = {
+    "backend.drain": "backend.resume",
+    "backend.pin": "backend.unpin",
+    "model.load": "model.unload",
+}
 """Verbs whose key, pressed again, runs another verb."""
 
 
@@ -31,8 +36,29 @@ def _help(command: Command) -> str:
 
 
 def needs_selection(name: str) -> bool:
-    """Whether a verb acts on a backend or model."""
-    return any(one.kind in {"backend", "model"} for one in BY_NAME[name].arguments if one.required)
+    """Whether a verb acts on a backend, model or request."""
+    return any(
+        one.kind in {"backend", "model", "request"}
+        for one in BY_NAME[name].arguments
+        if one.required
+    )
+
+
+def named(kind: str, snapshot: Snapshot) -> dict[str, str]:
+    """What a verb can act on that has no row of its own, by name, each with words to tell it by."""
+    match kind:
+        case "key":
+            return {view.name: view.name for view in snapshot.keys}
+        case "alias":
+            return {alias: f"{alias} → {model}" for alias, model in snapshot.aliases.items()}
+        case "fallback":
+            chains = snapshot.fallbacks.items()
+            return {model: " → ".join((model, *others)) for model, others in chains}
+        case "request":
+            running = (view for view in snapshot.requests if view.phase in RUNNING)
+            return {view.id: f"{view.id}  {view.model or view.model_asked}" for view in running}
+        case _:
+            return {}
 
 
 def verb_bindings() -> list[Binding]:
@@ -74,10 +100,18 @@ def verb_bindings() -> list[Binding]:
 def toggled(
     name: str, arguments: Mapping[str, Any], snapshot: Snapshot
 ) -> tuple[str, Mapping[str, Any]]:
-    """What a key means now: the key that drains also resumes, the key that pins also unpins."""
+    """What a key means now: what drains also resumes, what pins also unpins, what loads also
+    unloads."""
     if name == "backend.drain":
         drained = any(one.name == arguments["backend"] and one.drained for one in snapshot.backends)
         return (UNDONE_BY[name], arguments) if drained else (name, arguments)
     if name == "backend.pin" and snapshot.pins.get(arguments["model"]) == arguments["backend"]:
         return UNDONE_BY[name], {"model": arguments["model"]}
+    if name == "model.load" and _is_loaded(arguments["model"], arguments["backend"], snapshot):
+        return UNDONE_BY[name], arguments
     return name, arguments
+
+
+def _is_loaded(model: str, backend: str, snapshot: Snapshot) -> bool:
+    views = (view for view in snapshot.backends if view.name == backend)
+    return any(one.id == model and one.loaded is True for view in views for one in view.models)

@@ -54,6 +54,7 @@ async def _run(options: RunOptions, loaded: Loaded, sock: socket.socket) -> int:
     from nexus_proxy.cli.tour import touring
     from nexus_proxy.server.signals import StopRequest, handled
     from nexus_tui.app import NexusApp
+    from nexus_tui.choices import remember_theme, remembered_theme
     from nexus_tui.source import RuntimeSource
 
     stop = StopRequest()
@@ -61,7 +62,11 @@ async def _run(options: RunOptions, loaded: Loaded, sock: socket.socket) -> int:
         async with gateway(options, loaded, sock, to_stderr=False) as running:
             await running.start()
             async with demo_backend(running.runtime, wanted=options.demo):
-                app = NexusApp(RuntimeSource(running.runtime))
+                app = NexusApp(
+                    RuntimeSource(running.runtime),
+                    theme=remembered_theme(),
+                    on_theme=remember_theme,
+                )
                 settle_memory()
                 async with touring(running.runtime, wanted=options.demo):
                     crashed = await _show(app, running, stop)
@@ -96,13 +101,14 @@ def _tell_of_the_crash(running: Gateway) -> None:
 async def _attach(url: str, key: str | None) -> int:
     from nexus_proxy.server.signals import StopRequest, handled
     from nexus_tui.app import NexusApp
+    from nexus_tui.choices import remember_theme, remembered_theme
     from nexus_tui.source import HttpSource
 
     source = HttpSource(url, key=key)
     stop = StopRequest()
     try:
         await source.open()
-        app = NexusApp(source)
+        app = NexusApp(source, theme=remembered_theme(), on_theme=remember_theme)
         with handled(stop):
             stop.on_ask(app.exit)
             await app.run_async()

@@ -10,7 +10,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from nexus_proxy.commands import COMMANDS, Command
-from nexus_tui.keymap import label
+from nexus_tui.keymap import label, named
 from nexus_tui.safe_text import clean
 from nexus_tui.selection import Selection
 
@@ -24,8 +24,14 @@ _PHRASES = {
     "backend.priority": "Priority of {}",
     "backend.pin": "Pin a model to {}",
     "backend.check": "Check {} now",
+    "model.load": "Load a model on {}",
+    "model.unload": "Unload a model on {}",
+    "model.migrate": "Migrate a model from {}",
 }
 """Where the verb followed by the backend's name would not read as a sentence."""
+
+_NOUNS = {"key": "the key ", "alias": "", "fallback": "", "request": ""}
+"""Kinds of things that have no row, and the word between the verb and their name."""
 
 
 class Offer(NamedTuple):
@@ -46,8 +52,8 @@ def offers(snapshot: Snapshot) -> Iterator[Offer]:
             yield from _on_backends(command, snapshot)
         elif "model" in kinds:
             yield from _on_pins(command, snapshot)
-        elif "key" in kinds:
-            yield from _on_keys(command, snapshot)
+        elif kinds and kinds[0] in _NOUNS:
+            yield from _on_named(command, kinds[0], snapshot)
         else:
             yield Offer(command.title, command.help, command.name, Selection())
 
@@ -66,10 +72,11 @@ def _on_pins(command: Command, snapshot: Snapshot) -> Iterator[Offer]:
         yield Offer(text, command.help, command.name, Selection(model=model))
 
 
-def _on_keys(command: Command, snapshot: Snapshot) -> Iterator[Offer]:
-    for view in snapshot.keys:
-        text = f"{label(command)} the key {clean(view.name)}"
-        yield Offer(text, command.help, command.name, Selection(), {"key": view.name})
+def _on_named(command: Command, kind: str, snapshot: Snapshot) -> Iterator[Offer]:
+    argument = command.arguments[0].name
+    for name, words in named(kind, snapshot).items():
+        text = f"{label(command)} {_NOUNS[kind]}{clean(words)}"
+        yield Offer(text, command.help, command.name, Selection(), {argument: name})
 
 
 def makes_sense(name: str, view: BackendView) -> bool:
@@ -81,8 +88,14 @@ def makes_sense(name: str, view: BackendView) -> bool:
             return view.drained
         case "backend.accept":
             return not (view.accepted and view.enabled)
+        case "backend.disable":
+            return view.accepted and view.enabled
         case "backend.pin":
             return bool(view.models)
+        case "model.load":
+            return view.loads_when_told and any(one.loaded is False for one in view.models)
+        case "model.unload" | "model.migrate":
+            return view.loads_when_told and any(one.loaded is True for one in view.models)
         case _:
             return True
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 class Selection(NamedTuple):
-    """The backend and model under the cursor; None where the screen has no such thing."""
+    """The backend, model and request under the cursor; None where the screen has no such thing."""
 
     backend: str | None = None
     model: str | None = None
+    request: str | None = None

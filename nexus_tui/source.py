@@ -8,14 +8,16 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
-from nexus_proxy.commands import Result
+from nexus_proxy.commands import Act, Result
+from nexus_proxy.commands.settings import Draft, draft
+from nexus_proxy.config.settings import Setting, settings
 from nexus_proxy.errors import CommandError, GatewayUnreachableError, NexusError
 from nexus_proxy.events import CHANGE_EVENTS
-from nexus_proxy.state import RequestView, Snapshot
+from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
 from nexus_proxy.tasks import spawn
 from nexus_tui.talk import Answer, Message, talk
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from nexus_proxy.runtime import Runtime
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -59,12 +63,28 @@ class Source(Protocol):
         """All of one request, also what a snapshot leaves out. Raises `NexusError`."""
         ...
 
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        """Who would serve each of these models now. Raises `NexusError`."""
+        ...
+
     def consequence(self, name: str, arguments: Mapping[str, Any]) -> Awaitable[str | None]:
         """The question to ask before the verb runs, or None. Raises `NexusError`."""
         ...
 
     async def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """Run a verb. Raises `NexusError` with the reason."""
+        ...
+
+    async def settings(self) -> Sequence[Setting]:
+        """The configuration in force, key by key. Raises `NexusError`."""
+        ...
+
+    async def draft(self, key: str, value: str | None) -> Draft:
+        """What setting a key of the file, or removing it (None), comes to. Raises `NexusError`."""
+        ...
+
+    async def look_at(self, url: str) -> Sighting:
+        """What answers at a URL that is not listed yet. Raises `NexusError`."""
         ...
 
     async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
@@ -97,6 +117,9 @@ class RuntimeSource:
     async def story(self, request_id: str) -> RequestView:
         return self._runtime.history.get(request_id)
 
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        return await self._runtime.previews(models)
+
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         return self._runtime.consequence(name, arguments)
 
@@ -108,6 +131,15 @@ class RuntimeSource:
         except Exception as error:  # a bug in one verb must not take the screen down
             log.exception("%s failed", name)
             raise CommandError(f"{name} failed: {error!r}. Details are in the log.") from error
+
+    async def settings(self) -> Sequence[Setting]:
+        return settings(self._runtime.loaded)
+
+    async def draft(self, key: str, value: str | None) -> Draft:
+        return draft(self._runtime, key, value)
+
+    async def look_at(self, url: str) -> Sighting:
+        return await self._runtime.discovery.look_at(url)
 
     async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
         import httpx
@@ -126,8 +158,13 @@ class RuntimeSource:
 STATE = "/nexus/v1/state"
 EVENTS = "/nexus/v1/events"
 COMMANDS = "/nexus/v1/commands"
+CONFIG = "/nexus/v1/config"
+LOOK = "/nexus/v1/backends/look"
+PREVIEWS = "/nexus/v1/previews"
 
 _FETCH_INTERVAL = 0.25
+_LIVE_INTERVAL = 1.0
+"""Between two looks at a gateway that is at work: it does not tell each token."""
 _SILENCE = 35.0
 """Seconds without a byte on the event stream after which the gateway counts as gone; it sends a
 comment every ten."""
@@ -217,6 +254,16 @@ class HttpSource:
         except (httpx.HTTPError, msgspec.MsgspecError) as error:
             raise CommandError(f"Nothing more is known of {request_id}: {error}") from error
 
+    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
+        import httpx
+
+        try:
+            answer = await self._client.post(PREVIEWS, json={"models": list(models)})
+            answer.raise_for_status()
+            return msgspec.json.decode(answer.content, type=dict[str, Preview])
+        except (httpx.HTTPError, msgspec.MsgspecError) as error:
+            raise CommandError(f"{self.url} does not say who would serve: {error}") from error
+
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         answer = await self._post(f"{COMMANDS}/{name}/consequence", arguments)
         question = answer.get("question")
@@ -229,7 +276,18 @@ class HttpSource:
         return Result(
             message=str(answer.get("message") or "done"),
             data=data if isinstance(data, dict) else {},
+            inverse=_act(answer.get("inverse")),
         )
+
+    async def settings(self) -> Sequence[Setting]:
+        told = await self._get(CONFIG)
+        return self._as(list[Setting], told.get("values"))
+
+    async def draft(self, key: str, value: str | None) -> Draft:
+        return self._as(Draft, await self._post(f"{CONFIG}/draft", {"key": key, "value": value}))
+
+    async def look_at(self, url: str) -> Sighting:
+        return self._as(Sighting, await self._post(LOOK, {"url": url}))
 
     async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
         await talk(self._client, model, messages, answer)
@@ -243,13 +301,19 @@ class HttpSource:
 
     # -- inside --------------------------------------------------------------------------------
 
+    async def _get(self, path: str) -> dict[str, Any]:
+        return await self._asked("GET", path)
+
     async def _post(self, path: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._asked("POST", path, json=dict(arguments))
+
+    async def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         import httpx
 
         # a verb may probe a backend that does not answer, which takes its own time to fail
         patience = httpx.Timeout(10.0, read=60.0)
         try:
-            response = await self._client.post(path, json=dict(arguments), timeout=patience)
+            response = await self._client.request(method, path, timeout=patience, **more)
         except httpx.HTTPError as error:
             raise CommandError(f"{self.url} did not answer: {_reason(error)}.") from error
         if response.status_code in {401, 403}:
@@ -259,6 +323,15 @@ class HttpSource:
         if response.is_error:
             raise CommandError(_error_message(answer, response.status_code))
         return answer
+
+    def _as(self, kind: type[T], told: Any) -> T:
+        """An answer as what it should be. Zones are numbers in it."""
+        try:
+            return msgspec.convert(told, kind)
+        except msgspec.ValidationError as error:
+            raise CommandError(
+                f"{self.url} is not a Nexus gateway of this version: {error}"
+            ) from error
 
     async def _fetch(self) -> None:
         response = await self._client.get(STATE)
@@ -315,7 +388,10 @@ class HttpSource:
 
     async def _refresh(self) -> None:
         while True:
-            await self._changed.wait()
+            busy = self._last is not None and self._last.totals.in_flight > 0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LIVE_INTERVAL if busy else None):
+                    await self._changed.wait()
             self._changed.clear()
             started = time.monotonic()
             await self._fetch()
@@ -349,6 +425,14 @@ def _decoded(response: httpx.Response) -> dict[str, Any]:
     except msgspec.DecodeError:
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _act(told: Any) -> Act | None:
+    """What undoes a verb, where the gateway told it."""
+    try:
+        return msgspec.convert(told, Act | None)
+    except msgspec.ValidationError:
+        return None
 
 
 def _error_message(answer: Mapping[str, Any], status: int) -> str:

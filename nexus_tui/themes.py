@@ -1,4 +1,4 @@
-"""Colours: three themes, and the one place that gives a tone its colour."""
+"""Colours: four themes, and the one place that gives a tone its colour."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIGHT = Theme(
     name="nexus-light",
     primary="#1b5da6",
     secondary="#5b6b80",
-    accent="#a3500c",
+    accent="#9c4b0a",
     success="#1d6f38",
     warning="#7d5800",
     error="#b0261f",
@@ -39,7 +39,7 @@ LIGHT = Theme(
     surface="#f3f1eb",
     panel="#e8e5dc",
     dark=False,
-    variables={"text-muted": "#6a6f76"},
+    variables={"text-muted": "#5e6369"},
 )
 
 COLOUR_BLIND = Theme(
@@ -60,7 +60,25 @@ COLOUR_BLIND = Theme(
 """Blue for good, yellow and orange for trouble: the Okabe-Ito palette, safe for all common kinds
 of colour blindness (https://jfly.uni-koeln.de/color/)."""
 
-THEMES = (DARK, LIGHT, COLOUR_BLIND)
+HIGH_CONTRAST = Theme(
+    name="nexus-high-contrast",
+    primary="#7cc7ff",
+    secondary="#d0d0d0",
+    accent="#ffb45e",
+    success="#5cff8a",
+    warning="#ffe94d",
+    error="#ff9a94",
+    foreground="#ffffff",
+    background="#000000",
+    surface="#000000",
+    panel="#1c2540",
+    dark=True,
+    variables={"text-muted": "#d0d0d0"},
+)
+"""Every text at least 7 to 1 against what is behind it, as WCAG 2 asks for in its level AAA
+(https://www.w3.org/TR/WCAG22/#contrast-enhanced)."""
+
+THEMES = (DARK, LIGHT, HIGH_CONTRAST, COLOUR_BLIND)
 
 TONES: dict[Tone, str] = {
     "": "",

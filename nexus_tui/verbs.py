@@ -13,7 +13,7 @@ from nexus_proxy.commands import BY_NAME, Argument, Command, Danger
 from nexus_proxy.config.model import Zone
 from nexus_proxy.errors import CommandError, NexusError
 from nexus_tui.format import STAR
-from nexus_tui.keymap import label, toggled
+from nexus_tui.keymap import label, named, toggled
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.add_backend import AddBackend
 from nexus_tui.screens.modal import Ask, Choice, Choose, Confirm, TypeName
@@ -33,6 +33,12 @@ _HINTS = {
     "words": "Words, separated by commas. Empty removes them all. Enter sets them.",
     "int": "A whole number. Enter sets it.",
 }
+_NONE = {
+    "key": "There is no API key. `nexus keys create NAME` makes one.",
+    "alias": "There is no alias. The palette (ctrl+p) has `Set alias`.",
+    "request": "No request runs now.",
+    "fallback": "No model has fallbacks. The palette (ctrl+p) has `Set fallbacks`.",
+}
 
 
 async def perform(app: NexusApp, name: str, selection: Selection, given: Mapping[str, Any]) -> None:
@@ -40,7 +46,9 @@ async def perform(app: NexusApp, name: str, selection: Selection, given: Mapping
     command = BY_NAME[name]
     try:
         if name == "backend.add":
-            app.tell(await app.push_screen_wait(AddBackend(app.source)))
+            added = await app.push_screen_wait(AddBackend(app.source))
+            if added is not None:
+                app.did(added)
             return
         arguments = await _gather(app, command, selection, given)
         if arguments is not None:
@@ -52,8 +60,25 @@ async def perform(app: NexusApp, name: str, selection: Selection, given: Mapping
 async def _run_agreed(app: NexusApp, name: str, arguments: Mapping[str, Any]) -> None:
     """Ask where the verb wants a question asked, then run it."""
     if await _agreed(app, BY_NAME[name], arguments):
-        result = await app.source.run(name, arguments)
-        app.tell(result.message)
+        app.did(await app.source.run(name, arguments))
+
+
+async def undo(app: NexusApp) -> None:
+    """Run what undoes the last act of this screen; it is asked about like any other verb."""
+    if not app.acts:
+        app.tell("Nothing to undo: nothing was changed from this screen that can be undone.")
+        return
+    done = app.acts.pop()
+    command = BY_NAME[done.inverse.verb]
+    try:
+        if not await _agreed(app, command, done.inverse.arguments):
+            app.acts.append(done)
+            return
+        result = await app.source.run(command.name, done.inverse.arguments)
+    except NexusError as error:
+        app.complain(str(error), title="Not undone")
+    else:
+        app.tell(f"Undone: {done.what}\nNow: {result.message}")
 
 
 async def _gather(
@@ -63,7 +88,7 @@ async def _gather(
     arguments = dict(given)
     for argument in command.arguments:
         if argument.required and argument.name not in given:
-            value = await _value(app, command, argument, selection)
+            value = await _value(app, command, argument, selection, arguments)
             if value is None:
                 return None
             arguments[argument.name] = value
@@ -85,18 +110,27 @@ async def _agreed(app: NexusApp, command: Command, arguments: Mapping[str, Any])
 
 
 async def _value(
-    app: NexusApp, command: Command, argument: Argument, selection: Selection
+    app: NexusApp,
+    command: Command,
+    argument: Argument,
+    selection: Selection,
+    given: Mapping[str, Any],
 ) -> str | None:
-    """One argument: what is selected, or what the user says. None: the user backed out."""
+    """One argument: what is selected, or what the user says. None: the user backed out. `given` are
+    those before it."""
     snapshot = app.source.snapshot()
     view = next((one for one in snapshot.backends if one.name == selection.backend), None)
     match argument.kind:
         case "backend":
             return selection.backend or await _choose_backend(app, command, snapshot)
+        case "destination":
+            return await _choose_destination(app, command, snapshot, given)
         case "model":
             return selection.model or await _choose_model(app, command, snapshot, view)
-        case "key":
-            return await _choose_key(app, command, snapshot)
+        case "request" if selection.request:
+            return selection.request
+        case "key" | "alias" | "fallback" | "request":
+            return await _choose_named(app, command, argument, snapshot)
         case "switch":  # the one of the gateway: the other way round
             return "off" if snapshot.airplane else "on"
         case "zone":
@@ -105,9 +139,10 @@ async def _value(
             question = _question(command, view)
             return await app.push_screen_wait(Choose(question, zones, current=current))
         case kind:
-            hint = _HINTS.get(kind, argument.help)
-            ask = Ask(_question(command, view), hint=hint, value=_current(argument, view))
-            return await app.push_screen_wait(ask)
+            of = view if any(one.kind == "backend" for one in command.arguments) else None
+            hint = _HINTS.get(kind, argument.help) if of else f"{argument.help} Enter sets it."
+            value = _current(argument, of) or _written(argument, selection, given, snapshot)
+            return await app.push_screen_wait(Ask(_question(command, of), hint=hint, value=value))
 
 
 def _question(command: Command, view: BackendView | None) -> str:
@@ -119,6 +154,18 @@ def _current(argument: Argument, view: BackendView | None) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
+def _written(
+    argument: Argument, selection: Selection, given: Mapping[str, Any], snapshot: Snapshot
+) -> str:
+    """What stands there already, to be changed: an alias's model, a model's fallbacks; else, for
+    a model, the one under the cursor."""
+    if argument.kind == "words":
+        return ", ".join(snapshot.fallbacks.get(given.get("model", ""), ()))
+    if argument.kind != "target":
+        return ""
+    return snapshot.aliases.get(given.get("alias", "")) or selection.model or ""
+
+
 async def _choose_backend(app: NexusApp, command: Command, snapshot: Snapshot) -> str | None:
     choices = [Choice(view.name, view.name) for view in snapshot.backends]
     if not choices:
@@ -126,11 +173,29 @@ async def _choose_backend(app: NexusApp, command: Command, snapshot: Snapshot) -
     return await app.push_screen_wait(Choose(f"{label(command)}: which backend?", choices))
 
 
-async def _choose_key(app: NexusApp, command: Command, snapshot: Snapshot) -> str | None:
-    choices = [Choice(view.name, view.name) for view in snapshot.keys]
+async def _choose_named(
+    app: NexusApp, command: Command, argument: Argument, snapshot: Snapshot
+) -> str | None:
+    choices = [Choice(name, text) for name, text in named(argument.kind, snapshot).items()]
     if not choices:
-        raise CommandError("There is no API key. `nexus keys create NAME` makes one.")
-    return await app.push_screen_wait(Choose(f"{label(command)}: which key?", choices))
+        raise CommandError(_NONE[argument.kind])
+    question = f"{label(command)}: which {argument.name}?"
+    return await app.push_screen_wait(Choose(question, choices))
+
+
+async def _choose_destination(
+    app: NexusApp, command: Command, snapshot: Snapshot, given: Mapping[str, Any]
+) -> str | None:
+    model, here = given["model"], given["backend"]
+    choices = [
+        Choice(view.name, view.name)
+        for view in snapshot.backends
+        if view.name != here and any(one.id == model for one in view.models)
+    ]
+    if not choices:
+        raise CommandError(f"No other backend has {clean(model)}. Download it there first.")
+    question = f"{label(command)} {clean(model)} to which backend?"
+    return await app.push_screen_wait(Choose(question, choices))
 
 
 async def _choose_model(

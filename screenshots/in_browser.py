@@ -20,7 +20,7 @@ sys.path.append(str(FOLDER.parent))
 from tests.support.browser import Connection, chromium, driven
 
 SCENES = {
-    "web-light": (1360, 980, 1.0, "light"),
+    "web-light": (1360, 1240, 1.0, "light"),
     "web-phone": (390, 844, 2.0, "dark"),
 }
 """Name of a picture: width, height, pixels per CSS pixel, colours."""
@@ -41,6 +41,7 @@ async def take(browser: Connection, runtime: Runtime, name: str) -> None:
     page = await browser.page()
     await page.resize(width, height, scale=scale)
     await page.prefer(color_scheme=scheme)
+    await page.call("Emulation.setScrollbarsHidden", hidden=True)
     await page.open(runtime.endpoint)
     await page.until("document.querySelectorAll('.running').length > 1")
     await page.until("document.querySelector('.stroke') !== null")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from nexus_proxy.accounting.entries import Sums
+from nexus_proxy.accounting.entries import ALL, Entry, Sums
 from nexus_proxy.accounting.money import money
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
+from nexus_proxy.errors import BudgetExceededError
 from nexus_proxy.state import BudgetLevel, BudgetStanding
 from nexus_proxy.store.schema import NANO
 
@@ -15,6 +16,20 @@ def over_limit(sums: Sums, nanousd: int | None, limit_usd: float) -> bool:
     limit = round(limit_usd * NANO)
     used = sums.spent + sums.reserved
     return used >= limit if nanousd is None else used + nanousd > limit
+
+
+def refusal(entry: Entry, key: str, sums: Sums, limit_usd: float) -> BudgetExceededError:
+    """Why an entry cannot be put aside: for its API key `key`, or for all (`ALL`)."""
+    used = f"{money(sums.spent / NANO)} are spent, {money(sums.reserved / NANO)} reserved"
+    if key == ALL:
+        return BudgetExceededError(
+            f"this would pass the budget of {money(limit_usd)} for {entry.month}: {used}. "
+            "Raise routing.budget.monthly_limit_usd, or use a local model."
+        )
+    return BudgetExceededError(
+        f"the API key {key!r} has used its {money(limit_usd)} of {entry.month}: {used}. "
+        "Raise its monthly_limit_usd, or wait for the next month."
+    )
 
 
 def standing_of(month: str, sums: Sums, budget: BudgetConfig) -> BudgetStanding:

@@ -35,16 +35,25 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 
 class Sums(Struct, frozen=True):
-    """A month's money in nano-USD, and how many requests have no known price."""
+    """A month's money in nano-USD, and how many requests have no known price.
+
+    `revision` counts the changes of what stands in the file; 0 for what does not stand there.
+    """
 
     spent: int = 0
     reserved: int = 0
     unknown: int = 0
+    revision: int = 0
 
     def __add__(self, more: Sums) -> Sums:
         return Sums(
             self.spent + more.spent, self.reserved + more.reserved, self.unknown + more.unknown
         )
+
+    @property
+    def figures(self) -> tuple[int, int, int]:
+        """As replicas publish them."""
+        return self.spent, self.reserved, self.unknown
 
     def __neg__(self) -> Sums:
         return Sums(-self.spent, -self.reserved, -self.unknown)
@@ -65,7 +74,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
 def sums(connection: sqlite3.Connection, month: str, key: str = ALL) -> Sums:
     """The sums of a month."""
     row = connection.execute(
-        "SELECT spent, reserved, unknown FROM totals WHERE month = ? AND key = ?", (month, key)
+        "SELECT spent, reserved, unknown, revision FROM totals WHERE month = ? AND key = ?",
+        (month, key),
     ).fetchone()
     return Sums(*row) if row else NOTHING
 
@@ -213,8 +223,8 @@ def _add(
 ) -> None:
     for one in {ALL, key}:
         connection.execute(
-            "INSERT INTO totals VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            "INSERT INTO totals VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET"
             " spent = spent + excluded.spent, reserved = reserved + excluded.reserved,"
-            " unknown = unknown + excluded.unknown",
+            " unknown = unknown + excluded.unknown, revision = revision + 1",
             (month, one, spent, reserved, int(unknown)),
         )

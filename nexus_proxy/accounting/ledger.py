@@ -7,38 +7,47 @@ estimate. What a request came to counts in `standing` at once, before it is writ
 as soon as he has his answer must not find his own last request in the way. While the store cannot
 be written, the same checks are made in memory, for this process alone, and what is due is written
 when it can be.
+
+Replicas share a limit by publishing what their files have come to (see `store.sums`): a request
+goes only if all of them together, with what it puts aside, stay within the limit. While that is
+not to be learnt, each counts what it knew of the others last, and what it spends itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import secrets
-import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import msgspec
 
 from nexus_proxy.accounting import entries
-from nexus_proxy.accounting.budget import level_of, over_limit, sentence, standing_of
+from nexus_proxy.accounting.budget import (
+    level_of,
+    over_limit,
+    refusal,
+    sentence,
+    standing_of,
+)
 from nexus_proxy.accounting.calendar import Calendar
 from nexus_proxy.accounting.entries import ALL, NOTHING, Entry, Settlement, Sums
-from nexus_proxy.accounting.money import money
-from nexus_proxy.accounting.report import checked, spend
+from nexus_proxy.accounting.report import checked, spend, summary
 from nexus_proxy.accounting.usage import MOST_TOKENS
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
-from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
+from nexus_proxy.errors import StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
-from nexus_proxy.state import SpendReport
+from nexus_proxy.state import SpendReport, SpendSummary
+from nexus_proxy.store.machine import machine_id
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.store.sqlite import Store
+from nexus_proxy.store.sums import Agreed, Row, SharedSums
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import Record
 
@@ -61,15 +70,19 @@ BySums = Mapping[str, Sums]
 
 
 class _Found(NamedTuple):
-    """What a look into the file found: the newest month, and the sums of one."""
+    """What a look into the file found: the newest month, the sums of one, and the file's id."""
 
     month: str
     newest: str | None
     sums: BySums
+    replica: str
 
 
 class Ledger:
-    """Owner of all that is spent. `standing` is replaced whenever the sums change."""
+    """Owner of all that is spent. `standing` is replaced whenever the sums change.
+
+    `shared`: where replicas share what they spend, if they do; `publish` is to be called often.
+    """
 
     def __init__(
         self,
@@ -78,9 +91,16 @@ class Ledger:
         budget: BudgetConfig,
         *,
         clock: Callable[[], float] = time.time,
+        shared: SharedSums | None = None,
     ) -> None:
         self._store, self._bus, self._clock = store, bus, clock
-        self._machine = _machine()
+        self._shared, self._replica = shared, ""
+        self._revision = 0
+        self._apart: set[str] = set()
+        """Keys of which this process has published what its file did not take."""
+        self._others: dict[str, Sums] = {}
+        """What other replicas have come to in the month in force, by key, as was last seen."""
+        self._machine = machine_id()
         self._owner = f"{os.getpid()}-{self._machine}-{secrets.token_hex(8)}"
         self._beating: asyncio.Task[None] | None = None
         self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
@@ -91,6 +111,7 @@ class Ledger:
         self._is_known = False
         """Whether `_sums` has begun with what the file holds."""
         self._problem: str | None = None
+        self._changes = 0
         self._budget = budget
         self._calendar = Calendar(budget.time_zone)
         self._month = self._calendar.month(clock())
@@ -159,20 +180,23 @@ class Ledger:
             nanousd=nanousd,
         )
 
+        limits = self._limits(key, key_limit_usd)
+
         def job(connection: sqlite3.Connection) -> BySums:
-            before = {one: entries.sums(connection, month, one) for one in {ALL, key}}
-            self._check(entry, before, key_limit_usd)
+            self._check(entry, limits, lambda one: entries.sums(connection, month, one))
             entries.reserve(connection, entry)
             return _told(connection, entry)
 
         try:
             await self._store.write(job, done=partial(self._learn, entry, NOTHING))
         except StoreUnavailableError:
-            self._check(entry, {one: self._sums_of(one) for one in {ALL, key}}, key_limit_usd)
+            self._check(entry, limits, self._sums_of)
             self._post(entry, entries.reserve, Sums(reserved=nanousd or 0))
         except asyncio.CancelledError:
             self._post(entry, entries.release, NOTHING)  # whether it was written, nobody knows yet
             raise
+        if self._shared is not None and limits:
+            await self._agree(self._shared, entry, limits)
         return entry
 
     def settle(self, entry: Entry, settled: Settlement) -> None:
@@ -192,9 +216,18 @@ class Ledger:
 
     def spent_by_key(self) -> dict[str, float]:
         """USD of this month by name of the API key, reservations included."""
-        keys = {*self._sums, *(key for month, key in self._due if month == self._month)} - {ALL}
-        every = {key: self._sums_of(key) for key in keys}
+        due = (key for month, key in self._due if month == self._month)
+        keys = {*self._sums, *self._others, *due} - {ALL}
+        every = {key: self._total_of(key) for key in keys}
         return {key: (sums.spent + sums.reserved) / NANO for key, sums in every.items()}
+
+    async def publish(self) -> None:
+        """Tell the other replicas what this one has come to, and learn what they have. Raises
+        `StoreUnavailableError`."""
+        if self._shared is not None:
+            month, rows = self._month, self._rows(self._sums)
+            agreed = await self._shared.publish(_name(month), rows, trying=True)
+            self._learn_others(month, agreed)
 
     async def report(self, month: str | None, by: str) -> SpendReport:
         """What a month has cost. Raises `InvalidRequestError` and `StoreUnavailableError`."""
@@ -203,12 +236,38 @@ class Ledger:
         self._flush_usage()
         await self._store.write(lambda _connection: None)  # what ended just now is in it too
         found = await self._store.read(lambda connection: spend(connection, month, by, today))
-        return msgspec.structs.replace(found, limit_usd=self._budget.monthly_limit_usd)
+        others = self._others.get(ALL, NOTHING) if month == self._month else NOTHING
+        return msgspec.structs.replace(
+            found,
+            limit_usd=self._budget.monthly_limit_usd,
+            elsewhere_usd=(others.spent + others.reserved) / NANO,
+            soft_percent=self._budget.soft_limit_percent,
+        )
+
+    @property
+    def edition(self) -> tuple[int, str]:
+        """Another one whenever a summary would read differently, as far as this process knows."""
+        return self._changes, self._calendar.day(self._clock())
+
+    async def summary(self) -> tuple[SpendSummary, float]:
+        """This month as the screen shows it, and the seconds of a processor that it took to add up.
+        Raises `StoreUnavailableError`."""
+        month, today = self._month, self._calendar.day(self._clock())
+
+        def timed(connection: sqlite3.Connection) -> tuple[SpendSummary, float]:
+            began = time.thread_time()
+            return summary(connection, month, today), time.thread_time() - began
+
+        if not self._store.degraded:
+            self._flush_usage()
+        await self._store.write(lambda _connection: None)  # what ended just now is in it too
+        return await self._store.read(timed)
 
     # -- the rest ------------------------------------------------------------------------------
 
     def read(self, ended: Sequence[Record]) -> None:
         """A reader of `History`: adds up the tokens of requests that cost nothing."""
+        self._changes += bool(ended)
         for record in ended:
             if record.priced or record.backend is None or record.prompt_tokens is None:
                 continue
@@ -326,30 +385,69 @@ class Ledger:
         """The sums of the month in force, with what is not in the file yet."""
         return self._sums.get(key, NOTHING) + self._due.get((self._month, key), NOTHING)
 
-    def _check(self, entry: Entry, sums: BySums, key_limit_usd: float | None) -> None:
-        if key_limit_usd is not None:
-            own = sums.get(entry.key, NOTHING)
-            if over_limit(own, entry.nanousd, key_limit_usd):
-                raise BudgetExceededError(
-                    f"the API key {entry.key!r} has used its {money(key_limit_usd)} of "
-                    f"{entry.month}: {money(own.spent / NANO)} are spent, "
-                    f"{money(own.reserved / NANO)} reserved. Raise its monthly_limit_usd, or wait "
-                    "for the next month."
-                )
+    def _total_of(self, key: str) -> Sums:
+        """The same with what other replicas have come to."""
+        return self._sums_of(key) + self._others.get(key, NOTHING)
+
+    def _limits(self, key: str, key_limit_usd: float | None) -> dict[str, float]:
+        """What holds for a request with an API key, in USD, by the key whose sums it bounds."""
+        limits = {} if key_limit_usd is None else {key: key_limit_usd}
         limit = self._budget.monthly_limit_usd
-        if limit is None or self._budget.hard_limit_action is BudgetAction.WARN:
+        if limit is not None and self._budget.hard_limit_action is not BudgetAction.WARN:
+            limits[ALL] = limit
+        return limits
+
+    def _check(
+        self, entry: Entry, limits: Mapping[str, float], sums_of: Callable[[str], Sums]
+    ) -> None:
+        for key, limit in limits.items():
+            sums = sums_of(key) + self._others.get(key, NOTHING)
+            if over_limit(sums, entry.nanousd, limit):
+                raise refusal(entry, key, sums, limit)
+
+    async def _agree(self, shared: SharedSums, entry: Entry, limits: Mapping[str, float]) -> None:
+        """See that all replicas together may spend what was put aside. Raises
+        `BudgetExceededError`; what was put aside is given back then."""
+        if entry.month != self._month:
             return
-        total = sums.get(ALL, NOTHING)
-        if over_limit(total, entry.nanousd, limit):
-            raise BudgetExceededError(
-                f"this would pass the budget of {money(limit)} for {entry.month}: "
-                f"{money(total.spent / NANO)} are spent, {money(total.reserved / NANO)} reserved. "
-                "Raise routing.budget.monthly_limit_usd, or use a local model."
-            )
+        most = {key: round(limit * NANO) for key, limit in limits.items()}
+        if entry.nanousd is None:  # goes as long as something is left, see `over_limit`
+            most = {key: limit - 1 for key, limit in most.items()}
+        try:
+            rows = self._rows({ALL, entry.key})
+            agreed = await shared.publish(_name(entry.month), rows, most)
+        except StoreUnavailableError:
+            return  # the rule for that is in this module's docstring
+        except asyncio.CancelledError:
+            self.release(entry)
+            raise
+        self._learn_others(entry.month, agreed)
+        if (key := agreed.refused) is not None:
+            self.release(entry)
+            raise refusal(entry, key, self._total_of(key), limits[key])
+
+    def _rows(self, keys: Iterable[str]) -> list[Row]:
+        """What this replica publishes: what the file has come to, and apart from it what cannot be
+        written to it just now, which is this process's alone."""
+        rows = []
+        self._revision += 1
+        for key in keys:
+            if (sums := self._sums.get(key)) is not None and self._replica:
+                rows.append(Row(self._replica, key, sums.revision, sums.figures))
+            due = self._due.get((self._month, key), NOTHING) if self._store.degraded else NOTHING
+            if due != NOTHING or key in self._apart:
+                self._apart.add(key)
+                rows.append(Row(self._owner, key, self._revision, due.figures))
+        return rows
+
+    def _learn_others(self, month: str, agreed: Agreed) -> None:
+        if month == self._month:
+            self._others = {key: Sums(*figures) for key, figures in agreed.others.items()}
+            self._judge()
 
     def _turn_to(self, month: str) -> str:
         if month != self._month:
-            self._month, self._sums = month, {}
+            self._month, self._sums, self._others, self._apart = month, {}, {}, set()
             self._judge()
         return month
 
@@ -364,11 +462,13 @@ class Ledger:
         self._resume(found.newest)
         if found.month == self._month:
             self._sums, self._is_known = dict(found.sums), True
+            self._replica = found.replica
             self._judge()
 
     def _judge(self) -> None:
-        sums = self._sums_of(ALL)
+        sums, before = self._total_of(ALL), self.standing
         self.standing = standing_of(self._month, sums, self._budget)
+        self._changes += self.standing != before
         # People are told of what is spent: what is only put aside comes and goes with each request.
         level = level_of(sums.spent, self._budget)
         if level is not self._told:
@@ -380,9 +480,11 @@ class Ledger:
 def _found(month: str, connection: sqlite3.Connection) -> _Found:
     """How a month stands."""
     rows = connection.execute(
-        "SELECT key, spent, reserved, unknown FROM totals WHERE month = ?", (month,)
+        "SELECT key, spent, reserved, unknown, revision FROM totals WHERE month = ?", (month,)
     )
-    return _Found(month, _newest_month(connection), {key: Sums(*values) for key, *values in rows})
+    sums = {key: Sums(*values) for key, *values in rows}
+    (replica,) = connection.execute("SELECT id FROM replica").fetchone()
+    return _Found(month, _newest_month(connection), sums, replica)
 
 
 def _newest_month(connection: sqlite3.Connection) -> str | None:
@@ -398,6 +500,11 @@ def _settle(connection: sqlite3.Connection, entry: Entry, *, settled: Settlement
     entries.settle(connection, entry, settled)
 
 
+def _name(month: str) -> str:
+    """Under what replicas share what they spend in a month."""
+    return f"spend:{month}"
+
+
 def _leave(owner: str, connection: sqlite3.Connection) -> None:
     entries.interrupt(connection, owner)
 
@@ -409,12 +516,3 @@ def _bounded(nanousd: int | None) -> int | None:
 def _tokens(count: int | None) -> int:
     """A count that breaks no sum, whatever a backend said."""
     return count if count is not None and 0 < count <= MOST_TOKENS else 0
-
-
-def _machine() -> str:
-    """What tells the machine, or the container, in which a process id means something."""
-    try:
-        space = str(os.stat("/proc/self/ns/pid").st_ino)
-    except OSError:
-        space = ""
-    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]

@@ -10,28 +10,40 @@ from __future__ import annotations
 import calendar
 import sqlite3
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import date
 
 from nexus_proxy.accounting.entries import sums
 from nexus_proxy.errors import InvalidRequestError
-from nexus_proxy.state import SpendReport, SpendRow
+from nexus_proxy.state import SpendReport, SpendRow, SpendSummary
 from nexus_proxy.store.schema import NANO
 
 BY = ("day", "backend", "model", "key")
 LEAST_DAYS = 3
 WEEKDAYS_FROM = 14
+MOST_ROWS = 100
+"""Backends, models or keys in a summary, which goes to every screen; those after them are one row.
+A report has them all."""
 
-_PRICED = """
-    SELECT {by}, COUNT(*),
-        SUM(CASE WHEN state != 'reserved' AND provenance = 'measured' THEN nanousd ELSE 0 END),
-        SUM(CASE WHEN state != 'reserved' AND provenance = 'estimated' THEN nanousd ELSE 0 END),
-        SUM(CASE WHEN state = 'reserved' THEN nanousd ELSE 0 END),
-        SUM(nanousd IS NULL), SUM(prompt_tokens), SUM(completion_tokens)
-    FROM entries WHERE day BETWEEN ? AND ? GROUP BY {by}
-"""
-_UNPRICED = """
-    SELECT {by}, SUM(requests), SUM(prompt_tokens), SUM(completion_tokens)
-    FROM usage WHERE day BETWEEN ? AND ? GROUP BY {by}
+_ROWS = """
+    SELECT label, SUM(requests) AS requests, SUM(measured) / 1e9 AS usd_measured,
+        SUM(estimated) / 1e9 AS usd_estimated, SUM(reserved) / 1e9 AS usd_reserved,
+        SUM(unknown) AS unknown_requests, SUM(free) AS free_requests,
+        SUM(prompt) AS prompt_tokens, SUM(completion) AS completion_tokens
+    FROM (
+        SELECT {by} AS label, 1 AS requests,
+            IIF(state != 'reserved' AND provenance = 'measured', IFNULL(nanousd, 0), 0) AS measured,
+            IIF(state != 'reserved' AND provenance = 'estimated', IFNULL(nanousd, 0), 0)
+                AS estimated,
+            IIF(state = 'reserved', IFNULL(nanousd, 0), 0) AS reserved,
+            nanousd IS NULL AS unknown, 0 AS free,
+            IFNULL(prompt_tokens, 0) AS prompt, IFNULL(completion_tokens, 0) AS completion
+        FROM entries WHERE day BETWEEN :first AND :last
+        UNION ALL
+        SELECT {by}, requests, 0, 0, 0, 0, requests, prompt_tokens, completion_tokens
+        FROM usage WHERE day BETWEEN :first AND :last
+    )
+    GROUP BY label
 """
 
 
@@ -50,32 +62,11 @@ def checked(month: str, by: str) -> tuple[str, str]:
 
 def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> SpendReport:
     """The report for a month (`YYYY-MM`), in rows by one of `BY`. `today` is `YYYY-MM-DD`."""
-    rows: dict[str, SpendRow] = {}
-    for label, requests, measured, estimated, reserved, unknown, read, made in connection.execute(
-        _PRICED.format(by=by), _span(month)
-    ):
-        rows[label] = SpendRow(
-            label=label,
-            requests=requests,
-            usd_measured=(measured or 0) / NANO,
-            usd_estimated=(estimated or 0) / NANO,
-            usd_reserved=(reserved or 0) / NANO,
-            unknown_requests=unknown,
-            free_requests=0,
-            prompt_tokens=read or 0,
-            completion_tokens=made or 0,
-        )
-    for label, requests, read, made in connection.execute(_UNPRICED.format(by=by), _span(month)):
-        rows[label] = _with_free(rows.get(label), label, requests, read, made)
-    if by == "day":
-        for number in range(1, _days_so_far(month, today) + 1):
-            day = f"{month}-{number:02}"
-            rows.setdefault(day, _with_free(None, day, 0, 0, 0))
     total = sums(connection, month)
     return SpendReport(
         month=month,
         by=by,
-        rows=tuple(sorted(rows.values(), key=_by_label if by == "day" else _dearest_first)),
+        rows=_rows(connection, month, by, today),
         spent_usd=total.spent / NANO,
         reserved_usd=total.reserved / NANO,
         unknown_requests=total.unknown,
@@ -83,31 +74,61 @@ def spend(connection: sqlite3.Connection, month: str, by: str, today: str) -> Sp
     )
 
 
-def _span(month: str) -> tuple[str, str]:
+def summary(connection: sqlite3.Connection, month: str, today: str) -> SpendSummary:
+    """The same by each of `BY` at once, for the screen. `today` is `YYYY-MM-DD`."""
+    days, backends, models, keys = (_rows(connection, month, by, today) for by in BY)
+    return SpendSummary(
+        month=month,
+        today=today,
+        days=days,
+        backends=_bounded(backends),
+        models=_bounded(models),
+        keys=_bounded(keys),
+        forecast_usd=_forecast(connection, month, today),
+    )
+
+
+def _rows(connection: sqlite3.Connection, month: str, by: str, today: str) -> tuple[SpendRow, ...]:
+    """Days in order, with those on which nothing ran; all else dearest first."""
+    found = connection.execute(_ROWS.format(by=by), _span(month))
+    names = [column[0] for column in found.description]
+    rows = {row[0]: SpendRow(**dict(zip(names, row, strict=True))) for row in found}
+    if by != "day":
+        return tuple(sorted(rows.values(), key=_dearest_first))
+    for number in range(1, _days_so_far(month, today) + 1):
+        day = f"{month}-{number:02}"
+        rows.setdefault(day, _together(day, ()))
+    return tuple(rows[day] for day in sorted(rows))
+
+
+def _bounded(rows: tuple[SpendRow, ...]) -> tuple[SpendRow, ...]:
+    if len(rows) <= MOST_ROWS:
+        return rows
+    shown, rest = rows[: MOST_ROWS - 1], rows[MOST_ROWS - 1 :]
+    return (*shown, _together(f"({len(rest):,} more)", rest))
+
+
+def _together(label: str, rows: Sequence[SpendRow]) -> SpendRow:
+    return SpendRow(
+        label=label,
+        requests=sum(row.requests for row in rows),
+        usd_measured=sum(row.usd_measured for row in rows),
+        usd_estimated=sum(row.usd_estimated for row in rows),
+        usd_reserved=sum(row.usd_reserved for row in rows),
+        unknown_requests=sum(row.unknown_requests for row in rows),
+        free_requests=sum(row.free_requests for row in rows),
+        prompt_tokens=sum(row.prompt_tokens for row in rows),
+        completion_tokens=sum(row.completion_tokens for row in rows),
+    )
+
+
+def _span(month: str) -> dict[str, str]:
     """First and last day that a month may have. Not `LIKE`, which uses no index."""
-    return f"{month}-01", f"{month}-31"
-
-
-def _by_label(row: SpendRow) -> tuple[str, ...]:
-    return (row.label,)
+    return {"first": f"{month}-01", "last": f"{month}-31"}
 
 
 def _dearest_first(row: SpendRow) -> tuple[object, ...]:
     return (-row.usd_measured - row.usd_estimated, -row.requests, row.label)
-
-
-def _with_free(row: SpendRow | None, label: str, requests: int, read: int, made: int) -> SpendRow:
-    return SpendRow(
-        label=label,
-        requests=(row.requests if row else 0) + requests,
-        usd_measured=row.usd_measured if row else 0.0,
-        usd_estimated=row.usd_estimated if row else 0.0,
-        usd_reserved=row.usd_reserved if row else 0.0,
-        unknown_requests=row.unknown_requests if row else 0,
-        free_requests=requests,
-        prompt_tokens=(row.prompt_tokens if row else 0) + read,
-        completion_tokens=(row.completion_tokens if row else 0) + made,
-    )
 
 
 def _days_so_far(month: str, today: str) -> int:
@@ -127,7 +148,7 @@ def _forecast(connection: sqlite3.Connection, month: str, today: str) -> float |
     by_day: dict[int, int] = {
         int(day[8:]): nanousd or 0
         for day, nanousd in connection.execute(
-            "SELECT day, SUM(nanousd) FROM entries WHERE day BETWEEN ? AND ? GROUP BY day",
+            "SELECT day, SUM(nanousd) FROM entries WHERE day BETWEEN :first AND :last GROUP BY day",
             _span(month),
         )
     }

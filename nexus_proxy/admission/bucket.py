@@ -10,6 +10,8 @@ were estimated must be owed, or whoever sends short prompts with long answers ha
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
+
 WINDOW = 60.0
 """Seconds. A bucket holds the limit of one minute."""
 LONGEST_DEBT = 3600.0
@@ -22,32 +24,39 @@ _ROUNDING = 1e-6
 class Bucket:
     """`limit` units per minute: as many at once at most, flowing back evenly.
 
-    Times are monotonic seconds and are always passed in.
+    Times are monotonic seconds and are always passed in. `cell` holds the one number that a bucket
+    is, where several processes share it.
     """
 
-    __slots__ = ("_full_at", "limit")
+    __slots__ = ("_cell", "limit")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, cell: MutableSequence[float] | None = None) -> None:
         self.limit = limit
-        self._full_at = 0.0
+        self._cell = [0.0] if cell is None else cell
 
     def wait(self, amount: int, now: float) -> float:
         """Seconds until `amount` can be taken; 0.0: now.
 
         More than the limit counts as the limit: it can be taken once the bucket is full.
         """
-        over = max(self._full_at, now) + self._seconds(amount) - now - WINDOW
+        over = max(self._cell[0], now) + self._seconds(amount) - now - WINDOW
         return over if over > _ROUNDING else 0.0
 
     def take(self, amount: int, now: float) -> None:
         """Take what `wait` allows."""
-        self._full_at = max(self._full_at, now) + self._seconds(amount)
+        self._cell[0] = max(self._cell[0], now) + self._seconds(amount)
 
-    def correct(self, taken: int, used: int, now: float) -> None:
-        """`used` were needed where `taken` were taken: give back the rest, or owe it."""
+    def correct(self, taken: int, used: int, now: float) -> float:
+        """`used` were needed where `taken` were taken: give back the rest, or owe it. Returns the
+        difference in seconds of refill."""
         more = used / self.limit * WINDOW - self._seconds(taken)
-        start = max(self._full_at, now) if more > 0 else self._full_at
-        self._full_at = min(start + more, now + LONGEST_DEBT)
+        start = max(self._cell[0], now) if more > 0 else self._cell[0]
+        self._cell[0] = min(start + more, now + LONGEST_DEBT)
+        return more
+
+    def follow(self, reset: float, now: float) -> None:
+        """Stand as the bucket that all replicas share, which is full in `reset` seconds."""
+        self._cell[0] = now + reset
 
     def level(self, now: float) -> int:
         """How many units are left now, never below 0."""
@@ -55,7 +64,7 @@ class Bucket:
 
     def reset(self, now: float) -> float:
         """Seconds until the bucket is full."""
-        return max(0.0, self._full_at - now)
+        return max(0.0, self._cell[0] - now)
 
     def _seconds(self, amount: int) -> float:
         return min(amount, self.limit) / self.limit * WINDOW

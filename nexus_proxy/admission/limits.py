@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from nexus_proxy.admission.bucket import Bucket
 from nexus_proxy.admission.keys import Key
-from nexus_proxy.errors import RateLimitedError
+from nexus_proxy.admission.shared import Draw, Drawn, SharedBuckets
+from nexus_proxy.errors import RateLimitedError, StoreUnavailableError
 from nexus_proxy.state import KeyView
 
+if TYPE_CHECKING:
+    from nexus_proxy.admission.cells import Cells
+
 HeaderList = list[tuple[bytes, bytes]]
-MakeBucket = Callable[[str, str, int], Bucket]
-"""Key's name, `requests` or `tokens`, and the limit per minute."""
+ALONE: AbstractContextManager[None] = nullcontext()
 
 
 class Usage:
@@ -32,17 +37,23 @@ class Usage:
 class Limits:
     """Counts for all keys. A reload keeps what was used.
 
-    `make_bucket` is where buckets come from: in this process, unless replicas share them.
+    `cells`: where the buckets are that all workers of this gateway share. `shared`: those of all
+    replicas, which then decide, and which the own ones follow.
     """
 
     def __init__(
         self,
         keys: Iterable[Key] = (),
         *,
-        make_bucket: MakeBucket | None = None,
+        cells: Cells | None = None,
+        shared: SharedBuckets | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._make_bucket = make_bucket or (lambda _name, _what, limit: Bucket(limit))
+        self._shared = shared
+        self._untold: dict[tuple[str, str], float] = {}
+        """Seconds of refill by which answers differed from what was taken for them in `shared`."""
+        self._cells = cells
+        self._alone = ALONE if cells is None else cells
         self._clock = clock
         self._usage: dict[str, Usage] = {}
         self.apply(keys)
@@ -67,19 +78,46 @@ class Limits:
         usage = self._usage_of(key)
         requests_left, tokens_left = usage.requests_left, usage.tokens_left
         if requests_left is not None or tokens_left is not None:
-            now = self._clock()
-            by_requests = 0.0 if requests_left is None else requests_left.wait(1, now)
-            by_tokens = 0.0 if tokens_left is None else tokens_left.wait(tokens, now)
-            if by_requests or by_tokens:
-                usage.refused += 1
-                raise self._refusal(key, tokens, by_requests, by_tokens)
-            if requests_left is not None:
-                requests_left.take(1, now)
-            if tokens_left is not None:
-                tokens_left.take(tokens, now)
-        usage.requests += 1
-        usage.tokens += tokens
-        usage.last_used = time.time()
+            with self._alone:
+                now = self._clock()
+                by_requests = 0.0 if requests_left is None else requests_left.wait(1, now)
+                by_tokens = 0.0 if tokens_left is None else tokens_left.wait(tokens, now)
+                if by_requests or by_tokens:
+                    usage.refused += 1
+                    raise self._refusal(key, tokens, by_requests, by_tokens)
+                if requests_left is not None:
+                    requests_left.take(1, now)
+                if tokens_left is not None:
+                    tokens_left.take(tokens, now)
+        self._count(usage, tokens)
+
+    async def admit_everywhere(self, key: Key, tokens: int) -> None:
+        """As `admit`, for all replicas; for this one while the shared store is away."""
+        usage = self._usage_of(key)
+        draws = list(self._draws(key.name, usage, 1, tokens))
+        if self._shared is None or not draws:
+            self.admit(key, tokens)
+            return
+        drawn = await self._drawn(self._shared, draws)
+        if drawn is None:
+            self.admit(key, tokens)
+            return
+        wait = {draw.what: one.wait for draw, one in zip(draws, drawn, strict=True)}
+        if any(wait.values()):
+            usage.refused += 1
+            raise self._refusal(key, tokens, wait.get("requests", 0.0), wait.get("tokens", 0.0))
+        self._count(usage, tokens)
+
+    async def tell(self) -> None:
+        """Tell the other replicas what answers needed, and learn how far all buckets are drained.
+        Raises `StoreUnavailableError`."""
+        if self._shared is None:
+            return
+        draws = [
+            draw for name, usage in self._usage.items() for draw in self._draws(name, usage, 0, 0)
+        ]
+        if draws and await self._drawn(self._shared, draws) is None:
+            raise StoreUnavailableError("the limits of API keys cannot be shared just now")
 
     def settle(self, key: Key, estimated: int, measured: int) -> None:
         """The request that was admitted with `estimated` tokens has used `measured`; 0 where no
@@ -90,7 +128,11 @@ class Limits:
         measured = max(0, measured)
         usage.tokens += measured - estimated
         if usage.tokens_left is not None:
-            usage.tokens_left.correct(estimated, measured, self._clock())
+            with self._alone:
+                more = usage.tokens_left.correct(estimated, measured, self._clock())
+            if self._shared is not None:
+                where = key.name, "tokens"
+                self._untold[where] = self._untold.get(where, 0.0) + more
 
     def headers(self, key: Key) -> HeaderList:
         """OpenAI's `x-ratelimit-*`, for each limit that the key has."""
@@ -105,6 +147,11 @@ class Limits:
                 ]
         return found
 
+    @property
+    def used(self) -> Mapping[str, Usage]:
+        """What each key has used at this process. Not to be changed."""
+        return self._usage
+
     def views(
         self, keys: Iterable[Key], spent_usd: Mapping[str, float | None] | None = None
     ) -> tuple[KeyView, ...]:
@@ -116,6 +163,37 @@ class Limits:
 
     # -- inside --------------------------------------------------------------------------------
 
+    def _count(self, usage: Usage, tokens: int) -> None:
+        usage.requests += 1
+        usage.tokens += tokens
+        usage.last_used = time.time()
+
+    def _draws(self, name: str, usage: Usage, requests: int, tokens: int) -> Iterator[Draw]:
+        for what, bucket, amount in (
+            ("requests", usage.requests_left, requests),
+            ("tokens", usage.tokens_left, tokens),
+        ):
+            if bucket is not None:
+                yield Draw(name, what, bucket.limit, amount, self._untold.get((name, what), 0.0))
+
+    async def _drawn(self, shared: SharedBuckets, draws: Sequence[Draw]) -> list[Drawn] | None:
+        """What came of it, with the own buckets following; None: the store is away. What answers
+        needed is forgotten then: what it belongs to is soon forgotten there."""
+        for draw in draws:
+            self._untold.pop((draw.key, draw.what), None)
+        try:
+            drawn = await shared.take(draws)
+        except StoreUnavailableError:
+            return None
+        now = self._clock()
+        for draw, one in zip(draws, drawn, strict=True):
+            usage = self._usage.get(draw.key)
+            if usage is not None:
+                bucket = usage.requests_left if draw.what == "requests" else usage.tokens_left
+                if bucket is not None:
+                    bucket.follow(one.reset, now)
+        return drawn
+
     def _usage_of(self, key: Key) -> Usage:
         usage = self._usage.get(key.name)
         # A key may be revoked between the check of a request's head and the end of its body.
@@ -125,7 +203,8 @@ class Limits:
         if limit is None:
             return None
         if old is None:
-            return self._make_bucket(name, what, limit)
+            cell = None if self._cells is None else self._cells.cell(f"{name} {what}")
+            return Bucket(limit, cell)
         old.limit = limit
         return old
 
@@ -163,6 +242,15 @@ class Limits:
             tokens=usage.tokens,
             last_used=usage.last_used,
         )
+
+
+def cells_at(handle: int) -> Cells | None:
+    """Where workers share limits, or None for one that is alone. Asks for what Windows lacks."""
+    if handle < 0:
+        return None
+    from nexus_proxy.admission.cells import Cells
+
+    return Cells(handle)
 
 
 def _duration(seconds: float) -> bytes:

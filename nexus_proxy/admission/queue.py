@@ -29,6 +29,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import cast
 
 from nexus_proxy.admission import busy
+from nexus_proxy.admission.claims import claimed
 from nexus_proxy.admission.slots import Hold, Slots
 from nexus_proxy.admission.swaps import is_cold, would_evict
 from nexus_proxy.admission.waiter import SWAP_SHARE, Decide, Seat, Timer, Wait, Waiter
@@ -94,6 +95,8 @@ class Admission:
         """Whether everybody is to be routed anew."""
         self._settling = False
         self._stopping = False
+        self._watches: list[tuple[Backend, asyncio.Event]] = []
+        """Who wants to know that a slot of a backend was released."""
         changes = (BackendAdded, BackendChanged, BackendRemoved, ConfigReloaded)
         bus.subscribe(self._note_change, *changes)
         bus.subscribe(self._stop, GatewayDraining)
@@ -148,6 +151,19 @@ class Admission:
             self._settle()
             raise
 
+    async def drained(self, backend: Backend, is_clear: Callable[[], bool]) -> None:
+        """Wait until `is_clear`, which is asked whenever a slot of the backend was released."""
+        watch = (backend, asyncio.Event())
+        self._watches.append(watch)
+        self._listen()
+        try:
+            while not is_clear():
+                await watch[1].wait()
+                watch[1].clear()
+        finally:
+            self._watches.remove(watch)
+            self._listen()
+
     # -- reading -------------------------------------------------------------------------------
 
     def view(self) -> QueueView:
@@ -187,13 +203,17 @@ class Admission:
 
         (rivals ahead + 1) / (slots that become free a second on all the backends that it waits
         for); where a model must drain first, the time until the change goes first and the longest
-        mean of what runs there. The sooner of both.
+        mean of what runs there; where one is being loaded, what is left of the time that took
+        before. The soonest of them.
         """
         names = waiter.waits.keys()
         rivals = sum(number for others, number in ahead.items() if not names.isdisjoint(others))
         rate, etas = 0.0, []
         for wait in waiter.waits.values():
-            if not wait.swap:
+            if wait.claim is not None:
+                if wait.claim.ready_at is not None:
+                    etas.append(max(0.0, wait.claim.ready_at - self._clock()))
+            elif not wait.swap:
                 rate += self.slots.freed_per_second(wait.backend)
             elif (drained := self.slots.longest_seconds(wait.backend)) is not None:
                 etas.append(max(0.0, waiter.swaps_at - self._clock()) + drained)
@@ -209,7 +229,7 @@ class Admission:
             eta = self._eta(waiter, self._all_ahead())
             raise busy.full(waiter, config, len(self._line), eta)
         insort(self._line, waiter, key=lambda w: w.rank)
-        self.slots.on_free = self._note_free
+        self._listen()
         patience = config.max_wait_seconds
         waiter.timers.append(self._call_later(patience, lambda: self._late(waiter, patience)))
         waiter.timers.append(self._call_later(patience * SWAP_SHARE, lambda: self._due(waiter)))
@@ -224,7 +244,7 @@ class Admission:
             timer.cancel()
         self._note_waits(waiter)
         if not self._line:
-            self.slots.on_free = None
+            self._listen()
             self._freed.clear()
             self._changed = False
         self._tell(waiter, waits=False)
@@ -233,9 +253,17 @@ class Admission:
         self._settle()
         if waiter.turn.done():
             return
+        if (more := self._load_patience(waiter)) > 0:  # who waits for a load has its clock
+            waiter.timers.append(self._call_later(more, lambda: self._late(waiter, patience)))
+            return
         self._remove(waiter)
         waiter.fail(busy.late(waiter, patience, self._eta(waiter, self._all_ahead())))
         self._settle()
+
+    def _load_patience(self, waiter: Waiter) -> float:
+        """Seconds that it waits still for a model that is being loaded."""
+        claims = [wait.claim for wait in waiter.waits.values() if wait.claim is not None]
+        return max((claim.until for claim in claims if claim.loads), default=0.0) - self._clock()
 
     def _due(self, waiter: Waiter) -> None:
         """It has waited for a change of models as long as it must."""
@@ -256,9 +284,16 @@ class Admission:
 
     # -- waking --------------------------------------------------------------------------------
 
+    def _listen(self) -> None:
+        self.slots.on_free = self._note_free if self._line or self._watches else None
+
     def _note_free(self, backend: Backend) -> None:
-        self._freed[backend.name] = backend
-        self._settle()
+        for watched, released in self._watches:
+            if watched is backend:
+                released.set()
+        if self._line:
+            self._freed[backend.name] = backend
+            self._settle()
 
     def _note_change(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):
@@ -332,6 +367,8 @@ class Admission:
     def _obstacle(self, candidate: Candidate, waiter: Waiter | None) -> Wait | None:
         """What keeps the candidate from serving now, if anything; `waiter` is who asks."""
         backend = cast(Backend, candidate.backend)
+        if backend.claims and (held := claimed(backend, candidate.model.id)) is not None:
+            return Wait(backend, candidate.model.id, held[1], swap=False, claim=held[0])
         if backend.traits.swaps:
             why = would_evict(candidate, backend.running)
             if why is None and self._line:

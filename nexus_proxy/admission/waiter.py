@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 
 from nexus_proxy.admission.slots import Hold
 from nexus_proxy.config.model import Priority
-from nexus_proxy.registry import Backend
+from nexus_proxy.registry import Backend, Claim
 from nexus_proxy.routing.pipeline import Decision
 from nexus_proxy.routing.types import Candidate
 
@@ -47,12 +47,13 @@ there is nobody."""
 
 class Wait(NamedTuple):
     """What keeps a request from one backend. `swap`: it is not the number of slots, but what a
-    change of models would do to others."""
+    change of models would do to others. `claim`: a model is being loaded or unloaded there."""
 
     backend: Backend
     model: str
     why: str
     swap: bool
+    claim: Claim | None = None
 
 
 class Timer(Protocol):

@@ -32,7 +32,7 @@ def guard(app: Quart, runtime: Runtime, *, loopback: bool) -> Management:
 
     @app.before_request
     async def check() -> None:
-        if is_management(request.path):
+        if is_management(request.path, request.method):
             management.check(cast("Scope", request.scope))
         elif request.path.startswith(DATA):
             g.key = caller(runtime)

@@ -13,6 +13,7 @@ from nexus_proxy.api import (
     dashboard,
     errors,
     events,
+    lifecycle,
     management,
     messages,
     metrics,
@@ -41,9 +42,10 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     # Paths are made canonical by the front; nothing is ever redirected.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    errors.install(app)
+    errors.install(app, runtime)
     management_access = access.guard(app, runtime, loopback=loopback)
-    for family in (models, ollama, messages, management, configuration, events, metrics, stats):
+    families = (models, ollama, messages, management, configuration, events, metrics, stats)
+    for family in (*families, lifecycle):
         family.add_routes(app, runtime)
     dashboard.add_routes(app, runtime, management_access)
     live = Live(Hub(runtime), management_access)

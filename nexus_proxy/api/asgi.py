@@ -63,7 +63,7 @@ class AsgiResponder:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.started = False
+        self.started = self.finished = False
 
     async def start(self, status: int, headers: HeaderList) -> None:
         """See `Responder`."""
@@ -91,6 +91,7 @@ class AsgiResponder:
         await self._send_body(body, more_body=False)
 
     async def _send_body(self, data: bytes, *, more_body: bool) -> None:
+        self.finished = not more_body
         message = {"type": "http.response.body", "body": data, "more_body": more_body}
         try:
             async with asyncio.timeout(READER_SECONDS):

@@ -11,7 +11,7 @@ from typing import Any
 from nexus_proxy.api.asgi import AsgiResponder, ClientLeft, Receive, Scope, Send
 from nexus_proxy.api.front import App
 from nexus_proxy.api.hot import body_limit, decoded, read_body
-from nexus_proxy.api.paths import REQUEST_ID, dialect_of
+from nexus_proxy.api.paths import REQUEST_ID, counted_as, dialect_of
 from nexus_proxy.dialects.foreign import error_body
 from nexus_proxy.errors import NexusError
 from nexus_proxy.runtime import Runtime
@@ -36,6 +36,7 @@ class BodyFirst:
         except NexusError as error:
             head = [(b"content-type", b"application/json")]
             request_id = str(scope.get(REQUEST_ID, ""))
+            self._runtime.tally.refuse(error.code, counted_as(scope["path"], scope["method"]))
             told = error_body(error, dialect_of(scope["path"]), request_id)
             await AsgiResponder(send).respond(error.status, head, told)
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from nexus_proxy.registry import Backend, Registry
+from nexus_proxy.routing.types import Home
 from nexus_proxy.state import ModelInfo
 
 
@@ -51,6 +52,10 @@ class Offered:
         """The same, each with what it says of the model."""
         offers = (o for o in self._registry.offers(model_id) if self._is_offered(o[0]))
         return sorted(offers, key=lambda o: (o[0].priority, o[0].name))
+
+    def embedder(self, path: Sequence[str], pinned: str | None) -> Home | None:
+        """Whose vectors are the ones for a request on its way over these names."""
+        return self._registry.embedder(path, pinned)
 
     def _is_offered(self, backend: Backend) -> bool:
         echoes = self._to_gateway and backend.forwards

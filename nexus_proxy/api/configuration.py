@@ -1,18 +1,18 @@
-"""`/nexus/v1/config`: what is in force and where it came from, a check, a reload."""
+"""`/nexus/v1/config`: what is in force and where it came from, a draft, a check, a reload."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from quart import Quart, Response
 
 from nexus_proxy.api.answers import json_answer, json_object
+from nexus_proxy.commands.settings import draft
 from nexus_proxy.config.check import check
 from nexus_proxy.config.document import parse
-from nexus_proxy.config.keys import flat
 from nexus_proxy.config.load import problems
+from nexus_proxy.config.settings import settings
 from nexus_proxy.errors import ConfigError, InvalidRequestError
 from nexus_proxy.runtime import Runtime
 
@@ -24,18 +24,15 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
 
     @app.get(ROOT)
     async def effective() -> Response:
-        loaded = runtime.loaded
-        values = flat(msgspec.to_builtins(loaded.config))
-        origins = loaded.origins
-        return json_answer(
-            {
-                "path": loaded.path,
-                "values": [
-                    {"key": key, "value": value, "origin": origins.get(key, "default")}
-                    for key, value in values.items()
-                ],
-            }
-        )
+        return json_answer({"path": runtime.loaded.path, "values": settings(runtime.loaded)})
+
+    @app.post(f"{ROOT}/draft")
+    async def drafted() -> Response:
+        body = await json_object()
+        key = body.get("key")
+        if not isinstance(key, str):
+            raise InvalidRequestError("key must be a dotted key", param="key")
+        return json_answer(draft(runtime, key, body.get("value")))
 
     @app.post(f"{ROOT}/check")
     async def checked() -> Response:

@@ -14,9 +14,8 @@ from quart import Quart, Response, request
 from nexus_proxy.api import session
 from nexus_proxy.api.access import Management
 from nexus_proxy.api.asgi import Scope
-from nexus_proxy.errors import NotFoundError, StoreUnavailableError, UnauthorizedError
+from nexus_proxy.errors import NotFoundError, UnauthorizedError
 from nexus_proxy.runtime import Runtime
-from nexus_proxy.state import SpendReport
 from nexus_proxy.web import page
 from nexus_proxy.web.assets import HEADERS, assets
 
@@ -36,7 +35,7 @@ def add_routes(app: Quart, runtime: Runtime, management: Management) -> None:
             # A browser asks without a cookie first; that is no mistake to tell anybody of.
             told = None if runtime.config.server.management_key_env else error.message
             return _html(page.sign_in(told), error.status)
-        return _html(page.plain(await runtime.siblings.snapshot(), await _spend(runtime)))
+        return _html(page.plain(await runtime.siblings.snapshot()))
 
     @app.get(f"{FOLDER}/<name>")
     async def asset(name: str) -> Response:
@@ -72,13 +71,6 @@ def add_routes(app: Quart, runtime: Runtime, management: Management) -> None:
         response = Response(status=303, headers={"Location": "/"})
         response.delete_cookie(session.NAME, httponly=True, samesite="Strict")
         return response
-
-
-async def _spend(runtime: Runtime) -> SpendReport | None:
-    try:
-        return await runtime.ledger.report(None, "day")
-    except StoreUnavailableError:
-        return None  # a problem of the snapshot says so
 
 
 def _html(text: str, status: int = 200) -> Response:

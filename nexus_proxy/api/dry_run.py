@@ -1,4 +1,5 @@
-"""The body of `POST /nexus/v1/route` as the facts of a request that is never sent."""
+"""What is asked of requests that are never sent: the bodies of `POST /nexus/v1/route` and
+`/nexus/v1/previews`."""
 
 from __future__ import annotations
 
@@ -31,6 +32,20 @@ class Question(Struct, forbid_unknown_fields=True, kw_only=True):
     flexible: bool = False
 
 
+class Models(Struct, forbid_unknown_fields=True):
+    """Of which models it is asked who would serve them."""
+
+    models: list[str]
+
+
+def models_from(body: Mapping[str, Any]) -> list[str]:
+    """Raises `InvalidRequestError` naming the field that cannot be read."""
+    try:
+        return msgspec.convert(body, Models).models
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(str(error)) from None
+
+
 def facts_from(body: Mapping[str, Any]) -> RequestFacts:
     """Raises `InvalidRequestError` naming the field that cannot be read."""
     try:
@@ -46,6 +61,7 @@ def facts_from(body: Mapping[str, Any]) -> RequestFacts:
         strict=question.strict,
         flexible=question.flexible,
         now=time.monotonic(),
+        embeds=question.embeddings,
     )
 
 

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from nexus_proxy.api.answers import JSON
 from nexus_proxy.api.health import ANSWERS
-from nexus_proxy.api.paths import HOT, REQUEST_ID, dialect_of
+from nexus_proxy.api.paths import HOT, REQUEST_ID, counted_as, dialect_of
 from nexus_proxy.dialects.foreign import error_body
 from nexus_proxy.errors import (
     ConfigError,
@@ -19,37 +19,30 @@ from nexus_proxy.errors import (
     UnknownRouteError,
 )
 from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-_LATER = {
-    "/v1/rerank": "reranking",
-    "/v1/audio": "audio",
-    "/v1/images": "images",
-    "/v1/moderations": "moderations",
-    "/v1/models/load": "loading models",
-    "/v1/models/migrate": "moving models",
-    "/v1/lifecycle": "loading models",
-    "/v1/fleet": "fleet recommendations",
-}
-"""What clients ask for that this version does not serve, by path."""
 
-
-def install(app: Quart) -> None:
+def install(app: Quart, runtime: Runtime) -> None:
     """Handle all errors of the app's routes here."""
+
+    def answer(error: NexusError) -> Response:
+        runtime.tally.refuse(error.code, counted_as(request.path, request.method))
+        return _answer(error)
 
     @app.errorhandler(NexusError)
     async def refused(error: NexusError) -> Response:
-        return _answer(error)
+        return answer(error)
 
     @app.errorhandler(HTTPException)
     async def http_error(error: HTTPException) -> Response:
-        return _answer(_named(error, app))
+        return answer(_named(error, app))
 
     @app.errorhandler(Exception)
     async def crashed(error: Exception) -> Response:
         log.error("%s %s failed", request.method, request.path, exc_info=error)
-        return _answer(NexusError("the gateway failed on this request; its log says why"))
+        return answer(NexusError("the gateway failed on this request; its log says why"))
 
 
 def _answer(error: NexusError) -> Response:
@@ -67,7 +60,7 @@ def _answer(error: NexusError) -> Response:
 def _named(error: HTTPException, app: Quart) -> NexusError:
     """Werkzeug's exception as ours."""
     path, method = request.path[:200], request.method
-    if isinstance(error, MethodNotAllowed) and _later(path) is None:
+    if isinstance(error, MethodNotAllowed):
         allowed = sorted(set(error.valid_methods or ()) - {"OPTIONS"})
         named = " or ".join(name for name in allowed if name != "HEAD")
         return MethodNotAllowedError(f"{path} takes {named} only", allow=allowed)
@@ -77,21 +70,15 @@ def _named(error: HTTPException, app: Quart) -> NexusError:
 
 
 def _no_such_route(method: str, path: str, app: Quart) -> str:
-    later = _later(path)
-    why = f"this version does not serve {later} yet" if later else "there is no such route"
-    return f"{method} {path}: {why}. It serves: {', '.join(served(app))}"
-
-
-def _later(path: str) -> str | None:
-    return next(
-        (what for prefix, what in _LATER.items() if f"{path}/".startswith(f"{prefix}/")), None
-    )
+    return f"{method} {path}: there is no such route. It serves: {', '.join(served(app))}"
 
 
 def served(app: Quart) -> list[str]:
-    """Paths of all routes, hot ones too; those of the management API by their common prefix."""
+    """Paths of all routes, hot ones too; those of the management API by their common prefix, and
+    not the dashboard's files."""
     paths = {
         rule.rule.replace("<path:", "{").replace(">", "}") for rule in app.url_map.iter_rules()
     }
-    clients = sorted({*ANSWERS, *HOT, *paths} - {p for p in paths if p.startswith("/nexus/")})
+    inner = {path for path in paths if path.startswith(("/nexus/", "/web/"))}
+    clients = sorted({*ANSWERS, *HOT, *paths} - inner)
     return [*clients, "/nexus/v1/*"]

@@ -19,7 +19,7 @@ from nexus_proxy.api import health
 from nexus_proxy.api.asgi import AsgiResponder, Incoming, Receive, Scope, Send
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.hot import DISCARD_FACTOR, HotRoutes
-from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, dialect_of, is_own_page
+from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, counted_as, dialect_of, is_own_page
 from nexus_proxy.api.refusals import own_headers, refuse, refuse_websocket
 from nexus_proxy.dialects.foreign import id_headers
 from nexus_proxy.errors import MethodNotAllowedError, NexusError, SlowBodyError
@@ -66,16 +66,17 @@ class Front:
         receive, responder = Incoming(receive), AsgiResponder(send)
         cors: HeaderList = []
         try:
-            self._gate.check(headers, own_page=is_own_page(path))
+            self._gate.check(headers, own_page=is_own_page(path, scope["method"]))
             # Only now: a page that may not ask gets no header that lets it read the answer.
             cors = self._gate.cors(headers)
-            if is_own_page(path):
+            if is_own_page(path, scope["method"]):
                 self._gate.check_management(headers)
             if await self._answered(path, scope, headers, receive, responder):
                 return
         except NexusError as error:
             if not isinstance(error, SlowBodyError):
                 await receive.drop_rest(self.hot.max_body * DISCARD_FACTOR)
+            self._runtime.tally.refuse(error.code, counted_as(path, scope["method"]))
             await refuse(
                 responder,
                 error,
@@ -96,7 +97,7 @@ class Front:
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, path = wire_headers.joined(scope["headers"]), canonical(scope["path"])
         try:
-            self._gate.check(headers, own_page=is_own_page(path))
+            self._gate.check(headers, own_page=is_own_page(path, "GET"))
             self._gate.check_management(headers)
         except NexusError as error:
             await refuse_websocket(send, error)

@@ -40,7 +40,8 @@ EXPOSED = (
     b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
     b"x-nexus-node, x-nexus-upstream-request-id, x-nexus-backend, x-nexus-backend-type, "
     b"x-nexus-model, x-nexus-route-reason, x-nexus-privacy-zone, "
-    b"x-nexus-fallback-model, x-nexus-rejection-reasons, x-nexus-rejection-details"
+    b"x-nexus-fallback-model, x-nexus-truncated, x-nexus-rejection-reasons, "
+    b"x-nexus-rejection-details"
 )
 PREFLIGHT_SECONDS = b"600"
 

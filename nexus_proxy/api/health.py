@@ -59,7 +59,7 @@ async def health(runtime: Runtime) -> Answer:
     }
     healthy = sum(b.health is BackendState.UP and b.name not in down for b in backends)
     return 200, {
-        "status": _status(healthy, len(backends)),
+        "status": _status(healthy, len(backends), is_alone=runtime.replicas.problem is not None),
         "version": __version__,
         "uptime_seconds": round(time.time() - runtime.started_at, 3),
         "backends": {
@@ -92,10 +92,11 @@ ANSWERS: dict[str, Callable[[Runtime], Awaitable[Answer]]] = {
 }
 
 
-def _status(healthy: int, total: int) -> str:
+def _status(healthy: int, total: int, *, is_alone: bool) -> str:
+    """`is_alone`: cut off from the replicas, so that limits are not those of all."""
     if healthy == 0:
         return "unhealthy"
-    return "healthy" if healthy == total else "degraded"
+    return "healthy" if healthy == total and not is_alone else "degraded"
 
 
 def _why_not_ready(runtime: Runtime) -> str | None:

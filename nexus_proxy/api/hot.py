@@ -11,7 +11,8 @@ from nexus_proxy.api.asgi import STALL_SECONDS, ClientLeft, Receive, Scope
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.paths import HOT_TARGETS, hot_endpoint
 from nexus_proxy.api.refusals import refuse
-from nexus_proxy.dialects.foreign import FOREIGN
+from nexus_proxy.dialects.direct import FORMS
+from nexus_proxy.dialects.foreign import FOREIGN, OLLAMA
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import (
     BodyTooLargeError,
@@ -36,6 +37,10 @@ that writes before it reads gets the 413 instead of a broken pipe."""
 JSON_TYPES = ("application/json", "text/json", "text/plain", "")
 """Content types taken for JSON: what curl and old clients send by mistake is let through, except
 a form, which is what a hostile page can send without a preflight."""
+_FROM_BROWSER = frozenset((b"origin", b"sec-fetch-site"))
+"""Every browser sends one of these with a POST, `Origin` even with a form and from no page at all
+(`null`), and the gate judges that. What has neither is a program on whose behalf no page can act:
+it may say what it likes, as to a real Ollama, of which `curl -d` is told to ask."""
 
 
 class HotRoutes:
@@ -68,7 +73,7 @@ class HotRoutes:
             cors = self._gate.cors(headers)
             if self._runtime.keyring.required:
                 key = self._runtime.keyring.check(headers)
-            _check_content_type(headers)
+            _check_content_type(endpoint, headers)
         except NexusError as error:
             refusal = error
         try:
@@ -119,6 +124,7 @@ class HotRoutes:
                 await self._refuse(responder, failed, envelope)
 
     async def _refuse(self, responder: Responder, error: NexusError, envelope: Envelope) -> None:
+        self._runtime.tally.refuse(error.code, envelope.endpoint_name)
         node_id, cors = self._runtime.node_id, envelope.answer_headers
         await refuse(
             responder,
@@ -238,10 +244,15 @@ def decoded(body: bytes, encoding: bytes, limit: int) -> bytes:
     return plain
 
 
-def _check_content_type(headers: dict[bytes, bytes]) -> None:
+def _check_content_type(endpoint: Endpoint, headers: dict[bytes, bytes]) -> None:
     content_type = headers.get(b"content-type", b"").decode("latin-1")
     kind = content_type.partition(";")[0].strip().lower()
-    if kind not in JSON_TYPES and not kind.endswith("+json"):
-        raise UnsupportedMediaTypeError(
-            f"Content-Type {kind[:80]!r} is not taken here; send application/json"
-        )
+    if kind in JSON_TYPES or kind.endswith("+json"):
+        return
+    if endpoint in OLLAMA and not _FROM_BROWSER & headers.keys():
+        return
+    takes_form = endpoint in FORMS
+    if takes_form and kind == "multipart/form-data":
+        return
+    wanted = "multipart/form-data or application/json" if takes_form else "application/json"
+    raise UnsupportedMediaTypeError(f"Content-Type {kind[:80]!r} is not taken here; send {wanted}")

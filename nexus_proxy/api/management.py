@@ -1,7 +1,6 @@
 """`/nexus/v1/*`: state, verbs, requests, dry runs and configuration, for UI, CLI and scripts.
 
-Views are encoded as `nexus_proxy.state` declares them; a zone is its number, 0 (open) to 3
-(restricted).
+Views are encoded as `nexus_proxy.state` declares them.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from quart import Quart, Response, request
 
 from nexus_proxy.api.answers import json_answer, json_object
 from nexus_proxy.api.asking import phases, whole_number
-from nexus_proxy.api.dry_run import facts_from
+from nexus_proxy.api.dry_run import facts_from, models_from
 from nexus_proxy.commands import COMMANDS, Command
 from nexus_proxy.config.entries import key_entry
+from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.telemetry.history import KEPT
 
@@ -63,6 +63,10 @@ def _add_reading(app: Quart, runtime: Runtime) -> None:
         facts = facts_from(await json_object())
         return json_answer({"decisions": runtime.dry_run(facts)})
 
+    @app.post(f"{ROOT}/previews")
+    async def previews() -> Response:
+        return json_answer(await runtime.previews(models_from(await json_object())))
+
 
 def _add_verbs(app: Quart, runtime: Runtime) -> None:
     @app.get(f"{ROOT}/commands")
@@ -73,6 +77,13 @@ def _add_verbs(app: Quart, runtime: Runtime) -> None:
     async def run(name: str) -> Response:
         result = await runtime.siblings.run_command(name, await json_object())
         return json_answer(result)
+
+    @app.post(f"{ROOT}/backends/look")
+    async def look() -> Response:
+        body = await json_object()
+        if not isinstance(url := body.get("url"), str):
+            raise InvalidRequestError("url must be the address of a server", param="url")
+        return json_answer(await runtime.discovery.look_at(url))
 
     @app.post(f"{ROOT}/commands/<name>/consequence")
     async def consequence(name: str) -> Response:

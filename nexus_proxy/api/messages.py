@@ -10,6 +10,7 @@ from quart import Quart, Response
 
 from nexus_proxy.api.answers import json_answer, json_object
 from nexus_proxy.dialects import openai
+from nexus_proxy.dialects.anthropic import without_billing
 from nexus_proxy.dialects.foreign import FOREIGN
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.runtime import Runtime
@@ -21,6 +22,8 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
     @app.post("/v1/messages/count_tokens")
     async def count_tokens() -> Response:
         body = await json_object()
+        if runtime.relay.rules.stabilise_prompts:
+            body, _ = without_billing(body)
         chat = FOREIGN[Endpoint.MESSAGES].to_chat(body).body
         encoded = msgspec.json.encode(chat)
         prompt_bytes = openai.peek(Endpoint.CHAT, encoded).prompt_bytes

@@ -15,7 +15,8 @@ REQUEST_ID = "nexus.request_id"
 _SLASHES = re.compile(r"/{2,}")
 _DOUBLED = re.compile(r"^(?:/v1)+(?=/v1(?:/|$))")
 _BARE = re.compile(
-    r"^/(?:chat/completions|completions|embeddings|models|messages|responses)(?:/|$)"
+    r"^/(?:chat/completions|completions|embeddings|models|messages|responses|rerank|moderations"
+    r"|audio/(?:transcriptions|translations|speech)|images/(?:generations|edits|variations))(?:/|$)"
 )
 
 
@@ -23,14 +24,32 @@ TELLING = ("/metrics", "/v1/stats", "/v1/history")
 """They tell about everybody's requests, models, keys and spend."""
 
 
-def is_management(path: str) -> bool:
-    """Whether a canonical path is for the operator, not for every client."""
-    return path.startswith("/nexus/") or path in TELLING
+STEERING = (
+    "/v1/models/load",
+    "/v1/models/migrate",
+    "/v1/lifecycle/operations",
+    "/v1/fleet/recommendations",
+)
+"""What loads and unloads models (with DELETE of a model), and advises about it."""
 
 
-def is_own_page(path: str) -> bool:
+def is_management(path: str, method: str) -> bool:
+    """Whether a request for a canonical path is the operator's, not every client's."""
+    if path.startswith("/nexus/") or path in TELLING or path in STEERING:
+        return True
+    return method == "DELETE" and path.startswith("/v1/models/")
+
+
+def counted_as(path: str, method: str) -> str:
+    """The label of a canonical path in counts: its endpoint's, `management` or `other`."""
+    if endpoint := HOT.get(path):
+        return endpoint.value
+    return "management" if is_management(path, method) else "other"
+
+
+def is_own_page(path: str, method: str) -> bool:
     """Whether the dashboard's page, wherever it was read from, may ask for a canonical path."""
-    return path == "/ws" or path.startswith("/web/") or is_management(path)
+    return path == "/ws" or path.startswith("/web/") or is_management(path, method)
 
 
 def canonical(path: str) -> str:

@@ -45,11 +45,13 @@ class Sums(Counts, kw_only=True):
 
 class Stats(Struct, kw_only=True):
     """The answer of `/v1/stats`: since `since` (seconds since the epoch), `total` and the same by
-    model, by backend and by API key. `in_flight` and `queued` are now, whatever was filtered."""
+    model, by backend and by API key. `refused` are those that were never routed, by kind of error;
+    they, and `in_flight` and `queued`, which are now, are told whatever was filtered."""
 
     since: float
     in_flight: int
     queued: int
+    refused: dict[str, int]
     total: Sums
     by_endpoint: dict[str, Sums]
     by_model: dict[str, Sums]
@@ -73,6 +75,7 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
                 since=snapshot.started_at,
                 in_flight=snapshot.totals.in_flight,
                 queued=len(snapshot.queue),
+                refused=_by_kind(tally),
                 total=_sums(rows.items()),
                 by_endpoint=_grouped(rows, 0),
                 by_model=_grouped(rows, 1),
@@ -143,6 +146,13 @@ def _matching(tally: Tally, wanted: Mapping[str, str]) -> dict[Labels, Row]:
         for labels, row in tally.rows.items()
         if all(a is None or a == has for a, has in zip(asked, labels[1:], strict=True))
     }
+
+
+def _by_kind(tally: Tally) -> dict[str, int]:
+    kinds: dict[str, int] = {}
+    for (kind, _), count in tally.refusals.items():
+        kinds[kind] = kinds.get(kind, 0) + count
+    return kinds
 
 
 def _matches(view: RequestView, wanted: Mapping[str, str]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from socket import gaierror
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ NO_SUCH_HOST = "host name not found"
 NO_ROUTE = "host not reachable"
 UNREACHED = frozenset({REFUSED, NO_CONNECTION, NO_SUCH_HOST, NO_ROUTE})
 """The reasons that mean: no request was sent."""
+ORDER_CONNECT_SECONDS = 3.0
 HINT_SECONDS = 1.5
 """Patience with a question whose answer is only good to have."""
 
@@ -87,6 +88,14 @@ class Inquiry:
         return await ask(
             self._client, self._base + path, headers=self._headers, post=post, within=HINT_SECONDS
         )
+
+    async def order(self, path: str, what: Mapping[str, Any]) -> Answer:
+        """Have it do something that takes as long as it takes. The caller bounds it."""
+        import httpx
+
+        patience = httpx.Timeout(None, connect=ORDER_CONNECT_SECONDS)
+        url = self._base + path
+        return await ask(self._client, url, headers=self._headers, post=what, patience=patience)
 
     def refusal(self, answer: Answer) -> ProbeFailed:
         """Why `answer` does not prove that the backend is up."""

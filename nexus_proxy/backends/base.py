@@ -2,9 +2,9 @@
 
 A new kind is one module with one subclass of `Adapter`, listed in `backends/__init__.py` or
 offered under the entry point group `nexus.backends`, where it replaces the built-in of its type.
-An adapter holds no state: it is told the base URL and key at each call, does read-only requests
-through the `httpx.AsyncClient` it is given, and turns what it saw into `Probe` and `ModelInfo`
-values. It never generates, so a probe never costs money.
+An adapter holds no state: it is told the base URL and key at each call, does its requests through
+the `httpx.AsyncClient` it is given, and turns what it saw into `Probe` and `ModelInfo` values. It
+never generates, so a probe never costs money; only `load` and `unload` change anything.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from msgspec import Struct
 
 from nexus_proxy.config.model import BackendType
-from nexus_proxy.dialects.openai import Endpoint
-from nexus_proxy.state import Probe, Traits
+from nexus_proxy.dialects.openai import PATHS, Endpoint
+from nexus_proxy.state import ModelInfo, Probe, Traits
 
 if TYPE_CHECKING:
     import httpx
@@ -50,6 +50,10 @@ class ProbeFailed(Exception):
     """A health check failed; the message is a short reason such as `connection refused`."""
 
 
+class LoadFailed(Exception):
+    """A model was not loaded or unloaded; the message is a clause: `it has no such model`."""
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """Where a backend is and how to be let in. `base_url` has no trailing slash and no `/v1`."""
 
@@ -70,16 +74,21 @@ class Adapter(ABC):
     chat_path: ClassVar[str] = "/v1/chat/completions"
     completions_path: ClassVar[str] = "/v1/completions"
     embeddings_path: ClassVar[str] = "/v1/embeddings"
+    loads_how: ClassVar[str] = "this kind of server cannot be told to load models"
+    """What one must have that `Probe.loads_when_told` is not true of."""
+    loads_all: ClassVar[bool] = False
+    """All models that it lists are loaded and unloaded together."""
     health_path: ClassVar[str] = "/v1/models"
     """Cheapest path that proves the process is alive; asked while a request waits."""
 
     def path_of(self, endpoint: Endpoint) -> str:
         """Where it serves a hot endpoint, below its base URL."""
-        return {
+        own = {
             Endpoint.CHAT: self.chat_path,
             Endpoint.COMPLETIONS: self.completions_path,
             Endpoint.EMBEDDINGS: self.embeddings_path,
-        }[endpoint]
+        }
+        return own.get(endpoint) or PATHS[endpoint]
 
     @abstractmethod
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
@@ -87,6 +96,15 @@ class Adapter(ABC):
 
         Raises `ProbeFailed` when the backend is not up or is not of this kind any more.
         """
+
+    async def load(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """Have a model loaded, and return when it serves; the caller bounds the time. Raises
+        `LoadFailed`."""
+        raise LoadFailed(self.loads_how)
+
+    async def unload(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """Have a model unloaded, and return when it is. Raises `LoadFailed`."""
+        raise LoadFailed(self.loads_how)
 
     def auth_headers(self, target: Target) -> dict[str, str]:
         """Headers that let us in. Empty without a key."""

@@ -16,6 +16,17 @@ NEEDS_GENERATION = GENERATES | {
 }
 """What a model that only embeds or ranks cannot do."""
 
+DIRECT = frozenset(
+    {
+        Capability.RERANK,
+        Capability.TRANSCRIPTION,
+        Capability.SPEECH,
+        Capability.IMAGES,
+        Capability.MODERATION,
+    }
+)
+"""What has a route of its own, which many servers do not have."""
+
 _WORDS: dict[str, frozenset[Capability]] = {
     "chat": frozenset({Capability.CHAT}),
     "text": frozenset({Capability.CHAT}),
@@ -34,6 +45,12 @@ _WORDS: dict[str, frozenset[Capability]] = {
     "audio": frozenset({Capability.AUDIO}),
     "thinking": frozenset({Capability.THINKING}),
     "reasoning": frozenset({Capability.THINKING}),
+    "transcription": frozenset({Capability.TRANSCRIPTION}),
+    "speech_to_text": frozenset({Capability.TRANSCRIPTION}),
+    "speech": frozenset({Capability.SPEECH}),
+    "text_to_speech": frozenset({Capability.SPEECH}),
+    "image_generation": frozenset({Capability.IMAGES}),
+    "moderation": frozenset({Capability.MODERATION}),
     "json_schema": frozenset({Capability.JSON_SCHEMA}),
     "structured_outputs": frozenset({Capability.JSON_SCHEMA}),
 }

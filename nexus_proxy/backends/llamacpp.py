@@ -22,6 +22,11 @@ Observed on b10068 and about b11549 [run]:
   are active, and kills it after some 10 s, whether or not it generates (`unload_lru` [read]; seen
   with one instance: the running request got a 500 in plain text): `swaps=True`. 0 is no limit.
 - Without support for tools in its chat template, `tools` are silently ignored.
+- A router answers `/models/load` and `/models/unload` at once and does it after that: its list
+  tells when it is done, or has `failed`. What is so already is a 400 (`already
+  running`, `not running`).
+- `/v1/rerank` is there, and answers 501 unless started with `--rerank`; `/v1/audio/transcriptions`
+  is there in newer builds; speech, images and moderations are not [run].
 """
 
 from __future__ import annotations
@@ -31,7 +36,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nexus_proxy.backends.ask import Answer, Inquiry
-from nexus_proxy.backends.base import Adapter, Fault, ProbeFailed, Target, classify_openai
+from nexus_proxy.backends.base import (
+    Adapter,
+    Fault,
+    LoadFailed,
+    ProbeFailed,
+    Target,
+    classify_openai,
+)
 from nexus_proxy.backends.capabilities import GENERATES, NEEDS_GENERATION
 from nexus_proxy.backends.foreign import (
     OWNERS,
@@ -44,6 +56,7 @@ from nexus_proxy.backends.foreign import (
     text,
     texts,
 )
+from nexus_proxy.backends.loading import complaint, done, until
 from nexus_proxy.config.model import BackendType
 from nexus_proxy.state import Capability, ModelInfo, Probe, Traits
 
@@ -67,8 +80,12 @@ class LlamaCpp(Adapter):
         answers_while_busy=True,
         stream_usage=False,
         swaps=True,
+        lacks=frozenset({Capability.SPEECH, Capability.IMAGES, Capability.MODERATION}),
     )
     health_path = "/health"
+    loads_how = (
+        "only as a router can llama.cpp be told to load models (`llama-server --models-dir`)"
+    )
 
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
         """Two GETs at once: `/v1/models` (public) and `/props` (needs the key)."""
@@ -84,6 +101,36 @@ class LlamaCpp(Adapter):
         if OWNERS.get(owner(entries) or "", self.type) is not self.type:
             raise ProbeFailed("another kind of server answers there now")
         return _probe_of(entries, mapping(props.json))
+
+    async def load(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """See `Adapter`."""
+        await self._change(client, target, model.id, "load", wanted="loaded")
+
+    async def unload(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """See `Adapter`."""
+        await self._change(client, target, model.id, "unload", wanted="unloaded")
+
+    async def _change(
+        self, client: httpx.AsyncClient, target: Target, model: str, verb: str, *, wanted: str
+    ) -> None:
+        inquiry = Inquiry(client, target, self)
+        answer = await inquiry.order(f"/models/{verb}", {"model": model})
+        if not (answer.status == 400 and b"running" in answer.body):
+            done(answer)
+
+        async def is_done() -> bool:
+            listing = await inquiry.get("/v1/models")
+            for entry in model_entries(listing.json) or []:
+                if entry["id"] == model:
+                    status = mapping(entry.get("status"))
+                    value = status.get("value")
+                    if value == "unloaded" != wanted and status.get("failed"):
+                        code = status.get("exit_code")
+                        raise LoadFailed(f"its process ended with exit code {code}")
+                    return bool(value == wanted)
+            raise LoadFailed(complaint(listing) if listing.problem else "it has no such model")
+
+        await until(is_done)
 
     def classify(self, status: int, body: Mapping[str, Any] | None, text: str) -> Fault:
         """llama.cpp answers several mistakes of the caller with 500."""
@@ -121,6 +168,7 @@ def _probe_of(entries: Sequence[Mapping[str, Any]], props: Mapping[str, Any]) ->
             models=tuple(_routed(entry) for entry in entries),
             version=build(props),
             max_loaded=_most_loaded(props),
+            loads_when_told=True,
         )
     sleeping = flag(props.get("is_sleeping")) is True
     return Probe(

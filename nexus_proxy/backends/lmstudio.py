@@ -3,6 +3,7 @@
 Read in its documentation (0.4.x) and issue tracker, not run:
 - Any unknown path answers 200 with `{"error": "Unexpected endpoint or method. …"}`, so a status
   proves nothing: only the expected keys do, and a 200 may be an error (`classify` takes it).
+  Rerank, audio, images and moderations are none of its paths: `lacks=DIRECT`.
 - Three model lists, newest first: `/api/v1/models` (0.4.0: loaded instances with their context and
   parallelism), `/api/v0/models` (0.3.6: state), `/v1/models` (ids only).
 - `max_context_length` is what the model can do; an instance is loaded with less, and a longer
@@ -14,6 +15,8 @@ Read in its documentation (0.4.x) and issue tracker, not run:
 - `trained_for_tool_use: false` does not forbid tools: it prompts for them in a way of its own.
 - Leaving clients stop a generation, its log says; whether it answers checks meanwhile is not known:
   to be learnt. Express closes idle connections after 5 s.
+- `/api/v1/models/load` answers when the model is there, and each instance is unloaded by its id;
+  what is loaded so has no time limit and is not thrown out for another. Older versions cannot.
 - Models that LM Link brings in from another machine look local; nothing here tells.
 """
 
@@ -24,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nexus_proxy.backends.ask import Answer, Inquiry
 from nexus_proxy.backends.base import Adapter, Fault, ProbeFailed, Target, classify_openai
-from nexus_proxy.backends.capabilities import GENERATES, NEEDS_GENERATION, understood
+from nexus_proxy.backends.capabilities import DIRECT, GENERATES, NEEDS_GENERATION, understood
 from nexus_proxy.backends.foreign import (
     OWNERS,
     count,
@@ -36,12 +39,14 @@ from nexus_proxy.backends.foreign import (
     text,
     texts,
 )
+from nexus_proxy.backends.loading import done
 from nexus_proxy.config.model import BackendType
 from nexus_proxy.state import Capability, ModelInfo, Probe, Traits
 
 if TYPE_CHECKING:
     import httpx
 
+_V1 = "/api/v1/models"
 _MISSING = ("no models loaded", "invalid model identifier", "model not found")
 _CRASHED = ("has crashed", "unloaded or crashed", "failed to load", "model unloaded")
 _TYPES = {
@@ -57,17 +62,19 @@ class LmStudio(Adapter):
 
     type = BackendType.LMSTUDIO
     title = "LM Studio"
-    traits: ClassVar[Traits] = Traits(default_port=1234, swaps=True)
+    traits: ClassVar[Traits] = Traits(default_port=1234, swaps=True, lacks=DIRECT)
     health_path = "/lmstudio-greeting"
+    loads_how = "LM Studio can be told to load models from version 0.4.0 on"
 
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
         """One GET for the newest model list, up to two more for older versions."""
         inquiry = Inquiry(client, target, self)
-        newest = await inquiry.get("/api/v1/models")
+        newest = await inquiry.get(_V1)
         if newest.problem or newest.status in (401, 403):
             raise inquiry.refusal(newest)
         if entries := entries_v1(newest):
-            return Probe(models=tuple(map(_from_v1, entries)), slots=_slots(entries))
+            models = tuple(map(_from_v1, entries))
+            return Probe(models=models, slots=_slots(entries), loads_when_told=True)
         if entries := entries_v0(await inquiry.get("/api/v0/models")):
             return Probe(models=tuple(map(_from_v0, entries)))
         oldest = await inquiry.get("/v1/models")
@@ -77,6 +84,19 @@ class LmStudio(Adapter):
         if OWNERS.get(owner(listed) or "", self.type) is not self.type:
             raise ProbeFailed("another kind of server answers there now")
         return Probe(models=tuple(ModelInfo(id=str(entry["id"])) for entry in listed))
+
+    async def load(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """See `Adapter`."""
+        done(await Inquiry(client, target, self).order(f"{_V1}/load", {"model": model.id}))
+
+    async def unload(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """See `Adapter`: all instances of the model."""
+        inquiry = Inquiry(client, target, self)
+        listed = objects(done(await inquiry.get(_V1)).get("models"))
+        for entry in listed:
+            if entry.get("key") == model.id:
+                for instance in objects(entry.get("loaded_instances")):
+                    done(await inquiry.order(f"{_V1}/unload", {"instance_id": instance.get("id")}))
 
     def classify(self, status: int, body: Mapping[str, Any] | None, text: str) -> Fault:
         """LM Studio answers 200, 400 or 404 to most of what goes wrong."""

@@ -14,6 +14,11 @@ Read in its source (0.33.0), not run:
 - To make room for a model it throws out others, once those have answered what they run; requests
   for a loaded model pass by the one that waits for its load, for ever if they keep coming; and how
   much fits is not told: `swaps=True`. What `/api/ps` shows together, fits together.
+- A request without a prompt loads the model and answers when it is there; with `keep_alive: -1` it
+  stays until the next request, after which Ollama's own `OLLAMA_KEEP_ALIVE` counts again. What only
+  embeds is refused by `/api/generate` and loaded by `/api/embed`. `keep_alive: 0` unloads.
+- It has `/v1/audio/transcriptions`, and newer versions make images; rerank, speech and moderations
+  it has not.
 - Its check of the Host header lets IP addresses and `localhost` pass, so none is made up.
 
 What `/api/show` says hangs on the digest alone, so it is kept per server and digest; this is the
@@ -30,6 +35,7 @@ from nexus_proxy.backends.ask import Inquiry
 from nexus_proxy.backends.base import Adapter, Fault, Target, classify_openai
 from nexus_proxy.backends.capabilities import GENERATES, denied_by, understood
 from nexus_proxy.backends.foreign import count, mapping, objects, text, texts
+from nexus_proxy.backends.loading import done, until
 from nexus_proxy.config.model import BackendType
 from nexus_proxy.state import Capability, ModelInfo, Probe, Traits
 
@@ -48,7 +54,12 @@ class Ollama(Adapter):
 
     type = BackendType.OLLAMA
     title = "Ollama"
-    traits: ClassVar[Traits] = Traits(default_port=11434, answers_while_busy=True, swaps=True)
+    traits: ClassVar[Traits] = Traits(
+        default_port=11434,
+        answers_while_busy=True,
+        swaps=True,
+        lacks=frozenset({Capability.RERANK, Capability.SPEECH, Capability.MODERATION}),
+    )
     health_path = "/api/version"
 
     def __init__(self) -> None:
@@ -72,7 +83,28 @@ class Ollama(Adapter):
                 for entry in entries
             ),
             version=text(mapping(version.json).get("version")),
+            loads_when_told=True,
         )
+
+    async def load(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """See `Adapter`."""
+        embeds = Capability.EMBEDDINGS in model.can and not GENERATES & model.can
+        path = "/api/embed" if embeds else "/api/generate"
+        what = {"model": model.id, "keep_alive": -1, "stream": False}
+        inquiry = Inquiry(client, target, self)
+        done(await inquiry.order(path, {**what, "input": []} if embeds else what))
+
+    async def unload(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """See `Adapter`."""
+        inquiry = Inquiry(client, target, self)
+        what = {"model": model.id, "keep_alive": 0, "stream": False}
+        done(await inquiry.order("/api/generate", what))
+
+        async def is_gone() -> bool:
+            running = done(await inquiry.get("/api/ps"))
+            return all(_name(entry) != model.id for entry in objects(running.get("models")))
+
+        await until(is_gone)
 
     async def _show(
         self, inquiry: Inquiry, base_url: str, entries: Sequence[Mapping[str, Any]]
@@ -148,6 +180,7 @@ def _model(
         quantization=text(details.get("quantization_level")),
         parameters=text(details.get("parameter_size")),
         size_bytes=count(entry.get("size")),
+        vram_bytes=count(running.get("size_vram")) if running else None,
     )
 
 

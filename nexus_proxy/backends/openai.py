@@ -34,6 +34,7 @@ _CHAT_CANNOT = frozenset({Capability.COMPLETIONS, Capability.EMBEDDINGS})
 _COMPLETES = frozenset({Capability.COMPLETIONS})
 _COMPLETES_CANNOT = _THINKS | {Capability.EMBEDDINGS}
 _EMBEDS = frozenset({Capability.EMBEDDINGS})
+_NO_TEXT = NEEDS_GENERATION | _EMBEDS
 
 
 class Family(NamedTuple):
@@ -48,15 +49,11 @@ class Family(NamedTuple):
 
 FAMILIES = (
     Family(("text-embedding-*",), 8_191, _EMBEDS, NEEDS_GENERATION),
-    Family(
-        (
-            *("whisper-*", "tts-*", "dall-e-*", "gpt-image-*", "sora-*", "*moderation-*"),
-            *("*-transcribe*", "*-tts*", "*-realtime*"),
-        ),
-        None,
-        frozenset(),
-        NEEDS_GENERATION | _EMBEDS,
-    ),
+    Family(("whisper-*", "*-transcribe*"), None, frozenset({Capability.TRANSCRIPTION}), _NO_TEXT),
+    Family(("tts-*", "*-tts*"), None, frozenset({Capability.SPEECH}), _NO_TEXT),
+    Family(("dall-e-*", "gpt-image-*"), None, frozenset({Capability.IMAGES}), _NO_TEXT),
+    Family(("*moderation-*",), None, frozenset({Capability.MODERATION}), _NO_TEXT),
+    Family(("sora-*", "*-realtime*"), None, frozenset(), _NO_TEXT),
     Family(("gpt-3.5-turbo-instruct*",), 4_096, _COMPLETES, _COMPLETES_CANNOT),
     Family(("davinci-002", "babbage-002"), 16_384, _COMPLETES, _COMPLETES_CANNOT),
     Family(("gpt-3.5-turbo*",), 16_385, _TEXT, _CHAT_CANNOT),
@@ -84,7 +81,10 @@ class OpenAi(Generic):
     type = BackendType.OPENAI
     title = "OpenAI"
     traits: ClassVar[Traits] = Traits(
-        is_cloud=True, idle_reuse_seconds=60.0, answers_while_busy=True
+        is_cloud=True,
+        idle_reuse_seconds=60.0,
+        answers_while_busy=True,
+        lacks=frozenset({Capability.RERANK}),
     )
 
     def read(self, entry: Mapping[str, Any]) -> ModelInfo:

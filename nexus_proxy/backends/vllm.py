@@ -10,8 +10,12 @@ Observed on 0.32.0 [run]:
 - `/load` counts running and queued requests, if `--enable-server-load-tracking` is on; else it
   says 0. The number of sequences at a time is not told.
 - Structured output is built in. Tools depend on a start flag that nothing shows. Pooling models
-  lack the chat route, others the embeddings route: 404 `{"detail": "Not Found"}`.
+  lack the chat route, others the embeddings route: 404 `{"detail": "Not Found"}`. Rerank and audio
+  hang on the model and the version in the same way, so they are asked for: nothing in `lacks`.
 - `/version` and `/load` are open; the key guards `/v1` [read].
+- It serves one model, which can be put to sleep (`--enable-sleep-mode` on a GPU): its weights go to
+  the memory of the machine, the GPU's is free. `/sleep`, `/wake_up` and `/is_sleeping` exist with
+  `VLLM_SERVER_DEV_MODE=1` only. No request wakes it, so it gets none while it sleeps.
 """
 
 from __future__ import annotations
@@ -22,7 +26,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nexus_proxy.backends.ask import Inquiry
 from nexus_proxy.backends.base import Adapter, Fault, ProbeFailed, Target, classify_openai
-from nexus_proxy.backends.foreign import OWNERS, count, mapping, model_entries, owner, text
+from nexus_proxy.backends.foreign import OWNERS, count, flag, mapping, model_entries, owner, text
+from nexus_proxy.backends.loading import done, until
 from nexus_proxy.config.model import BackendType
 from nexus_proxy.state import Capability, ModelInfo, Probe, Traits
 
@@ -39,12 +44,20 @@ class Vllm(Adapter):
     title = "vLLM"
     traits: ClassVar[Traits] = Traits(default_port=8000, answers_while_busy=True)
     health_path = "/health"
+    loads_all = True
+    loads_how = (
+        "vLLM can be put to sleep and woken only with VLLM_SERVER_DEV_MODE=1 and "
+        "--enable-sleep-mode"
+    )
 
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
-        """Three GETs at once: `/v1/models`, and for good measure `/version` and `/load`."""
+        """GETs at once: `/v1/models`, and for good measure `/version`, `/load`, `/is_sleeping`."""
         inquiry = Inquiry(client, target, self)
-        listing, version, load = await asyncio.gather(
-            inquiry.get("/v1/models"), inquiry.hint("/version"), inquiry.hint("/load")
+        listing, version, load, sleep = await asyncio.gather(
+            inquiry.get("/v1/models"),
+            inquiry.hint("/version"),
+            inquiry.hint("/load"),
+            inquiry.hint("/is_sleeping"),
         )
         entries = model_entries(listing.json) if listing.status == 200 else None
         if entries is None:
@@ -52,11 +65,33 @@ class Vllm(Adapter):
         if OWNERS.get(owner(entries) or "", self.type) is not self.type:
             raise ProbeFailed("another kind of server answers there now")
         running = mapping(load.json).get("server_load")
+        sleeps = flag(mapping(sleep.json).get("is_sleeping")) if sleep.ok else None
         return Probe(
-            models=_models(entries),
+            models=_models(entries, loaded=not sleeps),
             version=text(mapping(version.json).get("version")),
             busy=running if type(running) is int and running >= 0 else None,
+            note="sleeps, and no request wakes it" if sleeps else None,
+            loads_when_told=sleeps is not None,
         )
+
+    async def load(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """See `Adapter`: wake it."""
+        await self._change(client, target, "/wake_up", sleeping=False)
+
+    async def unload(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
+        """See `Adapter`: put it to sleep, with its weights kept in the machine's memory."""
+        await self._change(client, target, "/sleep?level=1", sleeping=True)
+
+    async def _change(
+        self, client: httpx.AsyncClient, target: Target, path: str, *, sleeping: bool
+    ) -> None:
+        inquiry = Inquiry(client, target, self)
+        done(await inquiry.order(path, {}))
+
+        async def is_so() -> bool:
+            return done(await inquiry.get("/is_sleeping")).get("is_sleeping") is sleeping
+
+        await until(is_so)
 
     def classify(self, status: int, body: Mapping[str, Any] | None, text: str) -> Fault:
         """What this server was not started for, another one may do."""
@@ -65,7 +100,7 @@ class Vllm(Adapter):
         return classify_openai(status, body, text)
 
 
-def _models(entries: Sequence[Mapping[str, Any]]) -> tuple[ModelInfo, ...]:
+def _models(entries: Sequence[Mapping[str, Any]], *, loaded: bool) -> tuple[ModelInfo, ...]:
     contexts = {str(entry["id"]): count(entry.get("max_model_len")) for entry in entries}
     parents = {str(entry["id"]): text(entry.get("parent")) for entry in entries}
     return tuple(
@@ -73,7 +108,7 @@ def _models(entries: Sequence[Mapping[str, Any]]) -> tuple[ModelInfo, ...]:
             id=name,
             context_length=context or contexts.get(parents[name] or ""),
             can=frozenset({Capability.JSON_SCHEMA}),
-            loaded=True,
+            loaded=loaded,
         )
         for name, context in contexts.items()
     )

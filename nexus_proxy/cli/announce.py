@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nexus_proxy.errors import NexusError
+from nexus_proxy.errors import CommandError, NexusError
+from nexus_proxy.tasks import spawn
+
+if TYPE_CHECKING:
+    from nexus_proxy.discovery.announce import Announcement
 
 
 @click.command()
@@ -22,6 +28,7 @@ from nexus_proxy.errors import NexusError
 def announce(url: str, name: str | None) -> None:
     """Announce a backend of this machine over mDNS until interrupted.
 
+    When this machine changes networks, it is announced there.
     Stock Ollama, LM Studio, llama.cpp and vLLM do not announce themselves.
     """
     with contextlib.suppress(KeyboardInterrupt):
@@ -34,21 +41,45 @@ def announce(url: str, name: str | None) -> None:
 async def _announce(url: str, name: str | None) -> None:
     import httpx
 
-    from nexus_proxy.discovery.announce import announced
+    from nexus_proxy.discovery.announce import NETWORK_CHECK_SECONDS, announced, until_moved
 
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with (
-        httpx.AsyncClient(trust_env=False, follow_redirects=False) as client,
-        announced(url, name, client=client) as said,
-    ):
-        where = ", ".join(said.addresses) or "no address"
-        kind = said.service_type.removesuffix(".local.")
-        click.echo(f"announcing {said.instance} as {kind} at {where}, port {said.port}")
-        if said.warning:
-            click.echo(f"warning: {said.warning}", err=True)
-        click.echo("press Ctrl-C to stop")
-        await stopped.wait()
+    was_announced, told = False, ""
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
+        while not stopped.is_set():
+            try:
+                async with announced(url, name, client=client) as said:
+                    _tell(said)
+                    was_announced, told = True, ""
+                    await _first(stopped.wait(), until_moved(said))
+            except CommandError as error:
+                if not was_announced:
+                    raise
+                if error.message != told:
+                    click.echo(f"not announced for now: {error.message}", err=True)
+                told = error.message
+                await _first(stopped.wait(), asyncio.sleep(NETWORK_CHECK_SECONDS))
     click.echo("no longer announced")
+
+
+def _tell(said: Announcement) -> None:
+    where = ", ".join(said.addresses) or "no address"
+    kind = said.service_type.removesuffix(".local.")
+    click.echo(
+        f"announcing {said.instance} as {kind} at {where}, port {said.port}; Ctrl-C stops it"
+    )
+    if said.warning:
+        click.echo(f"warning: {said.warning}", err=True)
+
+
+async def _first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Return when one of them does, and end the others."""
+    tasks = [spawn(wait, name="announce") for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

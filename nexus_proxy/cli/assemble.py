@@ -35,6 +35,8 @@ def secrets_of(config: Config) -> list[str]:
     names = {*CLOUD_KEYS, *(b.api_key_env for b in config.backends if b.api_key_env)}
     if config.server.management_key_env:
         names.add(config.server.management_key_env)
+    if config.state.password_env:
+        names.add(config.state.password_env)
     return [value for name in names if (value := os.environ.get(name))]
 
 

@@ -22,10 +22,12 @@ VERBS = "/nexus/v1/commands"
 
 _METAVARS = {
     "backend": "NAME",
+    "target": "TARGET",
     "model": "MODEL",
     "url": "URL",
     "zone": "ZONE",
     "int": "N",
+    "request": "ID",
     "switch": "on|off",
 }
 
@@ -77,20 +79,27 @@ def _row(backend: BackendView, snapshot: Snapshot) -> tuple[str, ...]:
     )
 
 
-def verb(name: str, command: Command) -> click.Command:
-    """The click command for one row of the verbs table."""
+def _tell(_client: Client, result: Result, as_json: bool) -> None:
+    if as_json:
+        show_json(result)
+    else:
+        say(result.message)
+
+
+def verb(
+    name: str, command: Command, then: Callable[[Client, Result, bool], None] = _tell
+) -> click.Command:
+    """The click command for one row of the verbs table; `then` tells what came of it."""
+    known = {argument.name for argument in command.arguments}
 
     @json_option
     @connected
     def run(client: Client, as_json: bool, yes: bool = False, **arguments: Any) -> None:
-        given = {name: value for name, value in arguments.items() if value not in (None, ())}
+        said = {name: value for name, value in arguments.items() if value not in (None, ())}
+        given = {name: value for name, value in said.items() if name in known}
         if command.danger is not Danger.NONE and not yes and sys.stdin.isatty():
             _ask(client, command, given)
-        result = client.post(f"{VERBS}/{command.name}", given, Result)
-        if as_json:
-            show_json(result)
-        else:
-            say(result.message)
+        then(client, client.post(f"{VERBS}/{command.name}", given, Result), as_json)
 
     for argument in reversed(command.arguments):
         run = _parameter(argument)(run)

@@ -1,4 +1,5 @@
-"""`nexus config`: write an example, check a file, show what is in force and where it came from."""
+"""`nexus config`: write an example, check a file, show what is in force and where it came from;
+and set a key of the file that a running gateway uses."""
 
 from __future__ import annotations
 
@@ -9,10 +10,12 @@ from pathlib import Path
 import click
 import msgspec
 
+from nexus_proxy.cli.backends import verb
 from nexus_proxy.cli.exits import USAGE
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, say, show_json
 from nexus_proxy.cli.text import pad
+from nexus_proxy.commands import BY_NAME
 from nexus_proxy.config.atomic import content, replace
 from nexus_proxy.config.check import check as problems_of
 from nexus_proxy.config.example import annotated_example
@@ -106,6 +109,10 @@ def path(options: RunOptions, as_json: bool) -> None:
         else:
             state = f"{place} ({'not needed' if os.path.lexists(place) else 'not there'})"
         say(f"  {label:<14} {state}")
+
+
+for _name in ("set", "unset"):
+    config.add_command(verb(_name, BY_NAME[f"config.{_name}"]))
 
 
 def _lines(loaded: Loaded) -> Iterator[str]:

@@ -59,6 +59,7 @@ async def examine(url: str | None, options: RunOptions) -> list[Finding]:
         case = msgspec.structs.replace(case, snapshot=snapshot)
         looks = (
             configuration.variables(case),
+            configuration.shared_state(case),
             ports.local(case),
             network.announced(case),
             backends.clocks(case),

@@ -85,6 +85,8 @@ def _story(view: RequestView) -> Iterator[str]:
         f"{milliseconds(view.first_token_ms)}, {tokens(view.prompt_tokens)} + "
         f"{tokens(view.completion_tokens)} tokens ({view.usage_source})"
     )
+    if view.truncated is not None:
+        yield f"the backend cut the prompt: {view.truncated}"
     if view.queued_ms is not None:
         yield f"it waited {milliseconds(view.queued_ms)} for a slot"
     if view.cost_source != "n/a":

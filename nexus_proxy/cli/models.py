@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import click
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
-from nexus_proxy.cli.client import Client, connected
+from nexus_proxy.cli import loading
+from nexus_proxy.cli.client import Client, connected, gateway_url, url_option
+from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
 from nexus_proxy.cli.text import count, tokens, uptime
 from nexus_proxy.errors import CommandError
@@ -59,15 +61,28 @@ def _offered(client: Client) -> Models:
         return client.get("/v1/models", Models)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--backend", metavar="NAME", help="Only what this backend serves.")
 @json_option
-@connected
-def models(client: Client, backend: str | None, as_json: bool) -> None:
-    """List the models that can be asked for, with aliases.
+@url_option
+@click.pass_context
+def models(context: click.Context, backend: str | None, as_json: bool, gateway: str | None) -> None:
+    """List the models that can be asked for, with aliases; load, unload and move them.
 
     CONTEXT is in tokens, the largest that a backend gives a request now.
     """
+    if context.invoked_subcommand is None:
+        with Client(gateway_url(gateway, context.ensure_object(RunOptions))) as client:
+            _list(client, backend, as_json)
+    elif backend is not None or as_json or gateway is not None:
+        raise click.UsageError(f"options of `{context.invoked_subcommand}` are written after it")
+
+
+for _name, _command in loading.COMMANDS.items():
+    models.add_command(_command, _name)
+
+
+def _list(client: Client, backend: str | None, as_json: bool) -> None:
     found = [
         model for model in _offered(client).data if backend is None or backend in model.backends
     ]
@@ -99,13 +114,15 @@ def health(context: click.Context, client: Client, as_json: bool) -> None:
 
     The exit code is 1 where no backend is healthy.
     """
-    found = client.get("/health", Health)
+    found, operations = client.get("/health", Health), loading.running(client)
     if as_json:
-        show_json(found)
+        show_json({**to_builtins(found), "operations": operations})
     else:
         backends = found.backends
         say(f"{found.status}: nexus {found.version} at {client.url}")
         say(f"up for {uptime(found.uptime_seconds)}, {count(found.models.total, 'model')}")
         say(f"{backends.healthy} of {count(backends.total, 'backend')} healthy")
+        for operation in operations:
+            say(loading.told(operation))
     if found.status == "unhealthy":
         context.exit(1)

@@ -10,22 +10,20 @@ import click
 import msgspec
 
 from nexus_proxy.cli.text import clean, table
-from nexus_proxy.config.model import Zone
 
 LONGEST_SENTENCE = 2000
-_ZONES = ("zone", "required_zone")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def show_json(value: Any) -> None:
-    """`value` (structs, dicts, lists) as indented ASCII JSON, zones by name."""
-    click.echo(json.dumps(_with_zone_names(msgspec.to_builtins(value)), indent=2))
+    """`value` (structs, dicts, lists) as indented ASCII JSON."""
+    click.echo(json.dumps(msgspec.to_builtins(value), indent=2))
 
 
 def show_json_line(value: Any) -> None:
     """`value` as JSON on one line."""
-    click.echo(json.dumps(_with_zone_names(msgspec.to_builtins(value))))
+    click.echo(json.dumps(msgspec.to_builtins(value)))
 
 
 def show_table(
@@ -49,14 +47,3 @@ def remark(sentence: str) -> None:
 def complain(sentence: str) -> None:
     """What went wrong, on standard error."""
     remark(f"Error: {sentence}")
-
-
-def _with_zone_names(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_with_zone_names(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: Zone(item).label if key in _ZONES and isinstance(item, int) else _with_zone_names(item)
-        for key, item in value.items()
-    }

@@ -11,9 +11,12 @@ from urllib.parse import quote
 import click
 from msgspec import Struct
 
-from nexus_proxy.cli.client import Client, connected
+from nexus_proxy.cli.backends import verb
+from nexus_proxy.cli.client import Client, gateway_url, url_option
+from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, show_json, show_json_line, show_table
 from nexus_proxy.cli.text import clean, milliseconds, pad, tokens
+from nexus_proxy.commands import BY_NAME
 from nexus_proxy.errors import CommandError, GatewayUnreachableError
 from nexus_proxy.state import RequestPhase, RequestView
 
@@ -43,7 +46,7 @@ class Requests(Struct, frozen=True):
     requests: list[RequestView]
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--follow", "-f", is_flag=True, help="Go on, with each request as it ends.")
 @click.option(
     "--limit",
@@ -54,12 +57,24 @@ class Requests(Struct, frozen=True):
     help="How many.",
 )
 @json_option
-@connected
-def requests(client: Client, follow: bool, limit: int, as_json: bool) -> None:
+@url_option
+@click.pass_context
+def requests(
+    context: click.Context, follow: bool, limit: int, as_json: bool, gateway: str | None
+) -> None:
     """List the last requests, oldest first; running ones too.
 
     With --follow and --json: one object a line.
     """
+    if context.invoked_subcommand is None:
+        with Client(gateway_url(gateway, context.ensure_object(RunOptions))) as client:
+            _list(client, follow, limit, as_json)
+
+
+requests.add_command(verb("cancel", BY_NAME["request.cancel"]))
+
+
+def _list(client: Client, follow: bool, limit: int, as_json: bool) -> None:
     if follow:
         _follow(client, limit, as_json)
     views = client.get(REQUESTS, Requests, {"limit": limit}).requests[::-1]

@@ -23,11 +23,14 @@ EPILOG = (
 )
 COMMANDS = {
     "airplane": "airplane:airplane",
+    "aliases": "naming:aliases",
     "announce": "announce:announce",
     "backends": "backends:backends",
     "completions": "completions:completions",
     "config": "config:config",
     "doctor": "doctor:doctor",
+    "fallbacks": "naming:fallbacks",
+    "fleet": "fleet:fleet",
     "health": "models:health",
     "keys": "keys:keys",
     "models": "models:models",

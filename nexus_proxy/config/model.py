@@ -8,7 +8,8 @@ USD unless the key's name says otherwise.
 
 from __future__ import annotations
 
-from enum import Enum, IntEnum
+from enum import Enum
+from functools import total_ordering
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -16,18 +17,27 @@ from msgspec import Meta, Struct, field
 DEFAULT_PORT = 8000
 
 
-class Zone(IntEnum):
-    """How far a prompt may travel, from open to closed. Comparison is by closedness."""
+@total_ordering
+class Zone(Enum):
+    """How far a prompt may travel, from open to closed. Comparison is by closedness.
 
-    OPEN = 0
-    INTERNAL = 1
-    CONFIDENTIAL = 2
-    RESTRICTED = 3
+    `label` is the name as configuration, headers, screens and JSON spell it, `rank` its place.
+    """
 
-    @property
-    def label(self) -> str:
-        """The name as configuration, headers and screens spell it."""
-        return _LABELS[self]
+    label: str
+    rank: int
+
+    OPEN = "open"
+    INTERNAL = "internal"
+    CONFIDENTIAL = "confidential"
+    RESTRICTED = "restricted"
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.rank = len(type(self).__members__)
+
+    def __lt__(self, other: Zone) -> bool:
+        return self.rank < other.rank
 
     @classmethod
     def parse(cls, text: str) -> Zone:
@@ -37,9 +47,6 @@ class Zone(IntEnum):
         except KeyError:
             known = ", ".join(zone.label for zone in cls)
             raise ValueError(f"unknown zone {text!r}; the zones are {known}") from None
-
-
-_LABELS = tuple(zone.name.lower() for zone in Zone)
 
 
 class BackendType(str, Enum):
@@ -271,6 +278,21 @@ class StateConfig(_Section, frozen=True):
             examples=["/var/lib/nexus/nexus.db"],
         ),
     ] = None
+    url: Annotated[
+        str | None,
+        Meta(
+            description="Redis or Valkey server through which several gateways share budgets, "
+            "limits of API keys, drains and pins.",
+            examples=["redis://10.0.0.5:6379/0"],
+        ),
+    ] = None
+    password_env: Annotated[
+        str | None,
+        Meta(
+            description="Variable that holds the password of that server.",
+            examples=["REDIS_PASSWORD"],
+        ),
+    ] = None
 
 
 class RoutingConfig(_Section, frozen=True):
@@ -308,6 +330,13 @@ class RoutingConfig(_Section, frozen=True):
     airplane: Annotated[
         bool, Meta(description="Send nothing to clouds; `nexus airplane on|off` sets it.")
     ] = False
+    stabilise_prompts: Annotated[
+        bool,
+        Meta(
+            description="Leave Claude Code's billing header, another in each request, out of "
+            "prompts that do not go to Anthropic: backends can then reuse what they have read."
+        ),
+    ] = True
     budget: Annotated[BudgetConfig, Meta(description="What may be spent.")] = field(
         default_factory=BudgetConfig
     )
@@ -356,6 +385,47 @@ class QueueConfig(_Section, frozen=True):
     ] = 30.0
 
 
+class LifecycleConfig(_Section, frozen=True):
+    timeout_ms: Annotated[
+        int,
+        Meta(ge=1000, le=86_400_000, description="Milliseconds to load, unload or move a model."),
+    ] = 300_000
+    vram_headroom_percent: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=90,
+            description="Share of the GPU's memory that stays free when a model is loaded, where "
+            "nvidia-smi tells of this machine's.",
+        ),
+    ] = 20
+    vram_heuristic_max_gb: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="Most gigabytes that the loaded models of a backend may take, where nobody "
+            "tells how much memory there is.",
+        ),
+    ] = 16
+
+
+class FleetConfig(_Section, frozen=True):
+    enabled: Annotated[
+        bool,
+        Meta(description="Advise what to load where and when, by the hours of past requests."),
+    ] = False
+    min_sample_days: Annotated[
+        int, Meta(ge=2, le=30, description="Fewer whole days of requests say nothing.")
+    ] = 7
+    min_request_count: Annotated[
+        int, Meta(ge=1, description="Fewer requests for a model say nothing.")
+    ] = 100
+    analysis_interval_seconds: Annotated[
+        Positive, Meta(description="How old advice may be before it is made anew.")
+    ] = 3600.0
+    max_recommendations: Annotated[int, Meta(ge=1, le=100, description="Only the surest.")] = 5
+
+
 class LoggingConfig(_Section, frozen=True):
     level: Annotated[LogLevel, Meta(description="debug, info, warning or error.")] = LogLevel.INFO
     format: Annotated[LogFormat, Meta(description="pretty or json.")] = LogFormat.PRETTY
@@ -363,6 +433,13 @@ class LoggingConfig(_Section, frozen=True):
         dict[str, LogLevel],
         Meta(description="Level of one part of Nexus.", examples=[{"relay": "debug"}]),
     ] = field(default_factory=dict)
+    enable_content_logging: Annotated[
+        bool,
+        Meta(
+            description="true: what is asked and answered is written into the log line of each "
+            "request, 4000 characters of each. Keys never are."
+        ),
+    ] = False
 
 
 class BackendConfig(_Section, frozen=True):
@@ -500,6 +577,8 @@ class Config(_Section, frozen=True):
     quality: QualityConfig = field(default_factory=QualityConfig)
     state: StateConfig = field(default_factory=StateConfig)
     queue: QueueConfig = field(default_factory=QueueConfig)
+    lifecycle: LifecycleConfig = field(default_factory=LifecycleConfig)
+    fleet: FleetConfig = field(default_factory=FleetConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     backends: Annotated[
         list[BackendConfig],

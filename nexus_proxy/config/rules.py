@@ -26,6 +26,8 @@ FORMATS: dict[KeyPath, Format] = {
     ("routing", "pins", "*"): values.name,
     ("routing", "policies", "*", "model_pattern"): values.glob,
     ("state", "path"): values.file,
+    ("state", "url"): values.store_url,
+    ("state", "password_env"): values.variable,
     ("backends", "*", "name"): values.name,
     ("backends", "*", "url"): values.url,
     ("backends", "*", "api_key_env"): values.variable,

@@ -53,11 +53,16 @@ def metas(annotation: Any) -> Iterator[msgspec.Meta]:
 
 
 def annotation_of(path: KeyPath) -> Any:
-    """The annotated type of a key that stands in nested tables, such as `server.port`."""
+    """The annotated type of what stands at a place: in nested tables, such as `server.port`, and in
+    entries of maps and of lists of tables."""
     model: Any = Config
     for part in path:
-        fields = {field.encode_name: field for field in msgspec.structs.fields(plain(model))}
-        model = fields[str(part)].type
+        kind = plain(model)
+        if get_origin(kind) in (list, dict):
+            model = get_args(kind)[-1]
+        else:
+            fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+            model = fields[str(part)].type
     return model
 
 

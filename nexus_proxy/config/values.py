@@ -80,6 +80,28 @@ def url(text: str) -> Fault | None:
     return None
 
 
+def store_url(text: str) -> Fault | None:
+    """The address of a Redis or Valkey server. Its text is not repeated: it may hold a password."""
+    example = 'write it like "redis://10.0.0.5:6379/0"'
+    try:
+        parts = urlsplit(text)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return Fault("is not a URL", example)
+    if parts.scheme not in ("redis", "rediss"):
+        return Fault("must start with redis:// or rediss:// (TLS)", example)
+    if not text.isprintable() or " " in text or not is_whole:
+        return Fault("names no host", example)
+    if parts.password is not None:
+        return Fault(
+            "holds a password",
+            "put it into an environment variable and name that in state.password_env",
+        )
+    if parts.query or parts.fragment or not re.fullmatch(r"/?\d*", parts.path):
+        return Fault("holds more than an address and the number of a database", example)
+    return None
+
+
 def variable(text: str) -> Fault | None:
     """The name of an environment variable. Its text is not repeated: it may be the key itself."""
     if _VARIABLE.match(text) and not _KEY_LIKE.match(text):

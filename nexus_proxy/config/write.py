@@ -12,6 +12,7 @@ import msgspec
 
 from nexus_proxy.config.atomic import content, replace
 from nexus_proxy.config.document import Document, parse
+from nexus_proxy.config.keys import KeyPath
 from nexus_proxy.config.load import problems
 from nexus_proxy.config.model import BackendConfig, KeyConfig
 from nexus_proxy.config.paths import config_file
@@ -43,6 +44,10 @@ class ConfigFile:
     def text(self) -> str:
         """The file as it is now; empty where there is none. Raises `OSError`."""
         return content(self.path).decode("utf-8-sig")
+
+    def ahead(self) -> ConfigFile:
+        """The same file, for a change that no gateway runs with yet."""
+        return ConfigFile(self.path, is_live=False)
 
     def add_backend(self, entry: BackendConfig) -> None:
         """Append an entry, with the keys that differ from their default."""
@@ -90,15 +95,42 @@ class ConfigFile:
 
     def set_pin(self, model: str, backend: str) -> None:
         """Keep that a model goes to one backend first."""
-        self._change(lambda tree: _place(tree, ("routing", "pins", model), backend))
+        self.place(("routing", "pins", model), backend)
 
     def remove_pin(self, model: str) -> None:
         """Forget a pin. Nothing happens where there is none."""
-        self._change(lambda tree: tree.get("routing", {}).get("pins", {}).pop(model, None))
+        self.discard(("routing", "pins", model))
 
     def set(self, key: str, value: str | bool | int | float) -> None:
         """Set one value by its dotted key, e.g. `routing.strategy`."""
-        self._change(lambda tree: _place(tree, tuple(key.split(".")), value))
+        self.place(tuple(key.split(".")), value)
+
+    def place(self, path: KeyPath, value: object) -> None:
+        """Set the value at `path`; backends and API keys are named in it by their name."""
+        self._change(lambda tree: _place(tree, path, value))
+
+    def discard(self, path: KeyPath) -> None:
+        """Remove the key at `path`. Nothing happens where there is none."""
+        self._change(lambda tree: _discard(tree, path))
+
+    def drafted(self, path: KeyPath, value: object) -> tuple[str, str]:
+        """The text of the file as it is, and with the value set; None: with the key removed."""
+
+        def change(tree: dict[str, Any]) -> None:
+            if value is None:
+                _discard(tree, path)
+            else:
+                _place(tree, path, value)
+
+        try:
+            raw = content(self.path)
+            new = self._changed(raw, change)
+        except OSError as error:
+            raise self._not_kept((error.strerror or str(error)).lower()) from None
+        except ConfigError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            raise CommandError(f"{error.key}: {error.problem}{hint}") from None
+        return raw.decode("utf-8-sig"), new.decode("utf-8-sig")
 
     def _change(self, change: Change) -> None:
         try:
@@ -112,14 +144,18 @@ class ConfigFile:
     def _attempt(self, change: Change) -> bool:
         """Whether the change stands in the file now."""
         raw = content(self.path)
+        data = self._changed(raw, change)
+        return data == raw or replace(self.path, data, expected=raw)
+
+    def _changed(self, raw: bytes, change: Change) -> bytes:
+        """The file's text once its values are changed. Raises `ConfigError`: it would not load."""
         document = _sound(parse(raw, str(self.path)))
         wanted = deepcopy(document.data)
         change(wanted)
         if wanted == document.data:
-            return True
+            return raw
         _sound(Document(str(self.path), wanted))
-        data = self._edited(raw, document.data, wanted)
-        return replace(self.path, data, expected=raw)
+        return self._edited(raw, document.data, wanted)
 
     def _edited(self, raw: bytes, old: dict[str, Any], new: dict[str, Any]) -> bytes:
         from nexus_proxy.config.edit import edit
@@ -148,11 +184,30 @@ def _sound(document: Document) -> Document:
     return document
 
 
-def _place(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+def _place(tree: dict[str, Any], path: KeyPath, value: object) -> None:
     *tables, key = path
+    at: Any = tree
     for table in tables:
-        tree = tree.setdefault(table, {})
-    tree[key] = value
+        at = _entry(at, table) if isinstance(at, list) else at.setdefault(table, {})
+    at[key] = value
+
+
+def _discard(tree: dict[str, Any], path: KeyPath) -> None:
+    *tables, key = path
+    at: Any = tree
+    for table in tables:
+        at = _entry(at, table) if isinstance(at, list) else at.get(table, {})
+    at.pop(key, None)
+
+
+def _entry(entries: list[Any], which: str | int) -> Any:
+    """The table of a list that is called `which`, or stands at that place."""
+    if isinstance(which, int):
+        return entries[which]
+    found = next((entry for entry in entries if entry.get("name") == which), None)
+    if found is None:
+        raise CommandError(f"{which!r} does not stand in the file any more")
+    return found
 
 
 def _fresh(entry: BackendConfig | KeyConfig) -> dict[str, Any]:

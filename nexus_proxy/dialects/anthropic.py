@@ -8,9 +8,11 @@ What chat cannot carry:
 - A file by id and any block of an unknown type in the user's turn is refused: an answer that had
   not seen it would be wrong.
 - `cache_control`, `metadata` other than `user_id`, and `anthropic-beta` change no answer: dropped.
-- The system block that begins `x-anthropic-billing-header:` differs in each request and would make
-  a local backend's prompt cache useless: dropped, with a note.
 - Any other field is dropped, with a note.
+
+The system block that begins `x-anthropic-billing-header:` differs in each request and would make a
+backend's prompt cache useless: `without_billing` drops it, unless `routing.stabilise_prompts` is
+off.
 
 A `system` message after the first turn becomes a `<system-reminder>` of the user: many local
 templates take a system message at the beginning only, and moved there it would spoil the prompt
@@ -103,6 +105,22 @@ class Messages:
         return msgspec.json.encode(error_object(error, request_id))
 
 
+def without_billing(body: Json) -> tuple[Json, str | None]:
+    """A request without Claude Code's billing header, and a note if it had one."""
+    system = body.get("system")
+    blocks = system if isinstance(system, list) else [system]
+    kept = [block for block in blocks if not _is_billing(block)]
+    if len(kept) == len(blocks):
+        return body, None
+    note = "system: the billing header was left out, to keep the prompt cacheable"
+    return {**body, "system": kept}, note
+
+
+def _is_billing(block: Any) -> bool:
+    text = block.get("text") if isinstance(block, dict) else block
+    return isinstance(text, str) and text.startswith(BILLING)
+
+
 def error_object(error: NexusError, request_id: str) -> Json:
     """An error, in an answer and in a stream alike. A prompt that is too long is told in the
     words that Claude Code looks for, with the backend's own numbers."""
@@ -179,9 +197,7 @@ class _Request:
         texts = []
         for block in _blocks(system, "system"):
             text = _text(block, "system")
-            if text.startswith(BILLING):
-                self._drop("system: the billing header was left out, to keep the prompt cacheable")
-            elif text:
+            if text:
                 texts.append(text)
         if texts:
             self._messages.append({"role": "system", "content": "\n\n".join(texts)})

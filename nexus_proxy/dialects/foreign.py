@@ -11,6 +11,14 @@ from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.dialects.responses import Responses
 from nexus_proxy.errors import NexusError
 
+OLLAMA = frozenset(
+    (
+        Endpoint.OLLAMA_CHAT,
+        Endpoint.OLLAMA_GENERATE,
+        Endpoint.OLLAMA_EMBED,
+        Endpoint.OLLAMA_EMBEDDINGS,
+    )
+)
 FOREIGN: dict[Endpoint, Dialect] = {
     Endpoint.MESSAGES: Messages(),
     Endpoint.RESPONSES: Responses(),

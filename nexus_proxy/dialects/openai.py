@@ -35,6 +35,14 @@ class Endpoint(str, Enum):
     OLLAMA_GENERATE = "ollama generate"
     OLLAMA_EMBED = "ollama embed"
     OLLAMA_EMBEDDINGS = "ollama embeddings"
+    RERANK = "rerank"
+    TRANSCRIPTIONS = "transcriptions"
+    TRANSLATIONS = "translations"
+    SPEECH = "speech"
+    IMAGE_GENERATIONS = "image generations"
+    IMAGE_EDITS = "image edits"
+    IMAGE_VARIATIONS = "image variations"
+    MODERATIONS = "moderations"
 
     __hash__ = str.__hash__  # in C, and the same; that of `Enum` is written in Python
 
@@ -49,9 +57,32 @@ PATHS: dict[Endpoint, str] = {
     Endpoint.OLLAMA_GENERATE: "/api/generate",
     Endpoint.OLLAMA_EMBED: "/api/embed",
     Endpoint.OLLAMA_EMBEDDINGS: "/api/embeddings",
+    Endpoint.RERANK: "/v1/rerank",
+    Endpoint.TRANSCRIPTIONS: "/v1/audio/transcriptions",
+    Endpoint.TRANSLATIONS: "/v1/audio/translations",
+    Endpoint.SPEECH: "/v1/audio/speech",
+    Endpoint.IMAGE_GENERATIONS: "/v1/images/generations",
+    Endpoint.IMAGE_EDITS: "/v1/images/edits",
+    Endpoint.IMAGE_VARIATIONS: "/v1/images/variations",
+    Endpoint.MODERATIONS: "/v1/moderations",
 }
 """Where clients find each hot route."""
-SENT = (Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS)
+WHOLE = frozenset(
+    (
+        Endpoint.EMBEDDINGS,
+        Endpoint.RERANK,
+        Endpoint.TRANSCRIPTIONS,
+        Endpoint.TRANSLATIONS,
+        Endpoint.SPEECH,
+        Endpoint.IMAGE_GENERATIONS,
+        Endpoint.IMAGE_EDITS,
+        Endpoint.IMAGE_VARIATIONS,
+        Endpoint.MODERATIONS,
+    )
+)
+"""Those that generate no text token by token, so that a backend is never asked for a stream there
+that the client did not ask for."""
+SENT = (Endpoint.CHAT, Endpoint.COMPLETIONS, *WHOLE)
 """What backends are asked at; all others are translated into one of these."""
 
 
@@ -62,7 +93,9 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     `wants_base64` says that embeddings are asked for in that form. `choices` is how many answers
     are due: `n` for each prompt. `messages` are the bytes of each message's content or tool calls,
     which are the same in the next turn of its conversation. `max_tokens` is the longest answer that
-    the client takes, in tokens; None: it did not say.
+    the client takes, in tokens, `service_tier` what it asks of the provider; None: it did not say.
+    `reads_apart`: its texts are read one by one, so that their sum need not fit into a context.
+    `route` is what its endpoint needs, where only some backends have it.
     """
 
     model: str
@@ -74,6 +107,9 @@ class RequestPeek(Struct, frozen=True, kw_only=True):
     needs: frozenset[Capability]
     messages: Sequence[Raw] = ()
     max_tokens: int | None = None
+    service_tier: str | None = None
+    reads_apart: bool = False
+    route: Capability | None = None
 
 
 _BRACKET = ord("[")
@@ -123,6 +159,7 @@ class _Body(Struct):
     n: Raw = ABSENT
     max_tokens: Raw = ABSENT
     max_completion_tokens: Raw = ABSENT
+    service_tier: Raw = ABSENT
 
 
 class _Part(Struct):
@@ -134,9 +171,12 @@ _decode_body = msgspec.json.Decoder(_Body).decode
 _decode_parts = msgspec.json.Decoder(list[_Part]).decode
 _decode_list = msgspec.json.Decoder(list[Raw]).decode
 _decode_number = msgspec.json.Decoder(int).decode
+_decode_word = msgspec.json.Decoder(str).decode
 
 UNREADABLE = (ValueError, RecursionError)
 """What decoders raise: msgspec's own errors are `ValueError`, so are those of UTF-8."""
+LONGEST_WORD = 64
+"""Bytes."""
 MAX_MODEL_NAME = 512
 """Characters. Names are kept in records, headers and logs."""
 
@@ -154,12 +194,8 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         decoded = _decode_body(body)
     except UNREADABLE as error:
         raise InvalidRequestError(_explain(body, error)) from None
-    if decoded.model is UNSET or not decoded.model:
-        raise InvalidRequestError("the body names no model", param="model")
-    if len(decoded.model) > MAX_MODEL_NAME:
-        raise InvalidRequestError(
-            f"the name of the model is longer than {MAX_MODEL_NAME} characters", param="model"
-        )
+    if decoded.model is UNSET or not is_fit_model(decoded.model):
+        raise unfit_model("" if decoded.model is UNSET else decoded.model)
     messages: Sequence[Raw] = ()
     if endpoint is _CHAT:
         text, needs = _measure_chat(decoded)
@@ -181,7 +217,33 @@ def peek(endpoint: Endpoint, body: bytes) -> RequestPeek:
         needs=needs,
         messages=messages,
         max_tokens=_longest_answer(decoded),
+        service_tier=word(decoded.service_tier),
+        reads_apart=endpoint is _EMBEDDINGS and is_list(decoded.input),
     )
+
+
+def is_fit_model(name: str) -> bool:
+    """Whether this can be the name of a model."""
+    return 0 < len(name) <= MAX_MODEL_NAME
+
+
+def unfit_model(name: str) -> InvalidRequestError:
+    """What to answer where the name of the model is missing or cannot be one."""
+    if not name:
+        return InvalidRequestError("the body names no model", param="model")
+    return InvalidRequestError(
+        f"the name of the model is longer than {MAX_MODEL_NAME} characters", param="model"
+    )
+
+
+def word(value: Raw) -> str | None:
+    """A raw value as a short string; None where it is none."""
+    if value is ABSENT or len(value) > LONGEST_WORD:
+        return None
+    try:
+        return _decode_word(value)
+    except UNREADABLE:
+        return None
 
 
 def _longest_answer(body: _Body) -> int | None:

@@ -7,8 +7,9 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw, Struct
+from msgspec.structs import replace
 
-from nexus_proxy.dialects.openai import ABSENT, UNREADABLE, Endpoint, is_list, says_nothing
+from nexus_proxy.dialects.openai import ABSENT, UNREADABLE, Endpoint, is_list, says_nothing, word
 from nexus_proxy.dialects.sse import DONE, payload
 
 T = TypeVar("T")
@@ -32,13 +33,14 @@ class _CompletionDetails(Struct, frozen=True):
 
 class Usage(Struct, frozen=True):
     """Tokens as the backend counted them, OpenAI's way: details are parts of the first two.
-    None: it did not say."""
+    `service_tier` is the one that it says it served them in. None: it did not say."""
 
     prompt_tokens: _Count | None = None
     completion_tokens: _Count | None = None
     total_tokens: _Part | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
+    service_tier: str | None = None
 
     @property
     def cached_tokens(self) -> int | None:
@@ -110,6 +112,7 @@ class _Chunk(Struct):
     usage: Raw = ABSENT
     timings: Raw = ABSENT
     error: Raw = ABSENT
+    service_tier: Raw = ABSENT
 
 
 _UNCOUNTED = Usage()
@@ -143,16 +146,18 @@ def read_chunk(event: bytes) -> ChunkFacts:
         has_token=any(map(_has_token, choices)),
         finish_reason=finish_reason,
         finished=tuple(c.index or 0 for c in choices if c.finish_reason),
-        usage=_usage(chunk.usage, chunk.timings),
+        usage=_usage(chunk.usage, chunk.service_tier, chunk.timings),
         is_usage_only=chunk.choices == [] and not says_nothing(chunk.usage),
         error=None if says_nothing(chunk.error) else bytes(chunk.error),
     )
 
 
-def _usage(usage: Raw, timings: Raw = ABSENT) -> Usage | None:
+def _usage(usage: Raw, service_tier: Raw, timings: Raw = ABSENT) -> Usage | None:
     """Token counts where they can be read; a server may well mean something else by these keys."""
     counted = _read(usage, _decode_usage)
     if counted is not None and counted != _UNCOUNTED:
+        if (tier := word(service_tier)) is not None:
+            return replace(counted, service_tier=tier)
         return counted
     told = _read(timings, _decode_timings)
     if told is None or told.prompt_n is None:
@@ -200,6 +205,7 @@ class _Answer(Struct):
     choices: list[_Choice] | None = None
     data: Raw = ABSENT
     usage: Raw = ABSENT
+    service_tier: Raw = ABSENT
 
 
 _decode_answer = msgspec.json.Decoder(_Answer, strict=False).decode
@@ -211,7 +217,7 @@ def read_answer(endpoint: Endpoint, body: bytes) -> AnswerFacts:
         answer = _decode_answer(body)
     except UNREADABLE:
         return AnswerFacts(is_answer=False)
-    usage = _usage(answer.usage)
+    usage = _usage(answer.usage, answer.service_tier)
     if endpoint is Endpoint.EMBEDDINGS:
         return AnswerFacts(is_answer=is_list(answer.data), usage=usage)
     reasons = [choice.finish_reason for choice in answer.choices or () if choice.finish_reason]

@@ -5,6 +5,7 @@ Stock Ollama, LM Studio, llama.cpp and vLLM do not announce themselves.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from zeroconf import ServiceInfo
 
 REACH_SECONDS = 1.0
+NETWORK_CHECK_SECONDS = 5.0
+"""How often this machine's addresses are compared: a laptop changes networks."""
 _HOW_TO_OPEN = {
     BackendType.OLLAMA: "start it with OLLAMA_HOST=0.0.0.0",
     BackendType.LMSTUDIO: "switch on 'Serve on Local Network' in its developer settings",
@@ -36,12 +39,14 @@ _HOW_TO_OPEN_OTHERS = "start it with --host 0.0.0.0"
 
 
 class Announcement(Struct, frozen=True, kw_only=True):
-    """What is announced. `warning` says why others may not reach it, and what to do."""
+    """What is announced. `addresses` are those of `own_addresses`, all that this machine has,
+    at which it answers; `warning` says why others may not reach it, and what to do."""
 
     instance: str
     service_type: str
     kind: str
     addresses: tuple[str, ...]
+    own_addresses: tuple[str, ...]
     port: int
     warning: str | None
 
@@ -80,6 +85,12 @@ async def announced(
         yield announcement
 
 
+async def until_moved(announcement: Announcement) -> None:
+    """Return once this machine has other addresses than when it was announced."""
+    while tuple(_lan_addresses()) == announcement.own_addresses:  # noqa: ASYNC110 - no event tells of it everywhere
+        await asyncio.sleep(NETWORK_CHECK_SECONDS)
+
+
 async def _own_backend(client: httpx.AsyncClient, url: str) -> Identity:
     try:
         base = normalise(url)
@@ -116,6 +127,7 @@ async def _prepared(
         service_type=service_type,
         kind=kind,
         addresses=open_ones or addresses,
+        own_addresses=addresses,
         port=port,
         warning=warning,
     )

@@ -16,13 +16,14 @@ from nexus_proxy.discovery.identify import Identity, ItIsUs, identify
 from nexus_proxy.discovery.listing import checked_name, listed
 from nexus_proxy.discovery.local_ports import LocalPorts
 from nexus_proxy.discovery.mdns import MdnsBrowser
+from nexus_proxy.discovery.sighting import sighting
 from nexus_proxy.discovery.static import Configured
 from nexus_proxy.discovery.twins import twin_of
 from nexus_proxy.discovery.zones import zone_of
 from nexus_proxy.errors import CommandError
 from nexus_proxy.events import BackendAdded, BackendRemoved, Bus, DiscoveryNoted, Event
 from nexus_proxy.registry import Backend, Registry
-from nexus_proxy.state import Source
+from nexus_proxy.state import Sighting, Source
 from nexus_proxy.tasks import spawn
 
 if TYPE_CHECKING:
@@ -156,6 +157,23 @@ class Discovery:
         """
         if name is not None:
             checked_name(name)
+        found, identity = await self._recognise(url, type_=type_, zone=zone, source=source)
+        return self._list(found, identity, name)
+
+    async def look_at(self, url: str) -> Sighting:
+        """What `add_url` would find at `url`, and a test of it; nothing is listed. Raises
+        `CommandError` as `add_url` does."""
+        found, identity = await self._recognise(url, source=Source.OPERATOR)
+        return await sighting(self._client, listed(found, identity), identity, self._environ)
+
+    async def _recognise(
+        self,
+        url: str,
+        *,
+        source: Source,
+        type_: BackendType | None = None,
+        zone: Zone | None = None,
+    ) -> tuple[Found, Identity]:
         try:
             base = normalise(url)
         except ValueError as error:
@@ -177,7 +195,7 @@ class Discovery:
         except NotABackend as error:
             raise CommandError(f"nothing is added: {base}: {error}") from None
         await self._refuse_known(identity.url)
-        return self._list(found, identity, name)
+        return found, identity
 
     # -- the sink ------------------------------------------------------------------------------
 

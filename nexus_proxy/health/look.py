@@ -28,7 +28,7 @@ IDENTIFY_SECONDS = 15.0
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """What one check found. `reached`: a request got through, whatever came of it."""
+    """What one check found. `reached`: a request was answered, however."""
 
     outcome: Outcome
     reason: str | None = None
@@ -69,7 +69,7 @@ class Looker:
         except TimeoutError:
             busy = backend.in_flight > 0 and not backend.answers_while_busy
             outcome = Outcome.BUSY if busy else Outcome.FAILED
-            return Finding(outcome=outcome, reason=f"no answer within {seconds:g} s")
+            return Finding(outcome=outcome, reason=f"no answer within {seconds:g} s", reached=False)
         return Finding(
             outcome=Outcome.LOADING if probe.loading else Outcome.ANSWERED,
             reason="its model is being loaded" if probe.loading else probe.note,

@@ -24,13 +24,15 @@ from nexus_proxy.admission.limits import Limits
 from nexus_proxy.admission.queue import Admission, options
 from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config, Priority
-from nexus_proxy.dialects import openai
+from nexus_proxy.dialects import direct, openai
+from nexus_proxy.dialects.direct import ROUTES
 from nexus_proxy.dialects.foreign import id_headers
 from nexus_proxy.errors import (
     AirplaneError,
     BudgetExceededError,
     ConnectFailedError,
     NexusError,
+    RequestCancelledError,
     UnknownModelError,
     UpstreamError,
 )
@@ -43,6 +45,7 @@ from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call, Envelope
 from nexus_proxy.relay.delivery import Delivery
 from nexus_proxy.relay.failing import tell_failure
+from nexus_proxy.relay.heard import Heard
 from nexus_proxy.relay.line import Lines
 from nexus_proxy.relay.outbound import Outbound
 from nexus_proxy.relay.patience import Patience, Watch
@@ -53,12 +56,14 @@ from nexus_proxy.relay.tap import ModelName
 from nexus_proxy.relay.till import Till
 from nexus_proxy.relay.translating import translate
 from nexus_proxy.relay.tries import Failure, Tries
+from nexus_proxy.relay.underway import CANCELLED, Underway
 from nexus_proxy.relay.upstream import Exchange, Pools
 from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
-from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts
+from nexus_proxy.routing.timing import EACH
+from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts, Stage
 from nexus_proxy.state import BackendState, RequestPhase
 from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, History, Record
 from nexus_proxy.telemetry.tracing import Trace
@@ -66,6 +71,7 @@ from nexus_proxy.telemetry.tracing import Trace
 log = logging.getLogger(__name__)
 
 _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase.FAILED
+_CANCELLED, _EMBEDDINGS = RequestPhase.CANCELLED, openai.Endpoint.EMBEDDINGS
 _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
 NO_PACE = (None, None)
@@ -84,8 +90,9 @@ class Relay:
     """Serves hot requests. Knows no HTTP server: it reads an `Envelope` and a body, and writes a
     `Responder`.
 
-    `suspect(name)` asks the health checker to look at a backend soon; `begin_trace`, where traces
-    are wanted, finds a request's place in one by its headers.
+    `suspect(name)` asks the health checker to look at a backend soon, `compare(model)` to compare
+    the vectors of those that embed with a model; `begin_trace`, where traces are wanted, finds a
+    request's place in one by its headers; `timed_stages` route some of them.
     """
 
     def __init__(
@@ -97,6 +104,7 @@ class Relay:
         environ: Mapping[str, str],
         get_config: Callable[[], Config],
         suspect: Callable[[str], None],
+        compare: Callable[[str], None],
         quality: Quality,
         limits: Limits,
         till: Till,
@@ -107,13 +115,15 @@ class Relay:
         self._history = history
         self._node = (wire_headers.NODE, node_id.encode())
         self._environ = environ
-        self._blame = Blame(registry, suspect)
+        self._blame, self._compare = Blame(registry, suspect), compare
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
         self.limits, self.till, self._admission = limits, till, admission
         self._aloft = aloft
+        self.underway = Underway()
         self._turn = 0
         self.pools = Pools(environ)
+        self.timed_stages: tuple[Stage, ...] | None = None
         self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
         self.apply(get_config())
 
@@ -121,6 +131,7 @@ class Relay:
         """Take over a changed configuration, for requests that come from now on."""
         self.rules = Rules(config.routing)
         self._timeouts = config.timeouts
+        self._logs_content = config.logging.enable_content_logging
         self.lines = Lines(self.pools, config.timeouts)
 
     async def serve(
@@ -151,12 +162,20 @@ class Relay:
             time.monotonic(),
             envelope.endpoint,
         )
+        if self._logs_content:
+            call.heard = Heard()
+        self.underway.enter(call)
         try:
             try:
                 await self._serve(call)
                 record.phase, record.status = _DONE, 200
             except ConnectionError:
                 raise
+            except asyncio.CancelledError:
+                if (stopped := self.underway.claim(call)) is None:
+                    raise
+                record.phase, record.error, record.code = _CANCELLED, CANCELLED, stopped.code
+                await tell_failure(stopped, call)
             except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
                 failure = _for_people(error, record)
                 record.phase, record.code = _FAILED, failure.code
@@ -169,8 +188,11 @@ class Relay:
         except ConnectionError:
             _note_leaving(record)
         finally:
+            self.underway.leave(call)
             if call.admitted_tokens is not None:
                 self._settle_limits(call, call.admitted_tokens)
+            if call.heard is not None:
+                record.said = call.heard.said(call.peek, call.body)
             self._history.close(record)
 
     # -- one request ---------------------------------------------------------------------------
@@ -184,7 +206,9 @@ class Relay:
         failed: dict[str, Failure] = {}
         is_busy = False
         for decision in self._plan(facts, key):
-            if key is not None and not self._may_use(call, key, decision, first=not decisions):
+            if key is not None and not await self._may_use(
+                call, key, decision, first=not decisions
+            ):
                 continue
             decisions.append(decision)
             record.decision = decision
@@ -272,7 +296,10 @@ class Relay:
         if envelope.key is not None:
             record.key = envelope.key.name
         if envelope.dialect is not None:
-            translate(call, envelope.dialect)
+            translate(call, envelope.dialect, stabilise=self.rules.stabilise_prompts)
+        elif call.endpoint in ROUTES:
+            content_type = envelope.headers.get(b"content-type", b"")
+            call.peek = direct.peek(call.endpoint, call.body, content_type)
         else:
             call.peek = openai.peek(call.endpoint, call.body)
         peek = call.peek
@@ -294,6 +321,10 @@ class Relay:
             turn=self._turn,
             now=call.clock,
             luck=random.random,
+            stages=None if self._turn % EACH else self.timed_stages,
+            reads_apart=peek.reads_apart,
+            route=peek.route,
+            embeds=call.endpoint is _EMBEDDINGS,
         )
 
     def _keys(self, envelope: Envelope, peek: openai.RequestPeek) -> Keys:
@@ -311,14 +342,14 @@ class Relay:
                 key.require(facts.model_asked, (facts.model_asked,))
             raise
 
-    def _may_use(self, call: Call, key: Key, decision: Decision, *, first: bool) -> bool:
+    async def _may_use(self, call: Call, key: Key, decision: Decision, *, first: bool) -> bool:
         """Whether an API key may have the decision's model. For the model that was asked for: take
         the request off the key's limits. Raises `ModelNotAllowedError` and `RateLimitedError`."""
         if not first:
             return key.allows(decision.resolution.names)
         key.require(call.peek.model, decision.resolution.names)
         tokens = decision.facts.prompt_tokens + (call.peek.max_tokens or 0)
-        self.limits.admit(key, tokens)
+        await self.limits.admit_everywhere(key, tokens)
         call.admitted_tokens = tokens
         call.base_headers += self.limits.headers(key)
         return True
@@ -352,11 +383,14 @@ class Relay:
         reason = record.route_reason = decision.route_reason(candidate, others)
         is_cloud, zone = backend.traits.is_cloud, candidate.zone.label
         lines = _route_lines(backend.name, is_cloud, reason, zone, served_id, decision.is_fallback)
-        call.route_headers = list(lines)
+        call.route_headers, call.model = list(lines), candidate.model
         if record.queued_ms is not None:
             call.route_headers.append((b"x-nexus-queued-ms", b"%d" % record.queued_ms))
         self._history.progressed(record)
         model, outcome = candidate.model.id, Outcome.BLAMELESS
+        if decision.facts.embeds:
+            self._compare(decision.resolution.model)
+            self._registry.embeds(backend, model, decision.resolution.path)
         price = self.till.price(backend, candidate.model, served_id)
         self._quality.begin(backend, model)
         try:
@@ -371,22 +405,27 @@ class Relay:
             return Failure(error, Fault.UNSUPPORTED)
         except UpstreamError as error:
             attempt.error, attempt.code = error.message, error.code
-            failure = self._blame.judge(error, backend, model)
+            failure = self._blame.judge(error, backend, model, call.peek.route)
             if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
                 outcome = Outcome.CUT if call.committed else Outcome.FAULT
             if failure.fault is Fault.LOADING:
                 record.forget_repeats()
             return failure
         except (asyncio.CancelledError, ConnectionError):
-            attempt.error, attempt.code = LEFT, CLIENT_LEFT
+            attempt.error, attempt.code = _why_it_ended(call)
             raise
         finally:
             attempt.total_ms = attempt.elapsed_ms()
             pace = _pace(call, attempt) if outcome is _SERVED else NO_PACE
             self._quality.note(backend, model, outcome, *pace)
+            if decision.facts.embeds:
+                path, served = decision.resolution.path, outcome is _SERVED
+                self._registry.embedded(backend, path, served=served)
         if call.keys is not NO_KEYS:
             self._affinity.note(call.keys, backend, model)
         self._registry.learn(backend, model, *pace)
+        if record.truncated is not None:
+            self._registry.note_truncation(backend, model, record.truncated)
         return None
 
     async def _send(
@@ -455,6 +494,8 @@ class Relay:
             await delivery.aggregate()
         elif outbound.streams:
             await delivery.stream()
+        elif call.peek.route is not None:
+            await delivery.pass_through()
         else:
             await delivery.whole()
 
@@ -491,8 +532,14 @@ def _for_people(error: Exception, record: Record) -> NexusError:
 
 
 def _note_leaving(record: Record) -> None:
-    if record.phase is not _FAILED:
-        record.phase, record.error, record.code = RequestPhase.CANCELLED, LEFT, CLIENT_LEFT
+    if record.phase not in (_FAILED, _CANCELLED):
+        record.phase, record.error, record.code = _CANCELLED, LEFT, CLIENT_LEFT
+
+
+def _why_it_ended(call: Call) -> tuple[str, str]:
+    if call.cancelled:
+        return CANCELLED, str(RequestCancelledError.code)
+    return LEFT, CLIENT_LEFT
 
 
 def _rename(call: Call, served: str) -> ModelName | None:

@@ -17,7 +17,7 @@ from nexus_proxy.errors import (
 )
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay.tries import Failure
-from nexus_proxy.state import BackendState
+from nexus_proxy.state import BackendState, Capability
 
 LONGEST_BUSY = 300.0
 """Seconds for which a backend is left alone at most, whatever it asks for."""
@@ -29,11 +29,17 @@ class Blame:
     def __init__(self, registry: Registry, suspect: Callable[[str], None]) -> None:
         self._registry, self._suspect = registry, suspect
 
-    def judge(self, error: UpstreamError, backend: Backend, model: str) -> Failure:
-        """The error as it is to be told, and whose fault it was."""
+    def judge(
+        self, error: UpstreamError, backend: Backend, model: str, route: Capability | None
+    ) -> Failure:
+        """The error as it is to be told, and whose fault it was. `route` as in `RequestPeek`."""
         fault = _fault(error, backend)
+        if route is not None and fault is Fault.MODEL_MISSING:
+            fault = Fault.UNSUPPORTED  # a 404 there says nothing of the model on other routes
         if backend.name in self._registry:
             self._tell(error, fault, backend, model)
+            if route is not None and fault is Fault.UNSUPPORTED and not _is_loop(error):
+                self._registry.note_unable(backend, model, route, error.message)
         return Failure(_reworded(error, fault), fault)
 
     def _tell(self, error: UpstreamError, fault: Fault, backend: Backend, model: str) -> None:
@@ -52,6 +58,10 @@ class Blame:
         if fault is not Fault.LOADING:
             self._registry.note_error(backend, error.message)
         self._suspect(backend.name)
+
+
+def _is_loop(error: UpstreamError) -> bool:
+    return isinstance(error, UpstreamStatusError) and error.upstream_status == 508
 
 
 def _fault(error: UpstreamError, backend: Backend) -> Fault:

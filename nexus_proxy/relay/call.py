@@ -16,8 +16,10 @@ from nexus_proxy.dialects.sse import MEDIA_TYPE, PING
 from nexus_proxy.errors import NexusError
 from nexus_proxy.quality.affinity import NO_KEYS, Keys
 from nexus_proxy.relay.headers import Header, HeaderList, Wishes
+from nexus_proxy.relay.heard import Heard
 from nexus_proxy.relay.responder import Responder
 from nexus_proxy.relay.wire import Wait
+from nexus_proxy.state import ModelInfo
 from nexus_proxy.telemetry.history import History, Record
 
 OPEN_AFTER = 15.0
@@ -73,12 +75,13 @@ class Envelope(Struct, frozen=True, kw_only=True):
 class Call(Struct):
     """State of one request while it is served. `committed`: a backend's bytes reached the client,
     so no other backend can take over. `told`: the backend's own error event did, so that no
-    second one is due. `keys` are what its conversation is known by; `admitted_tokens` is the
-    estimate that was taken off the API key's limit, `most_tokens` how long the prompt may be,
-    `usage` what the backend counted, `relayed_tokens` what of its answer reached the client.
+    second one is due; `cancelled`: the operator ended it. `keys` are what its conversation is known
+    by; `admitted_tokens` is the estimate that was taken off the API key's limit, `most_tokens` how
+    long the prompt may be, `usage` what the backend counted, `relayed_tokens` what of its answer
+    reached the client. `model` is what the backend that is asked says of its model.
     `endpoint` is the one that backends are asked at. Of a request in another dialect, `body` and
     `peek` are its translation; `asked` is what its answer must know, and `voice` puts the stream
-    that is under way into the caller's events."""
+    that is under way into the caller's events. `heard` is there while content logging is on."""
 
     envelope: Envelope
     body: bytes
@@ -91,14 +94,17 @@ class Call(Struct):
     endpoint: Endpoint
     asked: Asked | None = None
     voice: ChatStream | None = None
+    heard: Heard | None = None
     keys: Keys = NO_KEYS
     admitted_tokens: int | None = None
     most_tokens: int | None = None
     usage: Usage | None = None
     relayed_tokens: int = 0
+    model: ModelInfo | None = None
     route_headers: HeaderList = []
     committed: bool = False
     told: bool = False
+    cancelled: bool = False
     last_write: float = 0.0
 
     def headers(self, *more: Header) -> HeaderList:

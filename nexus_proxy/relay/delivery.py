@@ -6,17 +6,19 @@ import time
 
 import msgspec
 
+from nexus_proxy.dialects import direct
 from nexus_proxy.dialects.base import Asked, ChatStream, Dialect
 from nexus_proxy.dialects.openai import UNREADABLE, as_object, error_sentence
 from nexus_proxy.dialects.openai_embeddings import as_base64
 from nexus_proxy.dialects.openai_stream import Aggregator, Usage, decode_chunk, read_answer
-from nexus_proxy.dialects.sse import DONE
+from nexus_proxy.dialects.sse import DONE, EventSplitter
 from nexus_proxy.errors import (
     UpstreamCutError,
     UpstreamError,
     UpstreamGarbageError,
     UpstreamStatusError,
 )
+from nexus_proxy.relay import truncation
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import HeaderList, retry_after_seconds, returned
 from nexus_proxy.relay.patience import Patience
@@ -154,7 +156,41 @@ class Delivery:
             raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
+        if self._call.heard is not None:
+            self._call.heard.whole(body)
         await self._respond(as_base64(body) if self._call.peek.wants_base64 else body)
+
+    async def pass_through(self) -> None:
+        """Whatever comes, as it comes: JSON once it is whole, all else (sound, pictures, text,
+        events) in pieces. What breaks off after its first piece ends without the end of its body,
+        which every client takes for the failure that it is."""
+        head = self._head
+        kind = head.get(b"content-type") or b"application/octet-stream"
+        bare = kind.partition(b";")[0].strip().lower()
+        if bare == b"text/html" or head.get(b"content-encoding") not in (None, b"identity", b""):
+            raise self._garbage("answered with a web page, or with a compressed answer")
+        if bare.endswith(b"json"):
+            await self._pass_json()
+            return
+        call, splitter = self._call, EventSplitter() if bare == b"text/event-stream" else None
+        if not (data := await self._next()):
+            raise self._garbage("answered 200 with nothing")
+        self._first_token()
+        call.committed = call.told = True
+        await call.responder.start(200, call.headers((b"content-type", kind), *self._returned()))
+        usage = None
+        while data:
+            if splitter is not None and splitter.pending < MAX_EVENT:
+                for event in splitter.feed(data):
+                    usage = direct.usage_of(event) or usage
+            if (wait := call.write(data)) is not None:
+                self._patience.client_is_slow = True
+                await wait()
+                self._patience.client_is_slow = False
+            self._patience.token()
+            data = await self._next()
+        self._note(usage, None)
+        await call.responder.finish()
 
     async def aggregate(self) -> None:
         """Event stream in, one JSON answer out."""
@@ -174,6 +210,16 @@ class Delivery:
         self._settle()
         await self._respond(aggregator.answer())
 
+    async def _pass_json(self) -> None:
+        body = await self.read(MAX_WHOLE_ANSWER)
+        facts = direct.read_answer(body)
+        if not facts.is_answer:
+            said = self._sentence(self._hide(body))
+            raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
+        self._first_token()
+        self._note(facts.usage, None)
+        await self._respond(body)
+
     # -- inside --------------------------------------------------------------------------------
 
     async def _next(self) -> bytes:
@@ -186,6 +232,9 @@ class Delivery:
             choices=self._call.peek.choices, strip_usage=self._strip_usage, rename=self._rename
         )
         self._has_tap = True
+        if self._call.heard is not None:
+            self._call.heard.again()
+        self._call.record.counting = self._tap
         return self._tap
 
     def _pass_on(self, data: bytes) -> Wait | None:
@@ -242,6 +291,8 @@ class Delivery:
         elif tap.pending > MAX_EVENT:
             raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.error is None:
+            if self._call.heard is not None:
+                self._call.heard.events(events)
             return events
         if not self._call.committed:
             raise self._error_event(tap.error)
@@ -282,6 +333,7 @@ class Delivery:
             record.cached_tokens = usage.cached_tokens
             record.reasoning_tokens = usage.reasoning_tokens
             record.usage_source = "measured"
+            truncation.look(self._call, usage)
 
     async def _respond(self, body: bytes) -> None:
         if self._rename is not None:

@@ -22,6 +22,7 @@ from nexus_proxy.errors import (
     LoopDetectedError,
     NexusError,
     RateLimitedError,
+    RequestCancelledError,
     RoutingRefusedError,
     UpstreamStatusError,
 )
@@ -159,12 +160,12 @@ def passed_on(headers: Headers, hops: bytes) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def fixed_lines(path: str, authority: str, accept: str) -> bytes:
+def fixed_lines(path: str, authority: str, accept: str, content_type: str) -> bytes:
     """What is the same in every POST to one endpoint of one backend."""
     return (
-        f"POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: application/json\r\n"
+        f"POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: {content_type}\r\n"
         f"accept: {accept}\r\naccept-encoding: identity\r\nuser-agent: nexus/{__version__}\r\n"
-    ).encode()
+    ).encode("latin-1")
 
 
 def returned(headers: Iterable[Header]) -> HeaderList:
@@ -237,7 +238,7 @@ def _is_hopeless(error: NexusError) -> bool:
     """Whether a client that sent the same again would only get the same."""
     if isinstance(error, RoutingRefusedError):
         return error.retry_after is None
-    return isinstance(error, LoopDetectedError)
+    return isinstance(error, (LoopDetectedError, RequestCancelledError))
 
 
 def _details(rejections: Iterable[dict[str, Any]]) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from nexus_proxy.dialects import openai
+from nexus_proxy.dialects import direct, openai
 from nexus_proxy.dialects.edit import edit
-from nexus_proxy.dialects.openai import Endpoint, RequestPeek
+from nexus_proxy.dialects.forms import is_form
+from nexus_proxy.dialects.openai import WHOLE, RequestPeek
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import fixed_lines
 from nexus_proxy.relay.line import Line
@@ -12,7 +13,7 @@ from nexus_proxy.routing.types import BYTES_PER_TOKEN
 from nexus_proxy.state import ModelInfo
 from nexus_proxy.telemetry.tracing import new_id
 
-_EMBEDDINGS = Endpoint.EMBEDDINGS
+_JSON = "application/json"
 
 
 class Outbound:
@@ -39,7 +40,7 @@ class Outbound:
     def __init__(self, call: Call, line: Line, model: ModelInfo, served_id: str) -> None:
         peek, traits = call.peek, line.traits
         self._call, self._line = call, line
-        generates = call.endpoint is not _EMBEDDINGS
+        generates = call.endpoint not in WHOLE
         self.streams = generates and (peek.stream or not traits.cancels_non_stream)
         self.aggregates = self.streams and not peek.stream
         wants_usage = self.streams and (traits.stream_usage or self.aggregates)
@@ -52,8 +53,10 @@ class Outbound:
         """Head and body, ready to be written. `key` lets us in."""
         call, line = self._call, self._line
         body = self._body()
-        accept = "text/event-stream" if self.streams else "application/json"
-        fixed = fixed_lines(line.path_of(call.endpoint), line.pool.authority, accept)
+        accept, content_type = "text/event-stream" if self.streams else _JSON, _JSON
+        if call.peek.route is not None:
+            accept, content_type = "*/*", self._content_type().decode("latin-1")
+        fixed = fixed_lines(line.path_of(call.endpoint), line.pool.authority, accept, content_type)
         head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
             fixed,
             len(body),
@@ -62,6 +65,11 @@ class Outbound:
             line.auth(key),
         )
         return [head, body]
+
+    def _content_type(self) -> bytes:
+        """Of a request that is passed on as it came."""
+        said = self._call.envelope.headers.get(b"content-type", b"")
+        return said if is_form(said) else _JSON.encode()
 
     def _passed_on(self) -> bytes:
         record, lines = self._call.record, self._call.envelope.passed_on
@@ -80,6 +88,9 @@ class Outbound:
             and self._at_most is None
         ):
             return body
+        if peek.route is not None:
+            form = direct.with_model(body, self._content_type(), self._served_id)
+            return edit(body, {"model": self._served_id}) if form is None else form
         changes: dict[str, object] = {}
         if self._at_most is not None:
             changes["max_tokens"] = self._at_most

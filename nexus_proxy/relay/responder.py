@@ -21,6 +21,10 @@ class Responder(Protocol):
     def started(self) -> bool:
         """Whether the status line has been sent."""
 
+    @property
+    def finished(self) -> bool:
+        """Whether the end of the answer has been sent."""
+
     async def start(self, status: int, headers: HeaderList) -> None:
         """Send status and headers. Once."""
 

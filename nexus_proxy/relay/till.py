@@ -1,6 +1,9 @@
 """What a request costs: estimated for routing, put aside before it is sent, booked after.
 
-Most requests cost nothing and come here once, to learn that.
+Most requests cost nothing and come here once, to learn that. What audio, images, rerank and
+moderations cost is not known before: they are charged by the second, the picture or the search, or
+by tokens with prices of their own. Where the answer counts tokens it is an estimate after, else it
+stays unknown.
 """
 
 from __future__ import annotations
@@ -11,7 +14,16 @@ from collections.abc import Sequence
 from nexus_proxy.accounting.entries import Entry, Settlement
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
-from nexus_proxy.accounting.prices import AnswerLengths, Cost, Price, Unpriced, cost, estimate
+from nexus_proxy.accounting.prices import (
+    FREE,
+    UNKNOWN,
+    AnswerLengths,
+    Cost,
+    Price,
+    Unpriced,
+    cost,
+    estimate,
+)
 from nexus_proxy.accounting.tokens import Count, TokenCounter
 from nexus_proxy.accounting.usage import Provenance, TokenUsage, counted_inside
 from nexus_proxy.config.model import PriceConfig, Zone
@@ -22,6 +34,8 @@ from nexus_proxy.routing.types import Candidate, Purse
 from nexus_proxy.state import BudgetLevel, ModelInfo
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.tasks import spawn
+
+GUESSED_TIER = "the cost is estimated: what its service tier costs is not known"
 
 
 class Till:
@@ -64,6 +78,13 @@ class Till:
             return None
         return Purse(standing, most, lambda candidate: self._estimate_usd(call, candidate))
 
+    def purse_for_nobody(self) -> Purse | None:
+        """The same for a request that is never sent, and as short as can be."""
+        standing = self._ledger.standing
+        if standing.level is BudgetLevel.OK:
+            return None
+        return Purse(standing, None, self._least_usd)
+
     def price(self, backend: Backend, model: ModelInfo, served_id: str) -> Price | Unpriced:
         """The price of a model at a backend."""
         # A key to somewhere out there is one that somebody pays for.
@@ -78,6 +99,7 @@ class Till:
         """Put money aside for one attempt. Raises `BudgetExceededError`."""
         record, key = call.record, call.envelope.key
         model = record.model or ""
+        price = self._in_tier(call.peek.service_tier, backend, model, price)
         expected = self._estimate(call, backend, model, price)
         entry = await self._ledger.reserve(
             request_id=record.id,
@@ -98,7 +120,12 @@ class Till:
     def book(self, bill: Bill, usage: TokenUsage, *, interrupted: bool) -> None:
         """Book what an attempt used."""
         record = bill.call.record
-        came_to = cost(bill.price, usage)
+        price = bill.price
+        if (told := bill.call.usage) is not None and told.service_tier is not None:
+            price = self._in_tier(told.service_tier, bill.backend, bill.entry.model, price)
+        if not (isinstance(price, Unpriced) or price.exact):
+            record.notes = (*record.notes, GUESSED_TIER)
+        came_to = cost(price, usage)
         record.cost_usd, record.cost_source = came_to.usd, came_to.provenance.value
         if not interrupted and usage.completion is not None:
             self._lengths.note(bill.backend.type.value, bill.entry.model, usage.completion)
@@ -120,16 +147,37 @@ class Till:
         """Tokens of a prompt; see `TokenCounter.count_body`."""
         return self._counter.count_body(body, model, prompt_bytes)
 
+    def _in_tier(
+        self, tier: str | None, backend: Backend, model: str, price: Price | Unpriced
+    ) -> Price | Unpriced:
+        """The price in a service tier (OpenAI's `flex`, `priority`); that tier is asked for before,
+        and told with the answer after."""
+        if tier is None or isinstance(price, Unpriced):
+            return price
+        name, type_ = backend.name, backend.type.value
+        return self._prices.price(name, type_, model, may_cost=True, service_tier=tier)
+
+    def _least_usd(self, candidate: Candidate) -> float | None:
+        backend = candidate.backend
+        assert isinstance(backend, Backend), "the registry's candidates are its own"
+        price = self.price(backend, candidate.model, candidate.served_id)
+        if isinstance(price, Unpriced):
+            return 0.0 if price is Unpriced.FREE else None
+        return 1 / NANO
+
     def _estimate_usd(self, call: Call, candidate: Candidate) -> float | None:
         backend = candidate.backend
         assert isinstance(backend, Backend), "the registry's candidates are its own"
         price = self.price(backend, candidate.model, candidate.served_id)
         if price is Unpriced.FREE:
             return 0.0
+        price = self._in_tier(call.peek.service_tier, backend, candidate.served_id, price)
         return self._estimate(call, backend, candidate.served_id, price).usd
 
     def _estimate(self, call: Call, backend: Backend, model: str, price: Price | Unpriced) -> Cost:
         peek = call.peek
+        if peek.route is not None:
+            return FREE if price is Unpriced.FREE else UNKNOWN
         if call.most_tokens is None:
             call.most_tokens = self._counter.count_body(call.body, model, peek.prompt_bytes).at_most
         return estimate(
@@ -182,6 +230,13 @@ class Bill:
         return was_sent and not isinstance(error, Exception)
 
     def _used(self, usage: Usage | None) -> TokenUsage:
+        if self.call.peek.route is not None:
+            told = usage or Usage()
+            return TokenUsage(
+                prompt=told.prompt_tokens,
+                completion=told.completion_tokens,
+                source=Provenance.ESTIMATED,
+            )
         if usage is not None:
             return counted_inside(
                 usage.prompt_tokens,

@@ -19,7 +19,7 @@ from nexus_proxy.routing.types import Stage
 
 STAGES: tuple[Stage, ...] = (
     Stage("analyze", "who lists the model and can do what the request needs", analyze.keep),
-    Stage("lifecycle", "who is enabled, up and not draining", lifecycle.keep),
+    Stage("lifecycle", "who is enabled, up, not draining and not asleep", lifecycle.keep),
     Stage("airplane", "who is not in a cloud, in airplane mode", airplane.keep),
     Stage("privacy", "who is closed enough for the prompt", privacy.keep),
     Stage("budget", "what may be spent", budget.keep),

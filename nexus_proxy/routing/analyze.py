@@ -3,11 +3,17 @@
 What a backend does not tell about a model is unknown, and unknown is allowed (schedule scores it
 lower): a normal local set-up never becomes unroutable for want of metadata. A prompt counts as
 too long only when it would be so at the most generous reading, since no tokenizer was asked.
+
+A route that only some servers have (rerank, audio, images, moderations) is asked of all but those
+of a kind that lacks it, and those that have lately answered that they do not. Embeddings come from
+one model (`vectors`).
 """
 
 from __future__ import annotations
 
-from nexus_proxy.routing.types import Candidate, Reject, Selection
+from nexus_proxy.routing import vectors
+from nexus_proxy.routing.types import Candidate, Reject, RequestFacts, Selection
+from nexus_proxy.state import Capability
 
 GENEROUS_BYTES_PER_TOKEN = 7
 """No tokenizer in use packs ordinary text tighter than this on average."""
@@ -17,6 +23,12 @@ def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> l
     """Remove those that say they cannot do it."""
     facts = selection.facts
     needs, least_tokens = facts.needs, facts.prompt_bytes // GENEROUS_BYTES_PER_TOKEN
+    if facts.reads_apart:
+        least_tokens = 0
+    if facts.route is not None:
+        candidates = _having(facts.route, facts, candidates, reject)
+    if selection.home is not None:
+        candidates = vectors.keep(selection.home, selection.model, candidates, reject)
     kept = []
     for candidate in candidates:
         model = candidate.model
@@ -31,6 +43,32 @@ def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> l
                 candidate,
                 f"about {facts.prompt_tokens} tokens do not fit its context of {context}",
                 "shorten the prompt or start the backend with a larger context",
+            )
+        else:
+            kept.append(candidate)
+    return kept
+
+
+def _having(
+    route: Capability, facts: RequestFacts, candidates: list[Candidate], reject: Reject
+) -> list[Candidate]:
+    """Remove the servers that do not have a route."""
+    kept = []
+    for candidate in candidates:
+        backend, model = candidate.backend, candidate.model.id
+        until, said = backend.unable.get((model, route), (0.0, ""))
+        if route in backend.traits.lacks:
+            reject(
+                candidate,
+                f"servers of its kind have no route for {route.value}",
+                f"name a model of a backend that does {route.value}",
+            )
+        elif until > facts.now:
+            reject(
+                candidate,
+                f"{model} cannot do {route.value} there: {said}",
+                "start the backend with it, or name another model; it is asked again in "
+                f"{until - facts.now:.0f} s",
             )
         else:
             kept.append(candidate)

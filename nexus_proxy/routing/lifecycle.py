@@ -1,4 +1,4 @@
-"""Stage lifecycle: who is switched on, up, and not draining."""
+"""Stage lifecycle: who is switched on, up, not draining, and not asleep."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def keep(_selection: Selection, candidates: list[Candidate], reject: Reject) -> 
             reject(candidate, f"down: {backend.reason or 'no answer'}", f"start {backend.name}")
         elif backend.drained:
             reject(candidate, "draining", f"nexus backends resume {backend.name}")
+        elif candidate.model.loaded is False and _sleeps(candidate):
+            reject(candidate, "asleep", f"nexus models load {candidate.model.id} {backend.name}")
         else:
             kept.append(candidate)
     return kept
+
+
+def _sleeps(candidate: Candidate) -> bool:
+    """Whether no request makes it load the model, and nobody does so now."""
+    backend = candidate.backend
+    is_woken = backend.traits.swaps or candidate.model.id in backend.claims
+    return backend.loads_when_told and not is_woken

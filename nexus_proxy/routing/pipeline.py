@@ -149,6 +149,10 @@ def decide(
 ) -> Decision:
     """Run all stages over the backends that list one model."""
     pinned = _pinned(resolution, catalogue)
+    name, forced = resolution.model, resolution.forced
+    home = None
+    if facts.embeds and forced is None:
+        home = catalogue.embedder(resolution.path, pinned)
     selection = Selection(
         facts,
         demand,
@@ -157,8 +161,8 @@ def decide(
         rules.strategy,
         rules.weights,
         catalogue.airplane,
+        home,
     )
-    name, forced = resolution.model, resolution.forced
     candidates = [
         Candidate(backend, model, name, Zone.OPEN if model.remote else backend.zone)
         for backend, model in catalogue.offers(name)
@@ -167,7 +171,7 @@ def decide(
     rejections = _Rejections()
     reject = rejections.add
     left: list[int] = []
-    for stage in STAGES:
+    for stage in facts.stages or STAGES:
         rejections.stage = stage.name
         candidates = stage.apply(selection, candidates, reject)
         left.append(len(candidates))

@@ -8,9 +8,10 @@ from nexus_proxy.routing.types import Candidate, Reject, Selection
 def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> list[Candidate]:
     """Remove those that are more open than the request's zone."""
     required = selection.demand.zone
+    lowest = required.rank
     kept = []
     for candidate in candidates:
-        if candidate.zone >= required:
+        if candidate.zone.rank >= lowest:
             kept.append(candidate)
             continue
         reject(

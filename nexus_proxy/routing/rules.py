@@ -24,6 +24,7 @@ class Rules:
             "latency": config.weights.latency,
         }
         self.max_attempts = config.max_retries + 1
+        self.stabilise_prompts = config.stabilise_prompts
         self.fallbacks: Mapping[str, tuple[str, ...]] = {
             model: tuple(chain) for model, chain in config.fallbacks.items()
         }

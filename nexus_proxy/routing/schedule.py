@@ -14,6 +14,8 @@ conversations on one slot push each other's prefix out; less 30 while the backen
 `budget.SOFT_MALUS` for one that costs while money is short.
 Ties go to the fewest in flight, then to luck.
 
+A model that an operator unloaded is not loaded again by a request that another backend can serve.
+
 Whatever the strategy, four things come first: a pinned backend, then those that did not ask to be
 left alone (Retry-After), then those with a free slot, then one that failed and is tried again.
 """
@@ -45,8 +47,10 @@ _LOADING = BackendState.LOADING
 Order = Callable[[Selection, "list[Candidate]"], "list[Candidate]"]
 
 
-def order(selection: Selection, candidates: list[Candidate], _reject: Reject) -> list[Candidate]:
+def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> list[Candidate]:
     """Order all of them. Busy ones stay, at the end: the queue may wait for them."""
+    if any(candidate.backend.parked for candidate in candidates):
+        candidates = _not_parked(candidates, reject)
     now, pinned = selection.facts.now, selection.pinned
     may_try = selection.facts.affinity is None
     all_alike = pinned is None
@@ -66,6 +70,21 @@ def order(selection: Selection, candidates: list[Candidate], _reject: Reject) ->
             )
         )
     return ordered
+
+
+def _not_parked(candidates: list[Candidate], reject: Reject) -> list[Candidate]:
+    """Those of which nobody wants that they load the model again; all, if there are no others."""
+    kept, parked = list[Candidate](), list[Candidate]()
+    for candidate in candidates:
+        model = candidate.model
+        is_parked = model.loaded is False and model.id in candidate.backend.parked
+        (parked if is_parked else kept).append(candidate)
+    if not kept:
+        return candidates
+    for candidate in parked:
+        fix = f"nexus models load {candidate.model.id} {candidate.backend.name}"
+        reject(candidate, "unloaded by an operator", fix)
+    return kept
 
 
 def is_full(candidate: Candidate) -> bool:

@@ -15,6 +15,16 @@ BYTES_PER_TOKEN = 4
 """The honest guess where no tokenizer is at hand; English text and code lie between 3 and 5."""
 
 
+class Fingerprint:
+    """The vectors that a backend made of a few texts with an embedding model. Compared by identity,
+    since each is taken once."""
+
+    __slots__ = ("vectors",)
+
+    def __init__(self, vectors: Sequence[Sequence[float]]) -> None:
+        self.vectors = vectors
+
+
 class Routable(Protocol):
     """What routing reads of a backend. `registry.Backend` is one."""
 
@@ -36,10 +46,26 @@ class Routable(Protocol):
     first_token_ms: dict[str, float]
     quality: dict[str, Standing]
     conversations: int
+    loads_when_told: bool
+    parked: frozenset[str]
+
+    @property
+    def claims(self) -> Mapping[str, object]:
+        """Models that are being loaded or unloaded there, by id."""
+
+    unable: dict[tuple[str, Capability], tuple[float, str]]
+    vectors: dict[str, Fingerprint]
 
     @property
     def slots(self) -> int | None:
         """How many requests it can run at a time; None: unknown."""
+
+
+class Home(NamedTuple):
+    """The backend, and its model, that made the vectors which clients hold of a name."""
+
+    backend: Routable
+    model: str
 
 
 class Catalogue(Protocol):
@@ -62,6 +88,9 @@ class Catalogue(Protocol):
 
     def offers(self, model_id: str) -> Sequence[tuple[Routable, ModelInfo]]:
         """The same, each with what it says of the model."""
+
+    def embedder(self, path: Sequence[str], pinned: str | None) -> Home | None:
+        """Whose vectors are the ones for a request on its way over these names."""
 
 
 class Demand(NamedTuple):
@@ -91,6 +120,8 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     allows any model of at least the same tier after it. `affinity` is the backend that has read the
     conversation, and with which model; `purse` is None where money is no question. `turn`
     counts requests (round robin), `now` is monotonic seconds, `luck` yields numbers in [0, 1).
+    `stages` run in place of the usual ones, which they wrap (see `timing`). `reads_apart` and
+    `route` as in `RequestPeek`; `embeds`: it asks for embeddings.
     """
 
     model_asked: str
@@ -104,6 +135,10 @@ class RequestFacts(Struct, frozen=True, kw_only=True):
     turn: int = 0
     now: float = 0.0
     luck: Callable[[], float] = lambda: 0.5
+    stages: tuple[Stage, ...] | None = None
+    reads_apart: bool = False
+    route: Capability | None = None
+    embeds: bool = False
 
     @property
     def prompt_tokens(self) -> int:
@@ -145,6 +180,7 @@ class Selection(Struct, frozen=True):
     strategy: Strategy
     weights: Mapping[str, int]
     airplane: bool = False
+    home: Home | None = None
 
 
 Reject = Callable[[Candidate, str, "str | None"], None]

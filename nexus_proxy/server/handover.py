@@ -10,18 +10,44 @@ import asyncio
 import logging
 from typing import Any
 
+import h11
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
+from hypercorn.protocol.h11 import H11Protocol
 
+from nexus_proxy.dialects.openai import error_body
+from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.tasks import spawn
 
 KEEP_ALIVE_SECONDS = 75.0
 MAX_HEAD = 64 * 1024
 ABORT = "nexus.abort"
 """In the `state` of each scope: the call that cuts the connection at once."""
+_NO_HTTP = "this is not HTTP/1.1 as RFC 9112 has it; the connection is closed"
+_BROKEN = {
+    431: f"the head of the request is longer than {MAX_HEAD // 1024} KiB; the connection is closed",
+    501: "the body comes in a transfer coding that is not known here; send it chunked, or with its "
+    "length",
+}
 _TWO_LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
+
+
+class _Protocol(H11Protocol):
+    """Says why it refuses what is no HTTP. Hypercorn's own answers with an empty body."""
+
+    async def _send_error_response(self, status_code: int) -> None:
+        body = error_body(InvalidRequestError(_BROKEN.get(status_code, _NO_HTTP)))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
 
 
 class _Connection(TCPServer):
@@ -31,6 +57,18 @@ class _Connection(TCPServer):
     client_left = False
 
     async def _read_data(self) -> None:
+        ours = self.protocol  # as Hypercorn has made it, before it was given a byte
+        ours.protocol = _Protocol(
+            ours.app,
+            ours.config,
+            ours.context,
+            ours.task_group,
+            ours.state,
+            ours.ssl,
+            ours.client,
+            ours.server,
+            ours.send,
+        )
         await super()._read_data()
         self.client_left = True
         await self.idle_task.stop()

@@ -167,7 +167,6 @@ class LaneConnection(asyncio.Protocol):
         "_client",
         "_drained",
         "_envelope",
-        "_finished",
         "_lanes",
         "_length",
         "_loop",
@@ -176,6 +175,7 @@ class LaneConnection(asyncio.Protocol):
         "_serving",
         "_since",
         "_transport",
+        "finished",
         "started",
     )
 
@@ -190,7 +190,7 @@ class LaneConnection(asyncio.Protocol):
         self._since = loop.time()
         self._drained: asyncio.Future[None] | None = None
         self._pending = b""
-        self._finished = False
+        self.finished = False
         self.started = False
 
     # -- asyncio.Protocol ----------------------------------------------------------------------
@@ -322,9 +322,9 @@ class LaneConnection(asyncio.Protocol):
 
     def _answered(self) -> None:
         """Get ready for the next request of this connection, or close it."""
-        stays_open = self._finished and self._stays_open()
+        stays_open = self.finished and self._stays_open()
         self._envelope = self._serving = None
-        self.started = self._finished = False
+        self.started = self.finished = False
         self._since = self._loop.time()
         transport = self._transport
         if transport is None:
@@ -360,7 +360,7 @@ class LaneConnection(asyncio.Protocol):
         if self._transport is not None:
             head, self._pending = self._pending, b""
             self._transport.write(head + b"0\r\n\r\n")
-            self._finished = True
+            self.finished = True
             await self._room()
 
     async def respond(self, status: int, headers: HeaderList, body: bytes) -> None:
@@ -369,7 +369,7 @@ class LaneConnection(asyncio.Protocol):
         length = (b"content-length", b"%d" % len(body))
         if self._transport is not None:
             self._transport.write(self._head_bytes(status, headers, length) + body)
-            self._finished = True
+            self.finished = True
             await self._room()
 
     async def _room(self) -> None:

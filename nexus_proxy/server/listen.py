@@ -58,6 +58,9 @@ def _listen(host: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Handed on to what it accepts. uvloop sets it there anyway; asyncio does so only where it
+        # can tell that a socket is TCP's, and else a token would wait for the last one's receipt.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind(address)
         sock.listen(BACKLOG)
         sock.setblocking(False)

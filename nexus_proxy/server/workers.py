@@ -69,10 +69,20 @@ class Workers:
     ) -> None:
         self._sock, self._opening, self._said = sock, opening, said_when_ready
         self._folder = _private_folder()
-        self._memory = tempfile.TemporaryFile()  # noqa: SIM115 as long as workers start
-        board = self._memory.fileno()
+        self._files = [
+            tempfile.TemporaryFile()  # noqa: SIM115 as long as workers start
+            for _ in range(2)
+        ]
+        self._handles = board, cells = [file.fileno() for file in self._files]
         self._seats = [
-            Seat(node_id=node_id, number=number, count=count, folder=self._folder, board=board)
+            Seat(
+                node_id=node_id,
+                number=number,
+                count=count,
+                folder=self._folder,
+                board=board,
+                cells=cells,
+            )
             for number in range(count)
         ]
         self._board = Board(board, count)
@@ -95,7 +105,8 @@ class Workers:
                     self._kill_late()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
-            self._memory.close()
+            for file in self._files:
+                file.close()
         return self._exit_code
 
     def _running(self) -> list[_Worker]:
@@ -117,7 +128,7 @@ class Workers:
                 worker.process = subprocess.Popen(
                     [*_python(), "-m", PROGRAM, str(worker.number), *map(str, handles)],
                     stdin=subprocess.DEVNULL,
-                    pass_fds=(*handles, self._memory.fileno()),
+                    pass_fds=(*handles, *self._handles),
                     process_group=0,
                 )
             except OSError as error:  # no room for one more process: those that run serve on

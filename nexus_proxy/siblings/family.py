@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -89,8 +90,17 @@ class Own(Protocol):
         """Take a backend off the list, without that counting as an operator's wish."""
         ...
 
+    def cancel_own(self, request_id: str) -> None:
+        """End a request of this worker. Raises `NotFoundError`, and `CommandError` where it is
+        answered already."""
+        ...
+
     def suspect(self, name: str) -> None:
         """Check a backend soon."""
+        ...
+
+    async def check_backend(self, name: str) -> str:
+        """Check a backend now. Raises `CommandError`."""
         ...
 
 
@@ -179,6 +189,19 @@ class Siblings:
             raise
         return merge.tagged(view, self.seat.tag)
 
+    async def cancel(self, request_id: str) -> None:
+        """End a request, wherever it runs. Raises as `Own.cancel_own`."""
+        try:
+            self._own.cancel_own(request_id)
+        except NotFoundError:
+            done, refused = await self._all(Question(what="cancel", id=request_id), None)
+            if done:
+                return
+            for error in refused.values():
+                if not isinstance(error, (NotFoundError, SiblingAway)):
+                    raise error from None
+            raise
+
     async def healths(self) -> list[dict[str, BackendState]]:
         """What each sibling thinks of the backends, by name."""
         told, _away = await self._all(Question(what="health"), dict[str, BackendState])
@@ -196,6 +219,16 @@ class Siblings:
                 f"worker {LEAD}, which runs the verbs, does not answer ({error}); it is replaced "
                 "within seconds if it died: try again"
             ) from None
+
+    async def running(self, name: str) -> Counter[str]:
+        """Requests by model that run on a backend in the other workers, once those know what is
+        loaded and unloaded there. One that does not answer serves nobody, or is about to end."""
+        told, _away = await self._all(Question(what="running", name=name), dict[str, int])
+        return sum((Counter(running) for running in told.values()), Counter[str]())
+
+    async def look(self, name: str) -> None:
+        """Have the other workers check a backend now."""
+        await self._all(Question(what="look", name=name), str, FOLLOW_SECONDS)
 
     @contextlib.asynccontextmanager
     async def overhearing(self, heard: Heard) -> AsyncIterator[None]:
@@ -324,25 +357,43 @@ class Siblings:
                 yield own.snapshot()
             case "tally" | "total" as what:
                 yield own.counted() if what == "tally" else await self._total()
-            case "requests":
-                yield own.history.newest(question.limit)
-            case "request":
-                yield self._request(question.id)
+            case "requests" | "request" | "cancel":
+                yield self._of_requests(question)
             case "health":
                 yield {backend.name: backend.health for backend in own.registry}
-            case "lesson":
-                yield lesson(own.registry)
-            case "listings":
-                yield listings(own.registry)
+            case "lesson" | "listings" as what:
+                yield (lesson if what == "lesson" else listings)(own.registry)
             case "run":
                 yield await self._lead(question.name, question.arguments)
             case "follow":
                 await self._mirror(reload=True)
                 own.suspect(question.name)
                 yield None
+            case "running" | "look" as what:
+                here = self._running_here if what == "running" else self._look_here
+                yield await here(question.name)
             case "changes" | "events" as what:
                 async for event in self._events(*(CHANGES if what == "changes" else ())):
                     yield event
+
+    def _of_requests(self, question: Question) -> tuple[RequestView, ...] | RequestView | None:
+        if question.what == "requests":
+            return self._own.history.newest(question.limit)
+        if question.what == "request":
+            return self._request(question.id)
+        self._own.cancel_own(question.id)
+        return None
+
+    async def _running_here(self, name: str) -> dict[str, int]:
+        await self._mirror(reload=False)
+        registry = self._own.registry
+        return dict(registry.get(name).running) if name in registry else {}
+
+    async def _look_here(self, name: str) -> str:
+        try:
+            return await self._own.check_backend(name)
+        except CommandError as error:  # which it would say to an operator
+            return error.message
 
     def _request(self, request_id: str) -> RequestView | None:
         try:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import msgspec
 
 from nexus_proxy.state import (
     BackendState,
+    BackendTrend,
     BackendView,
+    KeyView,
     RequestPhase,
     RequestView,
     Snapshot,
+    SpendSummary,
     Totals,
+    Trend,
     WaiterView,
 )
 
@@ -33,7 +38,12 @@ _WORST_FIRST = (
     BackendState.UP,
     BackendState.UNKNOWN,  # of a worker that has just started: the others know better
 )
-_RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
+_RUNNING = (
+    RequestPhase.ROUTING,
+    RequestPhase.QUEUED,
+    RequestPhase.WAITING,
+    RequestPhase.STREAMING,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,14 @@ def merge(
         backends=_backends([view.backends for view in views]),
         requests=newest({one.worker: one.snapshot.requests for one in told}, kept_requests),
         logs=tuple(lines)[-kept_lines:],
+        trend=_trend([view.trend for view in views]),
         queue=_in_line([view.queue for view in views]),
+        keys=_keys([view.keys for view in views]),
         problems=_once(problem for view in views for problem in view.problems),
+        operations=tuple(one for view in views for one in view.operations),
         searching=_once(place for view in views for place in view.searching),
+        trends=_backend_trends([view.trends for view in views]),
+        spend=_newest_summary([view.spend for view in views]),
     )
 
 
@@ -103,6 +118,25 @@ def _totals(totals: Sequence[Totals]) -> Totals:
         in_flight=sum(t.in_flight for t in totals),
         requests_per_second=sum(t.requests_per_second for t in totals),
         tokens_per_second=sum(t.tokens_per_second for t in totals),
+    )
+
+
+def _trend(trends: Sequence[Trend]) -> Trend:
+    """Added up; younger workers have fewer parts. First-token times are the mean of the means."""
+
+    def summed(series: Iterable[Sequence[int]]) -> tuple[int, ...]:
+        backwards = zip_longest(*(reversed(one) for one in series), fillvalue=0)
+        return tuple(sum(values) for values in backwards)[::-1]
+
+    times = zip_longest(*(reversed(trend.first_token_ms) for trend in trends))
+    return Trend(
+        seconds=trends[0].seconds,
+        number=trends[0].number,
+        requests=summed(trend.requests for trend in trends),
+        failures=summed(trend.failures for trend in trends),
+        tokens=summed(trend.tokens for trend in trends),
+        in_flight=summed(trend.in_flight for trend in trends),
+        first_token_ms=tuple(_mean([(value, 1) for value in values]) for values in times)[::-1],
     )
 
 
@@ -140,6 +174,52 @@ def _backend(views: Sequence[BackendView]) -> BackendView:
         tokens_per_second=_mean([(view.tokens_per_second, view.requests) for view in views]),
         last_seen=max(seen, default=None),
         recent_errors=tuple(errors[-RECENT_ERRORS:]),
+        warning=_first(view.warning for view in views),
+    )
+
+
+def _keys(lists: Sequence[Sequence[KeyView]]) -> tuple[KeyView, ...]:
+    """What was used adds up; what may be used at once is what the most drained worker has left."""
+    by_name: dict[str, list[KeyView]] = {}
+    for views in lists:
+        for view in views:
+            by_name.setdefault(view.name, []).append(view)
+    return tuple(
+        msgspec.structs.replace(
+            views[0],
+            requests_left=_least(view.requests_left for view in views),
+            tokens_left=_least(view.tokens_left for view in views),
+            requests=sum(view.requests for view in views),
+            refused=sum(view.refused for view in views),
+            tokens=sum(view.tokens for view in views),
+            last_used=max((v.last_used for v in views if v.last_used is not None), default=None),
+        )
+        for views in by_name.values()
+    )
+
+
+def _least(numbers: Iterable[int | None]) -> int | None:
+    return min((number for number in numbers if number is not None), default=None)
+
+
+def _backend_trends(told: Sequence[Mapping[str, BackendTrend]]) -> dict[str, BackendTrend]:
+    by_name: dict[str, list[BackendTrend]] = {}
+    for trends in told:
+        for name, trend in trends.items():
+            by_name.setdefault(name, []).append(trend)
+    return {name: _backend_trend(trends) for name, trends in by_name.items()}
+
+
+def _backend_trend(trends: Sequence[BackendTrend]) -> BackendTrend:
+    """Requests and tokens add up; first-token times are weighted by requests."""
+    weighted = [zip(one.first_token_ms, one.requests, strict=True) for one in trends]
+    return msgspec.structs.replace(
+        trends[0],
+        requests=tuple(map(sum, zip(*(one.requests for one in trends), strict=True))),
+        first_token_ms=tuple(_mean(parts) for parts in zip(*weighted, strict=True)),
+        tokens_per_second=tuple(
+            map(sum, zip(*(one.tokens_per_second for one in trends), strict=True))
+        ),
     )
 
 
@@ -149,6 +229,16 @@ def _in_line(queues: Sequence[Sequence[WaiterView]]) -> tuple[WaiterView, ...]:
     return tuple(
         msgspec.structs.replace(waiter, position=position)
         for position, waiter in enumerate(waiting, start=1)
+    )
+
+
+def _newest_summary(summaries: Sequence[SpendSummary | None]) -> SpendSummary | None:
+    """All read the same file, but not at the same time: who counts most read last."""
+    known = [summary for summary in summaries if summary is not None]
+    return max(
+        known,
+        key=lambda summary: (summary.month, sum(day.requests for day in summary.days)),
+        default=None,
     )
 
 

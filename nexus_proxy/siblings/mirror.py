@@ -13,7 +13,7 @@ from msgspec import Struct
 from nexus_proxy.backends import adapter_for
 from nexus_proxy.backends.address import canonical
 from nexus_proxy.config.model import BackendType, Zone
-from nexus_proxy.registry import Backend, Registry
+from nexus_proxy.registry import Backend, Claim, Registry
 from nexus_proxy.state import BackendState, Probe, Source
 
 _SWITCHES = (
@@ -45,6 +45,8 @@ class Listing(Struct, frozen=True, kw_only=True):
     accepted: bool
     drained: bool
     allow_models: tuple[str, ...]
+    claims: dict[str, Claim] = {}
+    parked: frozenset[str] = frozenset()
 
 
 class Listings(Struct, frozen=True, kw_only=True):
@@ -149,6 +151,8 @@ def _listing(backend: Backend) -> Listing:
         accepted=backend.accepted,
         drained=backend.drained,
         allow_models=backend.allow_models,
+        claims=dict(backend.claims),
+        parked=backend.parked,
     )
 
 
@@ -181,3 +185,9 @@ def _change(registry: Registry, backend: Backend, listing: Listing) -> None:
     wanted = {switch: getattr(listing, switch) for switch in _SWITCHES}
     if any(getattr(backend, switch) != value for switch, value in wanted.items()):
         registry.configure(listing.name, **wanted, max_concurrent=backend.max_concurrent)
+    backend.parked = listing.parked
+    for model in [m for m in backend.claims if m not in listing.claims]:
+        registry.claim(backend, model, None)
+    for model, claim in listing.claims.items():
+        if backend.claims.get(model) != claim:
+            registry.claim(backend, model, claim)

@@ -11,13 +11,14 @@ LEAD = 0
 class Seat(Struct, frozen=True, kw_only=True):
     """One worker's place. `node_id` is the whole gateway's, so that a request that comes back by
     another worker is a loop too. `folder` holds the sockets on which workers ask each other, the
-    file open at `board` their counts of connections."""
+    file open at `board` their counts of connections, the one at `cells` the limits of API keys."""
 
     node_id: str
     number: int = LEAD
     count: int = 1
     folder: str = ""
     board: int = -1
+    cells: int = -1
 
     @property
     def is_lead(self) -> bool:

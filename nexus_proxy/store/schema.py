@@ -40,5 +40,21 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE leases (owner TEXT PRIMARY KEY, pid INTEGER NOT NULL, beat REAL NOT NULL);
     """,
     QUALITY_TABLE,
+    """
+    ALTER TABLE totals ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE replica (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), id TEXT NOT NULL);
+    INSERT INTO replica VALUES (1, lower(hex(randomblob(12))));
+    """,
+    """
+    CREATE TABLE load_times (
+        backend TEXT NOT NULL, model TEXT NOT NULL, seconds REAL NOT NULL,
+        PRIMARY KEY (backend, model)
+    ) WITHOUT ROWID;
+    CREATE TABLE request_hours (
+        start INTEGER NOT NULL, backend TEXT NOT NULL, model TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        PRIMARY KEY (start, backend, model)
+    ) WITHOUT ROWID;
+    """,
 )
 """Each is run once, in order, in a transaction of its own."""

@@ -1,4 +1,5 @@
-"""The requests that run and the last ones that ended. Never a prompt, an answer or a key.
+"""The requests that run and the last ones that ended. Never a prompt, an answer or a key (but for
+`Said`, until its line in the log is written).
 
 What a request that ended means for others (log, rates, events) is worked off for many at once, some
 milliseconds later: off the way of the answer, and in a quarter of the time, since the code and data
@@ -13,14 +14,16 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from msgspec import Struct
 
-from nexus_proxy.errors import NotFoundError
+from nexus_proxy.errors import NotFoundError, RequestCancelledError
 from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestStarted
 from nexus_proxy.routing.pipeline import Decision
-from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals
+from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals, Trend, Truncation
 from nexus_proxy.telemetry.rate import Rate
+from nexus_proxy.telemetry.recent import Recent
 from nexus_proxy.telemetry.tracing import Trace
 
 KEPT = 1000
@@ -30,9 +33,19 @@ SETTLE_SECONDS = 0.05
 
 CLIENT_LEFT = "client_left"
 """The kind of error of a client that left."""
+ENDED_FROM_OUTSIDE = (CLIENT_LEFT, RequestCancelledError.code)
+"""Kinds of errors of tries that nobody failed."""
+PULSE_SECONDS = 1.0
+"""How often what running requests have written is counted while nothing else happens."""
 Reader = Callable[[Sequence["Record"]], None]
 
 log = logging.getLogger(__name__)
+
+
+class Counting(Protocol):
+    """Counts the pieces of an answer while they come, a token each as a rule."""
+
+    token_events: int
 
 
 class Attempt(Struct):
@@ -53,6 +66,13 @@ class Attempt(Struct):
     def elapsed_ms(self) -> float:
         """Milliseconds since it started."""
         return (time.perf_counter() - self.clock) * 1000.0
+
+
+class Said(Struct, frozen=True):
+    """Prompt and answer, where content logging is on; both bounded."""
+
+    prompt: str
+    answer: str
 
 
 class Record(Struct):
@@ -90,7 +110,15 @@ class Record(Struct):
     attempts: list[Attempt] = []
     notes: Sequence[str] = ()
     """What of the request the backend's dialect could not carry."""
+    truncated: Truncation | None = None
+    """The backend cut the prompt."""
     trace: Trace | None = None
+    said: Said | None = None
+    """For the log, which takes it off again."""
+    counting: Counting | None = None
+    """While its answer is streamed."""
+    counted: int = 0
+    """How many of its tokens are in the rates already."""
     frozen: RequestView | None = None
     """The view of a finished record, made when somebody looks."""
     glance: RequestView | None = None
@@ -99,6 +127,14 @@ class Record(Struct):
     def elapsed_ms(self) -> float:
         """Milliseconds since the request came in."""
         return (time.perf_counter() - self.clock) * 1000.0
+
+    def newly_written(self) -> int:
+        """Tokens of the running answer that were not asked for yet."""
+        if self.counting is None:
+            return 0
+        more = max(0, self.counting.token_events - self.counted)
+        self.counted += more
+        return more
 
     def forget_repeats(self) -> None:
         """Of attempts in a row at one backend with one outcome only the last is worth a line."""
@@ -114,6 +150,9 @@ class Record(Struct):
         known = (self.frozen or self.glance) if not whole else self.frozen
         if known is not None:
             return known
+        written, source = self.completion_tokens, self.usage_source
+        if written is None and self.counting is not None and self.counting.token_events:
+            written, source = self.counting.token_events, "estimated"
         view = RequestView(
             id=self.id,
             started=self.started,
@@ -128,10 +167,10 @@ class Record(Struct):
             error=self.error,
             code=self.code,
             prompt_tokens=self.prompt_tokens,
-            completion_tokens=self.completion_tokens,
+            completion_tokens=written,
             cached_tokens=self.cached_tokens,
             reasoning_tokens=self.reasoning_tokens,
-            usage_source=self.usage_source,
+            usage_source=source,
             first_token_ms=self.first_token_ms,
             total_ms=self.total_ms,
             route_ms=self.route_ms,
@@ -155,6 +194,7 @@ class Record(Struct):
                 for a in self.attempts
             ),
             notes=tuple(self.notes),
+            truncated=self.truncated,
         )
         if self.phase in _OVER and self.total_ms is not None:
             if whole:
@@ -179,10 +219,11 @@ class History:
         self._bus = bus
         self._running: dict[str, Record] = {}
         self._finished: deque[Record] = deque(maxlen=kept)
-        self._arrivals, self._tokens = Rate(), Rate()
-        self._arrived = 0
+        self._arrivals, self._tokens, self._recent = Rate(), Rate(), Recent()
+        self._arrived = self._peak = 0
         self._ended: list[Record] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._pulse: asyncio.TimerHandle | None = None
         self.readers: list[Reader] = []
         self.requests = self.failures = self.cancelled = self.revision = 0
 
@@ -194,6 +235,8 @@ class History:
         self.requests += 1
         self.revision += 1
         self._arrived += 1
+        if len(self._running) > self._peak:
+            self._peak = len(self._running)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self.settle)
         if self._bus.follows_requests:
@@ -208,6 +251,7 @@ class History:
     def close(self, record: Record) -> None:
         """A request ended."""
         record.total_ms = (time.perf_counter() - record.clock) * 1000.0
+        record.counting = None
         self._running.pop(record.id, None)
         self._finished.appendleft(record)
         if record.phase is not _DONE:
@@ -223,9 +267,7 @@ class History:
         if self._timer is not None:
             self._timer.cancel()
         ended, self._ended, self._timer = self._ended, [], None
-        self._arrivals.add(self._arrived)
-        self._arrived = 0
-        self._tokens.add(sum(record.completion_tokens or 0 for record in ended))
+        self._count(ended)
         for reader in self.readers:
             try:
                 reader(ended)
@@ -233,6 +275,39 @@ class History:
                 log.exception("a reader of finished requests failed")
         for record in ended:
             self._bus.publish(RequestFinished(id=record.id, backend=record.backend))
+
+    def running(self, request_id: str) -> RequestView | None:
+        """One request that runs, without its decision."""
+        record = self._running.get(request_id)
+        return None if record is None else record.view(whole=False)
+
+    def _count(self, ended: Sequence[Record]) -> None:
+        """Add to the rates what came, what ended and what was written since the last time."""
+        tokens = sum(record.newly_written() for record in self._running.values())
+        failures, first_tokens = 0, []
+        for record in ended:
+            tokens += max(0, (record.completion_tokens or 0) - record.counted)
+            failures += record.phase is RequestPhase.FAILED
+            if record.first_token_ms is not None:
+                first_tokens.append(record.first_token_ms)
+        self._arrivals.add(self._arrived)
+        self._tokens.add(tokens)
+        self._recent.note(
+            requests=self._arrived,
+            failures=failures,
+            tokens=tokens,
+            first_tokens_ms=first_tokens,
+            in_flight=len(self._running),
+            peak=self._peak,
+        )
+        self._arrived, self._peak = 0, len(self._running)
+        if self._running and self._pulse is None:
+            self._pulse = asyncio.get_running_loop().call_later(PULSE_SECONDS, self._beat)
+
+    def _beat(self) -> None:
+        self._pulse = None
+        if self._running:
+            self._count(())
 
     def record(self, request_id: str) -> Record:
         """One request by id, running or finished. Raises `NotFoundError`."""
@@ -269,6 +344,10 @@ class History:
     def in_flight(self) -> int:
         """Requests that run now."""
         return len(self._running)
+
+    def trend(self) -> Trend:
+        """The traffic of the last minutes."""
+        return self._recent.trend()
 
     def totals(self) -> Totals:
         """Counters and rates."""

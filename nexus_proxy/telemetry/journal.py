@@ -14,6 +14,7 @@ from nexus_proxy.events import (
     DiscoveryNoted,
     Event,
     GatewayDraining,
+    OperationChanged,
     QualityChanged,
 )
 
@@ -28,6 +29,7 @@ TOLD = (
     GatewayDraining,
     QualityChanged,
     AirplaneChanged,
+    OperationChanged,
 )
 """Kinds of event that the journal writes down; requests have a log of their own."""
 
@@ -53,5 +55,7 @@ def journal(event: Event) -> None:
             log.info("configuration applied: %s", "; ".join(diff))
         case AirplaneChanged(on=on):
             log.warning("airplane mode: %s", "nothing goes to clouds" if on else "off")
+        case OperationChanged(what=what, failed=failed):
+            log.log(logging.WARNING if failed else logging.INFO, "%s", what)
         case GatewayDraining():
             log.info("draining: no new requests")

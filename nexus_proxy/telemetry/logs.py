@@ -28,7 +28,7 @@ MASK = "[key]"
 _KEY_SHAPES = re.compile(
     r"(?:(?:sk|nxs)-[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{20,}|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{4,})"
 )
-_KEY_SIGNS = ("sk-", "AIza", "earer ")
+_KEY_SIGNS = ("sk-", "nxs-", "AIza", "earer ")
 """Without one of these nothing has the shape of a key."""
 _QUIET = (
     *("hypercorn.access", "hypercorn.error", "asyncio"),

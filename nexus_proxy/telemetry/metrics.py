@@ -18,6 +18,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 
+from nexus_proxy.routing.timing import EACH
 from nexus_proxy.state import BackendState, BackendView, ModelInfo, QualityState, Snapshot
 from nexus_proxy.telemetry import tally as bounds
 from nexus_proxy.telemetry.tally import Labels, Row, Spread, Tally
@@ -95,11 +96,19 @@ class Page:
             errors,
         )
 
+        yield _counter(
+            "refused",
+            "Requests refused before they were routed, which no other counter has.",
+            ("kind", "endpoint"),
+            self._tally.refusals,
+        )
+
     def _tries(self) -> Iterator[Metric]:
         by = ("model", "backend")
         yield _counter(
             "attempts",
-            "Tries at a backend, by outcome: ok, client_left, or the kind of error.",
+            "Tries at a backend, by outcome: ok, client_left, cancelled_by_operator, or the kind "
+            "of error.",
             ("backend", "outcome"),
             self._tally.attempts,
         )
@@ -202,6 +211,13 @@ class Page:
             (),
             {(): self._tally.routing},
             bounds.ROUTING,
+        )
+        yield _histogram(
+            "stage_seconds",
+            f"How long a stage of routing took; of one request in {EACH}.",
+            ("stage",),
+            {(name,): times for name, times in self._tally.stages.items()},
+            bounds.STAGE,
         )
 
     # -- what is -------------------------------------------------------------------------------

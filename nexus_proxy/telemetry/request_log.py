@@ -1,4 +1,5 @@
-"""One line for each finished request; never a prompt, an answer or a key.
+"""One line for each finished request; never a key, and a prompt or an answer only where
+`logging.enable_content_logging` says so.
 
 Lines are written for many requests at once: a write for each, and the machinery of the `logging`
 module, cost more CPU than routing the request did.
@@ -31,24 +32,37 @@ class RequestLog:
         least = log.getEffectiveLevel()
         wanted = [record for record in ended if _level(record) >= least]
         if wanted:
-            fields = _fields if self._logs.wants_fields else _no_fields
-            self._logs.write([(_line(record), fields(record)) for record in wanted])
+            write = _for_programs if self._logs.wants_fields else _for_people
+            self._logs.write([write(record) for record in wanted])
+        for record in ended:
+            if record.said is not None:
+                record.said = None
 
 
-def _no_fields(_record: Record) -> dict[str, object]:
-    return {}
+def _for_people(record: Record) -> tuple[LogLine, dict[str, object]]:
+    sentence, said = _sentence(record), record.said
+    if said is not None:
+        sentence += f", asked {said.prompt!r}, answered {said.answer!r}"
+    return _line(record, sentence), {}
+
+
+def _for_programs(record: Record) -> tuple[LogLine, dict[str, object]]:
+    fields, said = _fields(record), record.said
+    if said is not None:
+        fields.update(prompt=said.prompt, answer=said.answer)
+    return _line(record, _sentence(record)), fields
 
 
 def _level(record: Record) -> int:
-    return _WARNING if record.phase is _FAILED else _INFO
+    return _WARNING if record.phase is _FAILED or record.truncated is not None else _INFO
 
 
-def _line(record: Record) -> LogLine:
+def _line(record: Record, message: str) -> LogLine:
     return LogLine(
         at=record.started + (record.total_ms or 0.0) / 1000.0,
-        level="warning" if record.phase is _FAILED else "info",
+        level="info" if _level(record) == _INFO else "warning",
         component=COMPONENT,
-        message=_sentence(record),
+        message=message,
     )
 
 
@@ -66,6 +80,8 @@ def _sentence(record: Record) -> str:
     if record.completion_tokens is not None:
         read = "" if record.prompt_tokens is None else f"{record.prompt_tokens}+"
         parts.append(f"{read}{record.completion_tokens} tokens ({record.usage_source})")
+    if record.truncated is not None:
+        parts.append(f"its prompt was cut ({record.truncated})")
     if record.cost_usd is not None:
         parts.append(f"${record.cost_usd:.6f} ({record.cost_source})")
     if record.queued_ms is not None:
@@ -102,6 +118,7 @@ def _fields(record: Record) -> dict[str, object]:
         "cached_tokens": record.cached_tokens,
         "reasoning_tokens": record.reasoning_tokens,
         "usage": record.usage_source,
+        "tokens_sent_at_least": record.truncated and record.truncated.sent,
         "cost_usd": record.cost_usd,
         "cost": record.cost_source,
         "queued_ms": record.queued_ms,

@@ -34,11 +34,12 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from nexus_proxy import __version__
+from nexus_proxy.dialects.direct import ROUTES
 from nexus_proxy.dialects.openai import PATHS, Endpoint
 from nexus_proxy.errors import ConfigError
 from nexus_proxy.registry import Registry
 from nexus_proxy.state import RequestPhase
-from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, Record
+from nexus_proxy.telemetry.history import ENDED_FROM_OUTSIDE, Attempt, Record
 from nexus_proxy.telemetry.tracing import Trace, new_id
 
 FLUSH_SECONDS = 3.0
@@ -51,6 +52,7 @@ _OPERATION = {
     Endpoint.EMBEDDINGS.value: "embeddings",
     Endpoint.OLLAMA_EMBED.value: "embeddings",
     Endpoint.OLLAMA_EMBEDDINGS.value: "embeddings",
+    **{endpoint.value: endpoint.value for endpoint in ROUTES},
 }
 """By hot route; all others are `_CHAT`."""
 _ROUTE = {endpoint.value: path for endpoint, path in PATHS.items()}
@@ -129,7 +131,7 @@ class Tracer:
             name = f"{_OPERATION.get(record.endpoint, _CHAT)} {attempt.model}"
             ids = (trace.trace_id, attempt.span_id, attempt.started)
             span = self._span(name, context, SpanKind.CLIENT, attributes, ids)
-            code = None if attempt.code == CLIENT_LEFT else attempt.code
+            code = None if attempt.code in ENDED_FROM_OUTSIDE else attempt.code
             _end(span, attempt.started, attempt.total_ms, code, attempt.error)
         failed = record.phase is RequestPhase.FAILED
         _end(server, record.started, record.total_ms, record.code if failed else None, record.error)

@@ -2,7 +2,8 @@
 `/v1/stats`, so that both say the same.
 
 Fed from the batch of ended requests, in plain numbers, so that a request pays a few microseconds
-off its way and nothing on it. Tallies of several workers add up.
+off its way and nothing on it; but for what was refused, and stages, of which few are timed. Tallies
+of several workers add up.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ DURATION = (0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96,
 FIRST_TOKEN = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 TOKEN_GAP = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5)
 QUEUE_WAIT = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0)
+STAGE = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2)
 ROUTING = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05)
 
 Pair = tuple[str, str]
@@ -165,6 +167,9 @@ class Tally(Struct, kw_only=True):
         rows: by endpoint, model, backend, API key and outcome; an empty name: there is none.
         attempts: tries by backend and outcome (`ok`, or the kind of error).
         exclusions: by stage and backend: how often a stage of routing took it off the candidates.
+        refusals: requests that were answered before the relay had them, by kind of error and
+            endpoint.
+        stages: seconds in each stage of routing, of some requests.
         queue_wait: seconds of the requests that waited for a slot.
         routing: seconds from a request's arrival to its first decision.
         process: what the operating system says of the process, by the names of Prometheus.
@@ -174,6 +179,8 @@ class Tally(Struct, kw_only=True):
     rows: dict[Labels, Row] = {}
     attempts: dict[Pair, int] = {}
     exclusions: dict[Pair, int] = {}
+    refusals: dict[Pair, int] = {}
+    stages: dict[str, Spread] = {}
     queue_wait: Spread = field(default_factory=lambda: spread(QUEUE_WAIT))
     routing: Spread = field(default_factory=lambda: spread(ROUTING))
     process: dict[str, float] = {}
@@ -192,6 +199,18 @@ class Tally(Struct, kw_only=True):
             if record.decision is not None:
                 for rejection in record.decision.rejections:
                     _count(self.exclusions, (rejection.stage, rejection.backend))
+
+    def refuse(self, kind: str | None, endpoint: str) -> None:
+        """Count a request that was refused before it got to the relay, and is in no other count.
+        None: a failure of ours that has no kind."""
+        _count(self.refusals, (kind or OTHER, endpoint))
+
+    def note_stage(self, name: str, seconds: float) -> None:
+        """A stage of routing took so long."""
+        times = self.stages.get(name)
+        if times is None:
+            times = self.stages[name] = spread(STAGE)
+        times.add(seconds, STAGE)
 
     def _row(self, record: Record) -> Row:
         model, outcome = record.model, record.phase.value
@@ -216,6 +235,9 @@ class Tally(Struct, kw_only=True):
             self.rows.setdefault(labels, Row()).include(row)
         _add_up(self.attempts, other.attempts)
         _add_up(self.exclusions, other.exclusions)
+        _add_up(self.refusals, other.refusals)
+        for name, times in other.stages.items():
+            self.stages.setdefault(name, spread(STAGE)).include(times)
         self.queue_wait.include(other.queue_wait)
         self.routing.include(other.routing)
         started = "process_start_time_seconds"

@@ -31,7 +31,10 @@ PARTS = (
     "problems",
     "searching",
     "budget",
+    "spend",
+    "trend",
     "queue",
+    "operations",
     "airplane",
 )
 Collections = dict[str, dict[str, Any]]

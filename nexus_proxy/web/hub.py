@@ -135,12 +135,13 @@ class Hub:
     def _show(self, seen: Frame) -> None:
         before, self.frame, self._whole = self.frame, seen, None
         message = None if before is None else frames.changes(before, seen)
-        if message is None and seen.now - self._told_at >= BEAT_SECONDS:
+        if before is not None and message is None:
+            if seen.now - self._told_at < BEAT_SECONDS:
+                return
             message = frames.beat(seen.now)
-        if before is None or message is not None:
-            self._told_at = seen.now
-            for viewer in self._viewers:
-                viewer.tell(message)
+        self._told_at = seen.now
+        for viewer in self._viewers:
+            viewer.tell(message)
 
     def _mark(self, _event: Event) -> None:
         self._is_dirty = True

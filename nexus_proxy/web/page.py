@@ -11,7 +11,7 @@ import unicodedata
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nexus_proxy.accounting.money import money
-from nexus_proxy.state import BackendState, RequestPhase, Snapshot, SpendReport
+from nexus_proxy.state import BackendState, RequestPhase, Snapshot
 
 SHOWN_REQUESTS = 30
 UNKNOWN = "–"
@@ -35,11 +35,11 @@ MARKS = {
 _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
-def plain(snapshot: Snapshot, spend: SpendReport | None) -> str:
-    """The page of this moment. `spend` is this month's by day, None where it cannot be read."""
+def plain(snapshot: Snapshot) -> str:
+    """The page of this moment."""
     models = sorted({model.id for view in snapshot.backends for model in view.models})
     return _PAGES.get_template("page.html").render(
-        now=snapshot, spend=spend, models=models, requests=snapshot.requests[:SHOWN_REQUESTS]
+        now=snapshot, models=models, requests=snapshot.requests[:SHOWN_REQUESTS]
     )
 
 

@@ -22,7 +22,7 @@ class BackendDetailScreen(StoryScreen):
         super().__init__()
         self._backend = name
         self._view: BackendView | None = None
-        self._now = 0.0
+        self._snapshot = snapshot
         self._gone = False
         if snapshot is not None:
             self._take(snapshot)
@@ -31,17 +31,17 @@ class BackendDetailScreen(StoryScreen):
         found = next((one for one in snapshot.backends if one.name == self._backend), None)
         self._gone = found is None
         self._view = found or self._view
-        self._now = snapshot.taken_at
+        self._snapshot = snapshot
 
     def show(self, snapshot: Snapshot) -> None:
         self._take(snapshot)
         self.redraw()
 
     def story(self) -> Sequence[Line]:
-        if self._view is None:
+        if self._view is None or self._snapshot is None:
             return [(Cell(f"{clean(self._backend)} is not listed."),)]
         gone: list[Line] = [(Cell("No longer listed. What was known last:", "warn"),), ()]
-        return [*(gone if self._gone else ()), *backend_story(self._view, self._now)]
+        return [*(gone if self._gone else ()), *backend_story(self._view, self._snapshot)]
 
     def selection(self) -> Selection:
         return Selection() if self._gone else Selection(backend=self._backend)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
 
@@ -16,32 +17,54 @@ from nexus_tui.widgets.backend_detail import BackendDetail
 from nexus_tui.widgets.backends_pane import BackendsPane
 from nexus_tui.widgets.banner import Banner
 from nexus_tui.widgets.chat_pane import ChatPane
+from nexus_tui.widgets.config_pane import ConfigPane
 from nexus_tui.widgets.header_strip import HeaderStrip
 from nexus_tui.widgets.keys_pane import KeysPane
 from nexus_tui.widgets.live_table import LiveTable
 from nexus_tui.widgets.logs_pane import LogsPane
 from nexus_tui.widgets.models_pane import ModelsPane
+from nexus_tui.widgets.overview_pane import OverviewPane
 from nexus_tui.widgets.quality_pane import QualityPane
 from nexus_tui.widgets.queue_pane import QueuePane
 from nexus_tui.widgets.requests_pane import RequestsPane
+from nexus_tui.widgets.spend_pane import SpendPane
 from nexus_tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
+    from textual.events import Resize
+
     from nexus_proxy.state import Snapshot
     from nexus_tui.source import Source
 
-PANES: dict[str, type[TablePane[Any] | ChatPane]] = {
-    "backends": BackendsPane,
-    "models": ModelsPane,
-    "requests": RequestsPane,
-    "logs": LogsPane,
-    "queue": QueuePane,
-    "quality": QualityPane,
-    "keys": KeysPane,
-    "chat": ChatPane,
-}
-"""Tabs from left to right; the digit keys count them."""
 
+Pane = TablePane[Any] | ChatPane | OverviewPane | SpendPane
+
+
+class Place(NamedTuple):
+    """A tab: the key that leads to it, its name where there is little room, and what it shows."""
+
+    key: str
+    short: str
+    pane: type[Pane]
+
+
+PANES = {
+    "overview": Place("1", "Overview", OverviewPane),
+    "backends": Place("2", "Backends", BackendsPane),
+    "models": Place("3", "Models", ModelsPane),
+    "requests": Place("4", "Reqs", RequestsPane),
+    "queue": Place("5", "Queue", QueuePane),
+    "spend": Place("6", "Spend", SpendPane),
+    "quality": Place("7", "Quality", QualityPane),
+    "logs": Place("8", "Logs", LogsPane),
+    "config": Place("9", "Config", ConfigPane),
+    "keys": Place("0", "Keys", KeysPane),
+    "chat": Place("c", "Chat", ChatPane),
+}
+"""Tabs from left to right."""
+
+ROOMY = 110
+"""Columns from which on the tabs have their whole names."""
 TOO_SMALL = "Terminal too small: 60×16 needed"
 _DETAIL_DELAY = 0.1
 """Seconds the cursor rests on a row before its detail is drawn."""
@@ -52,8 +75,9 @@ class Dashboard(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(str(n), f"pane('{name}')", name.capitalize(), show=False, tooltip=f"To {name}")
-            for n, name in enumerate(PANES, start=1)
+            Binding(one.key, f"pane('{name}')", name.capitalize(), show=False, tooltip=f"To {name}")
+            for name, one in PANES.items()
+            if one.key != "c"
         ),
         Binding("tab", "step(1)", "Next tab", show=False, tooltip="To the next tab"),
         Binding("shift+tab", "step(-1)", "Tab before", show=False, tooltip="To the tab before"),
@@ -64,7 +88,7 @@ class Dashboard(Screen[None]):
         super().__init__()
         self._source = source
         self.snapshot: Snapshot | None = None
-        self.panes = {name: kind(id=f"{name}-pane") for name, kind in PANES.items()}
+        self.panes = {name: one.pane(id=f"{name}-pane") for name, one in PANES.items()}
         self._header = HeaderStrip()
         self._banner = Banner()
         self._tabs = TabbedContent(id="tabs")
@@ -77,8 +101,8 @@ class Dashboard(Screen[None]):
             yield self._header
             yield self._banner
             with self._tabs:
-                for number, (name, pane) in enumerate(self.panes.items(), start=1):
-                    with TabPane(f"{number} {name.capitalize()}", id=name):
+                for name, pane in self.panes.items():
+                    with TabPane(_title(name, roomy=True), id=name):
                         if name == "backends":
                             with Horizontal():
                                 yield pane
@@ -91,10 +115,14 @@ class Dashboard(Screen[None]):
         self.query_one(Tabs).can_focus = False
         self.pane.focus_table()
 
+    def on_resize(self, event: Resize) -> None:
+        for name in PANES:
+            self._tabs.get_tab(name).label = _title(name, roomy=event.size.width >= ROOMY)
+
     @property
-    def pane(self) -> TablePane[Any] | ChatPane:
+    def pane(self) -> Pane:
         """What is visible."""
-        return self.panes[self._tabs.active or "backends"]
+        return self.panes[self._tabs.active or next(iter(PANES))]
 
     def selection(self) -> Selection | None:
         return self.pane.selection()
@@ -103,7 +131,8 @@ class Dashboard(Screen[None]):
         """Draw this moment."""
         self.snapshot = snapshot
         self._header.show(snapshot, self._source.title)
-        self._banner.show(snapshot.problems)
+        is_told = isinstance(self.pane, OverviewPane) and snapshot.backends
+        self._banner.show(() if is_told else snapshot.problems)
         self.pane.show(snapshot)
         if not self._detail_pending:
             self._show_detail()
@@ -112,7 +141,7 @@ class Dashboard(Screen[None]):
         self._detail_pending = False
         pane = self.pane
         if self.snapshot is not None and self._detail.display and isinstance(pane, BackendsPane):
-            self._detail.show(pane.table.selected, self.snapshot.taken_at)
+            self._detail.show(pane.table.selected, self.snapshot)
 
     @on(LiveTable.Highlighted)
     def _selected_another(self) -> None:
@@ -147,3 +176,10 @@ class Dashboard(Screen[None]):
         order = list(PANES)
         here = order.index(self._tabs.active or order[0])
         self.action_pane(order[(here + steps) % len(order)])
+
+
+def _title(name: str, *, roomy: bool) -> Content:
+    """What a tab is called: `2 Backends`; close together where there is little room."""
+    key, short, _ = PANES[name]
+    shown = f" {name.capitalize()}" if roomy else short
+    return Content.assemble((key, "dim"), shown)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nexus_proxy.commands import COMMANDS
-from nexus_tui.format import PHASES, STAR, STATES, Cell, Line, heading
+from nexus_tui.format import NEXT, PHASES, STAR, STATES, Cell, Line, heading
 from nexus_tui.keymap import UNDONE_BY, label
 from nexus_tui.screens.story import StoryScreen
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from textual.binding import ActiveBinding
     from textual.screen import Screen
 
-_KEY_WIDTH = 14
+_KEY_WIDTH = 16
+_VERBS = ("backend.", "model.")
 
 
 class HelpScreen(StoryScreen):
@@ -29,8 +30,10 @@ class HelpScreen(StoryScreen):
         ]
 
     def story(self) -> Sequence[Line]:
-        act = [one for one in self._keys if (one[1].binding.id or "").startswith("backend.")]
+        ids = {active.binding.id for _, active in self._keys}
+        act = [one for one in self._keys if (one[1].binding.id or "").startswith(_VERBS)]
         here = [one for one in self._keys if one not in act]
+        elsewhere = [one for one in COMMANDS if one.key and one.name not in ids]
         with_key = {*UNDONE_BY.values(), *(one.name for one in COMMANDS if one.key)}
         keyless = [command for command in COMMANDS if command.name not in with_key]
         return [
@@ -39,6 +42,7 @@ class HelpScreen(StoryScreen):
             *_rows(here),
             *heading("Commands"),
             *_rows(act, named=True),
+            *(_row(one.key or "", f"{label(one)}, elsewhere: {one.help}") for one in elsewhere),
             *heading("Only in the palette (ctrl+p)"),
             *(_row(label(command), command.help) for command in keyless),
             *heading("Marks"),
@@ -64,7 +68,9 @@ def _row(left: str, right: str) -> Line:
 def _marks() -> list[Line]:
     backends = [cell for mark in STATES.values() for cell in (mark.cell, Cell("   "))]
     requests = [cell for mark in PHASES.values() for cell in (mark.cell, Cell("   "))]
+    models = [cell for mark in NEXT.values() for cell in (mark.cell, Cell("   "))]
     return [
         (Cell("  backends  "), *backends, Cell(f"{STAR} pinned", "accent")),
         (Cell("  requests  "), *requests),
+        (Cell("  would serve a model now  "), *models),
     ]

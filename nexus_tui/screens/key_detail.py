@@ -42,7 +42,7 @@ class KeyDetailScreen(StoryScreen):
             *heading("Left of its limits"),
             field("requests", left(view.requests_left, view.requests_per_minute)),
             field("tokens", left(view.tokens_left, view.tokens_per_minute)),
-            field("USD a month", spent(view)),
+            field("this month", spent(view)),
             *heading("Used since the gateway started"),
             field("requests", Cell(count(view.requests))),
             field("refused", Cell(count(view.refused), "warn" if view.refused else "")),

@@ -32,7 +32,8 @@ class Question(ModalScreen[R | None]):
 
     def asked(self) -> Static:
         """The question itself; its words may be foreign."""
-        return Static(Content(clean(self._question)), classes="question")
+        lines = map(clean, self._question.split("\n"))
+        return Static(Content("\n".join(lines)), classes="question")
 
     def action_back_out(self) -> None:
         self.dismiss(None)
@@ -127,14 +128,14 @@ class Ask(Question[str]):
 
     def __init__(self, question: str, *, hint: str, value: str = "") -> None:
         super().__init__(question)
-        self._hint = hint
+        self.hint = hint
         self._value = value
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
             yield self.asked()
             yield Input(clean(self._value), select_on_focus=False)
-            yield Static(Content(self._hint), classes="hint")
+            yield Static(Content(self.hint), classes="hint")
 
     @on(Input.Submitted)
     def _submitted(self, event: Input.Submitted) -> None:

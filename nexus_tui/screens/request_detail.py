@@ -56,6 +56,8 @@ def _summary(view: RequestView, now: float) -> Iterator[Line]:
     if view.key:
         yield field("API key", Cell(clean(view.key)))
     yield field("tokens", *_tokens(view))
+    if view.truncated is not None:
+        yield field("prompt cut", Cell(str(view.truncated), "bad"))
     yield field("cost", *_cost(view))
     if view.finish_reason:
         yield field("finished by", Cell(clean(view.finish_reason)))
@@ -173,4 +175,4 @@ class RequestDetailScreen(StoryScreen):
         return request_story(self._view, self._now)
 
     def selection(self) -> Selection:
-        return Selection(self._view.backend, self._view.model)
+        return Selection(self._view.backend, self._view.model, self._view.id)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.widget import Widget
 
-from nexus_proxy.state import BackendView, Capability, ModelInfo
+from nexus_proxy.state import BackendTrend, BackendView, Capability, ModelInfo, QualityView
 from nexus_tui.format import (
+    QUALITY_STATES,
     STAR,
     STATES,
     Cell,
@@ -23,11 +25,17 @@ from nexus_tui.format import (
     heading,
     milliseconds,
     names,
+    percent,
     rate,
+    score,
     size,
+    sparkline,
 )
 from nexus_tui.safe_text import clean
 from nexus_tui.themes import paint
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import Snapshot
 
 _MODELS = 20
 """Models listed beside the table; the screen of its own has them all."""
@@ -41,9 +49,9 @@ class BackendDetail(Widget):
         self._lines: Sequence[Line] = ()
         self._content = Content()
 
-    def show(self, view: BackendView | None, now: float) -> None:
-        """Tell about this backend from now on."""
-        lines = () if view is None else backend_story(view, now, models=_MODELS)
+    def show(self, view: BackendView | None, snapshot: Snapshot) -> None:
+        """Tell about this backend, as of this moment."""
+        lines = () if view is None else backend_story(view, snapshot, models=_MODELS)
         if lines != self._lines:
             self._lines, self._content = lines, paint(lines)
             self.refresh()
@@ -52,9 +60,20 @@ class BackendDetail(Widget):
         return self._content
 
 
-def backend_story(view: BackendView, now: float, *, models: int | None = None) -> Sequence[Line]:
-    """What is known of a backend: identity, state, load, last errors, and its first models."""
-    return [*_identity(view, now), *_load(view), *_errors(view), *_models(view, models)]
+def backend_story(
+    view: BackendView, snapshot: Snapshot, *, models: int | None = None
+) -> Sequence[Line]:
+    """What is known of a backend: identity, state, load, how fast and how well it served lately,
+    last errors, and its first models."""
+    judged = [one for one in snapshot.quality if one.backend == view.name]
+    return [
+        *_identity(view, snapshot.taken_at),
+        *_load(view),
+        *_lately(snapshot.trends.get(view.name)),
+        *_errors(view),
+        *_quality(judged[:models]),
+        *_models(view, models),
+    ]
 
 
 def _identity(view: BackendView, now: float) -> Iterator[Line]:
@@ -64,6 +83,8 @@ def _identity(view: BackendView, now: float) -> Iterator[Line]:
     yield field("state", mark.cell, since)
     if view.reason:
         yield field("", Cell(clean(view.reason), mark.tone))
+    if view.warning:
+        yield field("warning", Cell(clean(view.warning), "warn"))
     if not view.accepted:
         yield field("", Cell("No traffic until it is accepted: y", "accent"))
     yield field("url", Cell(clean(view.url)))
@@ -90,6 +111,37 @@ def _load(view: BackendView) -> Iterator[Line]:
     yield field("first token", Cell(milliseconds(view.first_token_ms)))
     yield field("tokens/s", Cell(rate(view.tokens_per_second)))
     yield field("check", Cell(milliseconds(view.probe_ms)))
+
+
+def _lately(trend: BackendTrend | None) -> Iterator[Line]:
+    """Nothing for a backend that did not serve lately."""
+    if trend is None:
+        return
+    minutes = trend.seconds * len(trend.requests) // 60
+    yield from heading(f"Last {minutes} minutes, {trend.seconds} s a bar, now right")
+    slowest = max((ms for ms in trend.first_token_ms if ms is not None), default=None)
+    yield _spark("first token", trend.first_token_ms, milliseconds(slowest))
+    yield _spark("tokens/s", trend.tokens_per_second, rate(max(trend.tokens_per_second)))
+    yield _spark("requests", trend.requests, count(max(trend.requests)))
+
+
+def _spark(label: str, values: Sequence[float | None], most: str) -> Line:
+    return field(label, Cell(sparkline(values), "accent"), Cell(f" max {most}", "muted"))
+
+
+def _quality(judged: Sequence[QualityView]) -> Iterator[Line]:
+    if judged:
+        yield from heading("Quality, last hour")
+    for one in judged:
+        state = QUALITY_STATES[one.state].cell
+        yield (Cell(f"  {clean(one.model)}", "strong"),)
+        yield (Cell("    "), score(one.score), Cell("  "), state)
+        if one.score is not None:
+            parts = one.parts
+            went = f"    success {percent(parts.success)} · whole {percent(parts.whole)}"
+            pace = f"    first token {percent(parts.first_token)} · rate {percent(parts.rate)}"
+            yield (Cell(went, "muted"),)
+            yield (Cell(pace, "muted"),)
 
 
 def _models(view: BackendView, limit: int | None) -> Iterator[Line]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MOST_CHARACTERS = 400_000
 """Of one conversation, questions and answers."""
 
-_NO_MODEL = "No backend lists a model that can chat yet. Tab 1 says how to add a backend."
+_NO_MODEL = "No backend lists a model that can chat yet. Tab 2 says how to add a backend."
 _FULL = f"This chat has reached the {MOST_CHARACTERS:,} characters that are kept. ctrl+l clears it."
 
 

@@ -22,7 +22,7 @@ class KeysPane(TablePane[KeyView]):
             Column(title="Key", width=12, grow=True, sort=lambda k: k.name),
             Column(title="Requests/min", width=14, right=True, sort=lambda k: k.requests_left),
             Column(title="Tokens/min", width=18, right=True, sort=lambda k: k.tokens_left),
-            Column(title="USD/month", width=14, right=True, sort=lambda k: k.spent_usd),
+            Column(title="Spent/month", width=16, right=True, sort=lambda k: k.spent_usd),
             Column(title="Requests", width=8, right=True, priority=3, sort=lambda k: k.requests),
             Column(title="Refused", width=7, right=True, priority=4, sort=lambda k: k.refused),
             Column(title="Last used", width=11, priority=1, sort=lambda k: k.last_used),

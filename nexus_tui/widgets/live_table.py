@@ -114,6 +114,12 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """The rows in the order shown."""
         return self._items
 
+    @property
+    def in_view(self) -> Sequence[T]:
+        """The rows that are on the screen, or would be, were the table shown."""
+        top = self.scroll_offset.y
+        return self._items[top : top + self._page]
+
     def show(self, items: Sequence[T]) -> None:
         """Show these rows from now on; redraws only the lines that look different."""
         if items is not self._given:
@@ -121,6 +127,13 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             self._arrange()
         self._formatted.clear()
         self._refresh_changed()
+
+    def use(self, columns: Sequence[Column[T]]) -> None:
+        """The same columns with other widths and priorities, from now on."""
+        self.columns = tuple(columns)
+        self._fitted = fit_columns(self.columns, self.size.width - _MARGINS)
+        self._forget_drawing()
+        self.refresh()
 
     def _arrange(self) -> None:
         self._items = self._sorted(self._given)

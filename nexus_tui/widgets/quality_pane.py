@@ -85,7 +85,7 @@ class QualityPane(TablePane[QualityView]):
             (Cell("No request has reached a backend yet.", "strong"),),
             (Cell("Each backend is judged by what it does with real requests, model by model:"),),
             (Cell("success, cut streams, first token, tokens per second."),),
-            (Cell("3", "accent"), Cell("  shows how to send one.")),
+            (Cell("4", "accent"), Cell("  shows how to send one.")),
         ]
 
     def detail(self, item: QualityView) -> QualityDetailScreen:

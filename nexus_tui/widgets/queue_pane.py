@@ -86,7 +86,9 @@ class QueuePane(TablePane[WaiterView]):
 
     def selection(self) -> Selection:
         selected = self.table.selected
-        if selected is None or not selected.waits_for:
+        if selected is None:
             return Selection()
+        if not selected.waits_for:
+            return Selection(request=selected.id)
         first = selected.waits_for[0]
-        return Selection(first.backend, first.model)
+        return Selection(first.backend, first.model, selected.id)

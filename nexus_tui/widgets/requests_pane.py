@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nexus_proxy.state import Capability, RequestView
+from nexus_proxy.state import RequestView
 from nexus_tui.format import (
     NONE,
     PHASES,
-    RUNNING,
     Cell,
     Line,
     clock,
+    elapsed_ms,
+    example,
     milliseconds,
     tokens,
 )
@@ -26,22 +25,6 @@ from nexus_tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
-
-
-def example(snapshot: Snapshot) -> str:
-    """A command that makes a request, ready to be pasted into a shell."""
-    models = (one for view in snapshot.backends for one in view.models)
-    chats = (one.id for one in models if Capability.CHAT not in one.cannot)
-    body = {"model": next(chats, "MODEL"), "messages": [{"role": "user", "content": "Hello"}]}
-    command = ["curl", f"{snapshot.endpoint}/v1/chat/completions"]
-    return shlex.join([*command, "-H", "Content-Type: application/json", "-d", json.dumps(body)])
-
-
-def elapsed_ms(view: RequestView, now: float) -> float | None:
-    """How long it took, or has been running."""
-    if view.total_ms is None and view.phase in RUNNING:
-        return (now - view.started) * 1000
-    return view.total_ms
 
 
 class RequestsPane(TablePane[RequestView]):
@@ -113,4 +96,6 @@ class RequestsPane(TablePane[RequestView]):
 
     def selection(self) -> Selection:
         selected = self.table.selected
-        return Selection() if selected is None else Selection(selected.backend, selected.model)
+        if selected is None:
+            return Selection()
+        return Selection(selected.backend, selected.model, selected.id)

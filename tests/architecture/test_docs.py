@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from nexus_proxy.api.paths import HOT, TELLING
+from nexus_proxy.api.paths import HOT, STEERING, TELLING
 from nexus_proxy.cli.root import build
 from nexus_proxy.commands import COMMANDS as VERBS
 
@@ -65,6 +65,8 @@ def test_every_command_is_in_the_readme_and_every_one_there_exists() -> None:
         named |= {f"nexus {word}" for word in words[1].split("|")}
         if len(words) > 2 and "|" in words[2]:
             named |= {f"nexus {words[1]} {word}" for word in words[2].split("|")}
+        elif len(words) > 2:
+            named |= existing & {" ".join(words[:3])}
     named -= {f"nexus completions {shell}" for shell in ("bash", "zsh", "fish")}
     assert {name for name in named if name not in existing} == set()
     assert {name for name in existing if name not in named} == set()
@@ -84,7 +86,8 @@ def test_every_key_of_a_verb_is_in_the_readme() -> None:
 
 
 def test_every_route_is_in_the_readme() -> None:
-    for path in (*HOT, *TELLING, "/v1/models", "/health", "/health/live", "/health/ready"):
+    health = ("/health", "/health/live", "/health/ready")
+    for path in (*HOT, *TELLING, *STEERING, "/v1/models", *health):
         assert f"`{path}`" in README or f" {path}`" in README, path
 
 

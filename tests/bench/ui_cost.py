@@ -112,7 +112,7 @@ async def main(seconds: float) -> None:
             await measure(source, name, seconds)
             if name in {"models", "requests"}:
                 dashboard.pane.query_one(FilterBar).open()
-                await pilot.press("7")
+                await pilot.press("0")
                 await pilot.pause(1.0)
                 await measure(source, f"{name}, filtered by 7", seconds)
                 await pilot.press("escape")

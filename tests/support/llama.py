@@ -109,6 +109,7 @@ def start_llama(
     api_keys: Sequence[str] = (),
     chat_template: str | None = None,
     embeddings: bool = False,
+    rerank: bool = False,
     sleep_idle_seconds: int | None = None,
     port: int = 0,
 ) -> LlamaServer:
@@ -125,6 +126,7 @@ def start_llama(
         "api_keys": list(api_keys),
         "chat_template": chat_template,
         "embeddings": embeddings,
+        "rerank": rerank,
         "sleep_idle_seconds": sleep_idle_seconds,
     }
 

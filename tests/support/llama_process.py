@@ -36,6 +36,9 @@ def main(options: dict[str, Any]) -> None:
     if options["embeddings"]:
         params.embedding = True
         params.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    if options["rerank"]:
+        params.embedding = True
+        params.pooling_type = llama.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
     server = llama.Server(params)
     os.write(announce, f"{server.listening_address}\n".encode())
     waiting.join()

@@ -8,6 +8,7 @@ import msgspec
 
 from nexus_proxy.config.model import Priority, Zone
 from nexus_proxy.state import (
+    BackendTrend,
     BudgetLevel,
     BudgetStanding,
     KeyView,
@@ -16,6 +17,8 @@ from nexus_proxy.state import (
     QualityState,
     QualityView,
     QualityWindow,
+    SpendRow,
+    SpendSummary,
     WaiterView,
 )
 
@@ -31,6 +34,67 @@ BUDGET = BudgetStanding(
     action="block_cloud",
     level=BudgetLevel.SOFT,
 )
+
+
+def spend_row(label: str, measured: float = 0.0, **changes: Any) -> SpendRow:
+    """Ten requests that cost so much, changed as asked."""
+    row = SpendRow(
+        label=label,
+        requests=10,
+        usd_measured=measured,
+        usd_estimated=0.0,
+        usd_reserved=0.0,
+        unknown_requests=0,
+        free_requests=0,
+        prompt_tokens=12_040,
+        completion_tokens=3_110,
+    )
+    return msgspec.structs.replace(row, **changes)
+
+
+def spend(**changes: Any) -> SpendSummary:
+    """Half a month: measured, estimated, unknown and free, each on a day of its own and together;
+    changed as asked. The sums are those of `BUDGET`."""
+    days = [spend_row(f"2025-06-{day:02}", requests=0) for day in range(1, 16)]
+    for day, measured in ((2, 0.8), (3, 1.1), (4, 0.0042), (5, 2.4), (6, 1.2), (10, 3.1)):
+        days[day - 1] = spend_row(f"2025-06-{day:02}", measured)
+    days[10] = spend_row("2025-06-11", 1.3958, usd_estimated=1.6)
+    days[11] = spend_row("2025-06-12", usd_estimated=1.7, unknown_requests=1)
+    days[12] = spend_row("2025-06-13", free_requests=10)
+    days[14] = spend_row("2025-06-15", 1.9, unknown_requests=1, usd_reserved=0.31)
+    summary = SpendSummary(
+        month="2025-06",
+        today="2025-06-15",
+        days=tuple(days),
+        backends=(
+            spend_row("openai", 11.9, requests=74, usd_estimated=3.3, usd_reserved=0.31),
+            spend_row("groq", requests=2, unknown_requests=2),
+            spend_row("ollama", requests=24, free_requests=24, prompt_tokens=1_204_311),
+        ),
+        models=(
+            spend_row("gpt-5-mini", 11.8958, requests=60, usd_estimated=3.3, usd_reserved=0.31),
+            spend_row("text-embedding-3-small", 0.0042, requests=14),
+            spend_row("qwen3:8b", requests=24, free_requests=24),
+            spend_row("meta-llama/Llama-3.3-70B-Instruct", requests=2, unknown_requests=2),
+        ),
+        keys=(
+            spend_row("laptop", 11.9, requests=80),
+            spend_row("", usd_estimated=3.3, requests=20, unknown_requests=2),
+        ),
+        forecast_usd=26.4,
+    )
+    return msgspec.structs.replace(summary, **changes)
+
+
+def backend_trend(**changes: Any) -> BackendTrend:
+    """Ten minutes of a backend that was idle in the middle, changed as asked."""
+    view = BackendTrend(
+        seconds=40,
+        requests=(2, 3, 3, 0, 0, 0, 1, 4, 6, 5, 4, 3, 4, 2, 1),
+        first_token_ms=(180, 190, 240, *[None] * 3, 900, 300, 220, 190, 185, 180, 182, 190, 184),
+        tokens_per_second=(12, 20, 22, 0, 0, 0, 4, 30, 41, 38, 30, 21, 29, 15, 6),
+    )
+    return msgspec.structs.replace(view, **changes)
 
 
 def waiter(id: str = "req_00", **changes: Any) -> WaiterView:

@@ -22,8 +22,18 @@ from nexus_proxy.state import (
     Snapshot,
     Source,
     Totals,
+    Trend,
 )
-from tests.support.sample_policies import BUDGET, NOW, keys, qualities, queue
+from tests.support.sample_policies import (
+    BUDGET,
+    NOW,
+    backend_trend,
+    keys,
+    qualities,
+    queue,
+    spend,
+)
+from tests.support.sample_traffic import trend
 
 """2025-06-15 15:06:40 UTC"""
 
@@ -104,7 +114,7 @@ def backend(name: str = "ollama", **changes: Any) -> BackendView:
 def backends() -> tuple[BackendView, ...]:
     """One in each state."""
     return (
-        backend(pinned_models=("qwen3:8b",), tags=("laptop",)),
+        backend(pinned_models=("qwen3:8b",), tags=("laptop",), loads_when_told=True),
         backend(
             "vllm-b",
             url="http://192.168.1.20:8000/v1",
@@ -412,13 +422,17 @@ def snapshot(**changes: Any) -> Snapshot:
         requests=requests(),
         logs=LOGS,
         aliases={"claude-*-haiku*": "qwen3:8b"},
+        fallbacks={"qwen3:8b": ("gpt-5-mini",)},
         pins={"qwen3:8b": "ollama"},
-        problems=("llamacpp-attic is down: connection refused",),
+        problems=("llamacpp-attic is down: connection refused; start it, or remove it",),
         keys=keys(),
         searching=("127.0.0.1:11434 (Ollama)", "127.0.0.1:1234 (LM Studio)", "mDNS _ollama._tcp"),
         quality=qualities(),
         queue=queue(),
         budget=BUDGET,
+        trend=trend(),
+        spend=spend(),
+        trends={"ollama": backend_trend()},
     )
     return msgspec.structs.replace(taken, **changes)
 
@@ -445,5 +459,8 @@ def empty_snapshot(**changes: Any) -> Snapshot:
         "keys": (),
         "queue": (),
         "budget": None,
+        "trend": Trend(),
+        "spend": None,
+        "trends": {},
     }
     return snapshot(**(empty | changes))

@@ -89,12 +89,18 @@ class Looking:
 
 @asynccontextmanager
 async def looking(
-    source: ScriptedSource | None = None, *, size: tuple[int, int] = (100, 30)
+    source: ScriptedSource | None = None,
+    *,
+    size: tuple[int, int] = (100, 30),
+    tab: str = "backends",
 ) -> AsyncIterator[Looking]:
-    """Run the app over `source` in a terminal of `size`."""
+    """Run the app over `source` in a terminal of `size`, and go to a tab."""
     source = source or ScriptedSource()
     app = NexusApp(source)
     async with app.run_test(size=size, notifications=True) as pilot:
         look = Looking(pilot, app, source)
         await look.until(lambda: look.dashboard.snapshot is not None)
+        look.dashboard.action_pane(tab)
+        await look.until(lambda: look.dashboard.pane is look.dashboard.panes[tab])
+        await pilot.pause()
         yield look

@@ -47,6 +47,8 @@ async def chatting(source: Source) -> AsyncIterator[Looking]:
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         look = Looking(pilot, app, ScriptedSource())
         await look.until(lambda: look.dashboard.snapshot is not None)
+        await look.press("2")
+        await look.sees("● up")
         await look.press("c")
         await look.sees("model one/m")
         yield look
@@ -129,7 +131,7 @@ async def test_esc_stops_upstream_too_and_then_leaves_the_input(
         await look.sees("⊘ stopped", "⊘ cancelled")
         await look.press("escape")
         await look.until(lambda: isinstance(look.app.focused, ChatLog))
-        await look.press("1")
+        await look.press("2")
         await look.until(lambda: look.dashboard.pane.id == "backends-pane")
 
 
@@ -176,7 +178,7 @@ async def test_reasoning_is_marked_with_words_and_never_sent_back() -> None:
     source = ScriptedSource()
     source.says = [Piece(True, "Let me see."), Piece(False, "Four.")]
     async with looking(source, size=SIZE) as look:
-        await look.press("8")
+        await look.press("c")
         for _ in range(2):
             await look.type("two and two?")
             await look.press("enter")
@@ -189,7 +191,7 @@ async def test_hostile_answers_and_sizes_leave_the_screen_whole() -> None:
     source = ScriptedSource()
     source.says = [Piece(number % 2 == 0, f"{name}\n") for number, name in enumerate(NASTY)]
     async with looking(source, size=SIZE) as look:
-        await look.press("8")
+        await look.press("c")
         await look.type("漢字" * 100)
         await look.press("enter")
         await look.sees("✓ done")

@@ -59,8 +59,6 @@ def test_no_verb_takes_a_key_that_the_screen_needs() -> None:
         for key in binding.key.split(",")
     }
     assert not verbs & others
-    reserved_for_later_issues = {"l"}
-    assert not reserved_for_later_issues & (verbs | others)
 
 
 def test_keys_that_undo_what_they_did() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from nexus_proxy.state import BackendState, RequestPhase
 from nexus_tui.format import PHASES, STATES
+from nexus_tui.screens.dashboard import PANES
 from nexus_tui.widgets.header_strip import header_lines
 from tests.support.sample_policies import NOW, quality
 from tests.support.sample_snapshot import (
@@ -40,16 +41,18 @@ async def test_every_state_is_a_glyph_and_a_word() -> None:
     async with looking() as look:
         for state in BackendState:
             assert f"{STATES[state].glyph} {STATES[state].word}" in look.text
-        await look.press("3")
+        await look.press("4")
         for phase in RequestPhase:
             assert f"{PHASES[phase].glyph} {PHASES[phase].word}" in look.text
 
 
 async def test_tabs_by_digit_by_tab_key_and_by_mouse() -> None:
     async with looking() as look:
-        await look.press("3")
+        await look.press("4")
         assert look.pane.id == "requests-pane"
-        await look.press(*["tab"] * 6)
+        order = list(PANES)
+        steps = order.index("backends") - order.index("requests")
+        await look.press(*["tab"] * (steps % len(order)))
         assert look.pane.id == "backends-pane"
         await look.press("shift+tab")
         assert look.dashboard.pane.id == "chat-pane"
@@ -60,17 +63,17 @@ async def test_tabs_by_digit_by_tab_key_and_by_mouse() -> None:
 
 async def test_only_the_visible_tab_is_drawn() -> None:
     async with looking() as look:
-        await look.press("3", "1")
+        await look.press("4", "2")
         before = look.dashboard.panes["requests"].snapshot
         await look.change(snapshot(requests=()))
         assert look.dashboard.panes["requests"].snapshot is before
-        await look.press("3")
+        await look.press("4")
         await look.sees("No requests yet.")
 
 
 async def test_models_side_by_side_with_the_pin_where_it_is() -> None:
     async with looking(size=(120, 36)) as look:
-        await look.press("2")
+        await look.press("3")
         lines = [line for line in look.text.splitlines() if "qwen3:8b" in line]
         assert len(lines) == 3
         assert [line for line in lines if "★" in line] == [
@@ -99,7 +102,7 @@ async def test_the_detail_beside_the_table_follows_the_cursor() -> None:
 
 async def test_a_running_request_goes_on_and_stays_selected() -> None:
     async with looking() as look:
-        await look.press("3", "j", "j")
+        await look.press("4", "j", "j")
         assert look.selected == "req_04"
         newer = request("req_07", phase=RequestPhase.ROUTING, backend=None)
         await look.change(snapshot(requests=(newer, *requests())))
@@ -112,19 +115,19 @@ async def test_a_running_request_goes_on_and_stays_selected() -> None:
 @pytest.mark.parametrize(
     ("tab", "words", "rows"),
     [
-        ("1", "vllm", ["vllm-b"]),
-        ("1", "state:down", ["llamacpp-attic"]),
-        ("1", "zone:restricted !state:up", ["llamacpp-attic", "lmstudio", "exo"]),
-        ("1", "tag:gpu", ["vllm-b"]),
-        ("1", "LLAVA", ["ollama"]),
-        ("2", "can:embeddings", ["ollama\0nomic-embed-text"]),
-        ("3", "phase:failed", ["req_02"]),
-        ("3", "status:499", ["req_01"]),
-        ("4", "level:error", None),
+        ("2", "vllm", ["vllm-b"]),
+        ("2", "state:down", ["llamacpp-attic"]),
+        ("2", "zone:restricted !state:up", ["llamacpp-attic", "lmstudio", "exo"]),
+        ("2", "tag:gpu", ["vllm-b"]),
+        ("2", "LLAVA", ["ollama"]),
+        ("3", "can:embeddings", ["ollama\0nomic-embed-text"]),
+        ("4", "phase:failed", ["req_02"]),
+        ("4", "status:499", ["req_01"]),
+        ("8", "level:error", None),
         ("5", "priority:high", ["req_00"]),
         ("5", "swap:", ["req_99"]),
-        ("6", "state:left", ["llamacpp-attic\0qwen3:8b"]),
-        ("6", "vllm", ["vllm-b\0meta-llama/Llama-3.3-70B-Instruct"]),
+        ("7", "state:left", ["llamacpp-attic\0qwen3:8b"]),
+        ("7", "vllm", ["vllm-b\0meta-llama/Llama-3.3-70B-Instruct"]),
     ],
 )
 async def test_filter(tab: str, words: str, rows: list[str] | None) -> None:
@@ -162,17 +165,17 @@ async def test_a_filter_without_a_match_says_so() -> None:
 async def test_empty_tabs_say_what_to_do_next() -> None:
     async with looking(ScriptedSource(empty_snapshot())) as look:
         await look.sees("No backends yet.", "127.0.0.1:1234 (LM Studio)", "nexus backends add")
-        await look.press("2")
-        await look.sees("No models, since there are no backends yet.")
         await look.press("3")
-        await look.sees("No requests yet.", "curl http://127.0.0.1:8000/v1/chat/completions")
+        await look.sees("No models, since there are no backends yet.")
         await look.press("4")
+        await look.sees("No requests yet.", "curl http://127.0.0.1:8000/v1/chat/completions")
+        await look.press("8")
         await look.sees("Nothing has been logged yet.")
         await look.press("5")
         await look.sees("Nobody waits.", "nexus config show")
-        await look.press("6")
-        await look.sees("No request has reached a backend yet.")
         await look.press("7")
+        await look.sees("No request has reached a backend yet.")
+        await look.press("0")
         await look.sees("nexus keys create")
 
 
@@ -200,19 +203,19 @@ async def test_enter_in_the_queue_tells_the_story_of_the_request() -> None:
 
 async def test_backends_without_models_say_how_to_load_one() -> None:
     async with looking(ScriptedSource(snapshot(backends=(backend(models=()),)))) as look:
-        await look.press("2")
+        await look.press("3")
         await look.sees("ollama pull")
 
 
 async def test_the_example_request_names_a_model_that_can_chat() -> None:
     async with looking(ScriptedSource(snapshot(requests=()))) as look:
-        await look.press("3")
+        await look.press("4")
         await look.sees('"model": "qwen3:8b"')
 
 
 async def test_quality_is_a_score_a_word_and_who_is_left_out() -> None:
     async with looking(size=(120, 36)) as look:
-        await look.press("6")
+        await look.press("7")
         rows = [row for row in look.text.splitlines() if "▲" not in row]
         lines = {name: next(row for row in rows if name in row) for name in NAMES}
         assert "– too few" in lines["vllm-b"]
@@ -229,7 +232,7 @@ async def test_quality_is_a_score_a_word_and_who_is_left_out() -> None:
 
 async def test_the_story_of_quality_says_why_and_until_when_and_goes_on() -> None:
     async with looking(size=(100, 44)) as look:
-        await look.press("6", "G", "enter")
+        await look.press("7", "G", "enter")
         await look.sees(
             "qwen3:8b on llamacpp-attic",
             "8 of its last 10 requests failed",
@@ -245,14 +248,14 @@ async def test_the_story_of_quality_says_why_and_until_when_and_goes_on() -> Non
 
 async def test_verbs_act_on_the_backend_and_model_of_a_quality_row() -> None:
     async with looking() as look:
-        await look.press("6", "j", "p")
+        await look.press("7", "j", "p")
         await look.until(lambda: bool(look.source.ran))
         assert look.source.ran[0][1] == {"model": "qwen3:8b"}
 
 
 async def test_log_levels_and_following() -> None:
     async with looking() as look:
-        await look.press("4")
+        await look.press("8")
         assert "asking 127.0.0.1:11434" in look.text
         await look.press("v")
         assert "asking 127.0.0.1:11434" not in look.text
@@ -295,10 +298,10 @@ def test_the_header_fills_any_width_and_never_overflows(width: int) -> None:
 
 async def test_keys_show_what_is_left_and_say_how_to_make_one() -> None:
     async with looking(size=(120, 36)) as look:
-        await look.press("7")
+        await look.press("0")
         (line,) = [line for line in look.text.splitlines() if " of 100,000" in line]
         assert "✕ 0 of 60" in line
-        assert "4.21 of 20.00" in line
+        assert "$4.21 of $20.00" in line
         await look.press("enter")
         await look.sees("nexus keys revoke ci")
         look.source.change(snapshot(keys=()))

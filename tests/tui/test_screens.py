@@ -30,7 +30,7 @@ IDLE = empty_snapshot()
 
 async def test_a_request_tells_its_whole_story() -> None:
     async with looking(size=(120, 60)) as look:
-        await look.press("3", "j", "j", "j", "j", "enter")
+        await look.press("4", "j", "j", "j", "j", "enter")
         failed = requests()[4]
         words = [failed.error or "", "first token", "1,204 in", "claude-3-5-haiku-20241022 →"]
         words += [sentence for _, sentence in DECISION.stages]
@@ -42,7 +42,7 @@ async def test_a_request_tells_its_whole_story() -> None:
 
 async def test_a_story_goes_on_while_it_is_read() -> None:
     async with looking() as look:
-        await look.press("3", "j", "j", "enter")
+        await look.press("4", "j", "j", "enter")
         await look.sees("streaming", "6s so far")
         over = request("req_04", completion_tokens=999, phase=RequestPhase.DONE)
         look.source.change(snapshot(requests=(over,), taken_at=NOW + 1))
@@ -65,9 +65,26 @@ async def test_a_backend_tells_its_whole_story_and_when_it_goes() -> None:
         assert look.app.screen is look.dashboard
 
 
+async def test_a_backend_tells_how_fast_and_how_well_it_served_lately() -> None:
+    async with looking(size=(120, 60)) as look:
+        await look.press("2")
+        facts = (
+            "Last 10 minutes, 40 s a bar",
+            "first token ▂▂▃···█▃▃▂▂▂▂▂▂ max 900 ms",
+            "tokens/s    ▃▄▅▁▁▁▂▆█▇▆▅▆▄▂ max 41",
+            "96 good  ● in use",
+            "first token 100% · rate 85%",
+        )
+        await look.sees(*facts)
+        await look.press("enter")
+        await look.sees(*facts)
+        await look.press("escape", "j")  # one that did not serve lately
+        await look.until(lambda: "Last 10 minutes" not in look.text)
+
+
 async def test_a_log_line_is_shown_in_full() -> None:
     async with looking(size=(60, 20)) as look:
-        await look.press("4", "k", "enter")
+        await look.press("8", "k", "enter")
         await look.sees("closed the connection before the\n", "answer was whole", "component")
 
 
@@ -226,7 +243,7 @@ async def test_a_story_that_the_snapshot_leaves_out_is_fetched() -> None:
     brief = snapshot(requests=(request("req_01", decision=None),))
     source = ScriptedSource(brief)
     async with looking(source, size=(100, 44)) as look:
-        await look.press("3", "enter")
+        await look.press("4", "enter")
         await look.sees("chosen for", "Candidates, best first")
         await look.change(brief)
         await look.sees("chosen for")

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from nexus_proxy.state import Snapshot
 from nexus_tui.app import NexusApp
-from nexus_tui.screens.dashboard import Dashboard
+from nexus_tui.screens.dashboard import PANES, Dashboard
 from nexus_tui.talk import Answer, Piece
 from tests.support.sample_snapshot import empty_snapshot, snapshot
 from tests.tui.scripted import ScriptedSource
@@ -48,14 +48,14 @@ def matches(
     return compare(app, terminal_size=size, run_before=settle)
 
 
-@pytest.mark.parametrize("tab", ["1", "2", "3", "4", "5", "6", "7", "8"])
+@pytest.mark.parametrize("tab", PANES)
 @pytest.mark.parametrize(
     ("size", "theme"),
     [(SMALL, "nexus-light"), (LARGE, "nexus-dark")],
     ids=["small-light", "large-dark"],
 )
 def test_tab(snap_compare: Compare, tab: str, size: tuple[int, int], theme: str) -> None:
-    assert matches(snap_compare, tab, size=size, theme=theme)
+    assert matches(snap_compare, PANES[tab].key, size=size, theme=theme)
 
 
 def test_without_backends(snap_compare: Compare) -> None:
@@ -63,11 +63,24 @@ def test_without_backends(snap_compare: Compare) -> None:
 
 
 def test_request_story(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "3", "j", "j", "j", "j", "enter", size=(100, 44))
+    assert matches(snap_compare, "4", "j", "j", "j", "j", "enter", size=(100, 44))
 
 
 def test_quality_story(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "6", "G", "enter", size=(100, 44))
+    assert matches(snap_compare, "7", "G", "enter", size=(100, 44))
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_setting(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert matches(snap_compare, "9", "j", "enter", size=size)
+
+
+def test_draft_of_a_setting(snap_compare: Compare) -> None:
+    assert matches(snap_compare, "9", "j", "enter", "0", "enter", size=SMALL)
+
+
+def test_high_contrast_theme(snap_compare: Compare) -> None:
+    assert matches(snap_compare, "j", "j", theme="nexus-high-contrast")
 
 
 def test_question(snap_compare: Compare) -> None:
@@ -93,5 +106,5 @@ def test_chat(
         Piece(True, "The user asks for a sum. "),
         Piece(False, "Two and two is [bold]four[/]: 二たす二は四です。"),
     ]
-    keys = ("8", *"Two_and_two?", "enter")
+    keys = ("c", *"Two_and_two?", "enter")
     assert matches(snap_compare, *keys, size=size, theme=theme, says=says)

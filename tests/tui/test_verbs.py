@@ -31,12 +31,14 @@ from tests.tui.scripted import ScriptedSource
         ("p enter", "backend.unpin", {"model": "qwen3:8b"}),
         ("j p", "backend.pin", {"backend": "vllm-b", "model": "meta-llama/Llama-3.3-70B-Instruct"}),
         ("j j j d", "backend.resume", {"backend": "lmstudio"}),
-        ("2 p", "backend.pin", {"backend": "openai", "model": "gpt-5-mini"}),
-        ("2 G p", "backend.unpin", {"model": "qwen3:8b"}),
-        ("3 j d", "backend.drain", {"backend": "vllm-b"}),
+        ("3 p", "backend.pin", {"backend": "openai", "model": "gpt-5-mini"}),
+        ("3 G p", "backend.unpin", {"model": "qwen3:8b"}),
+        ("4 j d", "backend.drain", {"backend": "vllm-b"}),
+        ("4 X", "request.cancel", {"request": "req_06"}),
+        ("4 j enter X", "request.cancel", {"request": "req_05"}),
         ("enter d", "backend.drain", {"backend": "ollama"}),
         (
-            "3 j enter p",
+            "4 j enter p",
             "backend.pin",
             {"backend": "vllm-b", "model": "meta-llama/Llama-3.3-70B-Instruct"},
         ),
@@ -158,7 +160,7 @@ async def test_nothing_to_act_on_says_what_to_do() -> None:
 
 async def test_a_request_without_a_backend_asks_which() -> None:
     async with looking() as look:
-        await look.press("3", "r")
+        await look.press("4", "r")
         await look.sees("which backend?")
         await look.press("down", "enter")
         await look.told("ran backend.check")
@@ -177,7 +179,7 @@ async def test_read_only_takes_no_verbs_and_shows_none() -> None:
 
 async def test_logs_offer_no_verbs_on_backends() -> None:
     async with looking() as look:
-        await look.press("4", "d", "x")
+        await look.press("8", "d", "x")
         assert look.source.ran == []
         assert "Drain" not in look.text
 

@@ -12,9 +12,10 @@ from nexus_proxy.config.model import Zone
 from nexus_proxy.discovery.environment import named
 from nexus_proxy.discovery.local_ports import accepts
 from nexus_proxy.discovery.zones import zone_of
-from nexus_proxy.errors import ConfigError
+from nexus_proxy.errors import ConfigError, StoreUnavailableError
+from nexus_proxy.store.redis import HELLO, shared_store
 
-FILE, VARIABLES = "config", "environment"
+FILE, VARIABLES, STATE = "config", "environment", "state"
 CONNECT_SECONDS = 3.0
 _KEYS = {
     "OPENAI_API_KEY": "OpenAI is listed as a backend, and gets no request until it is accepted",
@@ -61,6 +62,30 @@ def settings(case: Case) -> Iterator[Finding]:
                 f"{backend.name} takes its key from {backend.api_key_env}, which is not set",
                 f"export {backend.api_key_env}=… before the gateway starts",
             )
+
+
+async def shared_state(case: Case) -> AsyncIterator[Finding]:
+    """Whether the server answers through which replicas share what they know."""
+    state = case.loaded.config.state
+    store = shared_store(state, case.environ)
+    if store is None:
+        return
+    variable = state.password_env
+    if variable and not case.environ.get(variable):
+        yield warn(
+            VARIABLES,
+            f"the shared state takes its password from {variable}, which is not set",
+            f"export {variable}=… before the gateway starts",
+        )
+    await store.open()
+    try:
+        await store.run(HELLO, (), ())
+    except StoreUnavailableError as error:
+        yield fail(STATE, str(error), "start that server, or correct state.url")
+    else:
+        yield ok(STATE, f"{store.place} answers: replicas share budgets, limits, drains and pins")
+    finally:
+        await store.close()
 
 
 async def variables(case: Case) -> AsyncIterator[Finding]:

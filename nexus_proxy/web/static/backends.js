@@ -3,7 +3,7 @@
 import { act } from "./acts.js";
 import { slots } from "./charts.js";
 import { h } from "./dom.js";
-import { ago, clean, count, mark, milliseconds, name, plural, rate, ZONES } from "./words.js";
+import { ago, clean, count, mark, milliseconds, name, plural, rate } from "./words.js";
 
 export function backends(state) {
   const all = Object.values(state.backends).sort((a, b) => a.name.localeCompare(b.name));
@@ -24,9 +24,10 @@ function card(view, state) {
     h("header", null,
       h("h3", null, name(view.name)),
       mark(view.state)),
-    h("p", { class: "muted small" }, clean(view.type), " · ", h("span", { class: "zone" }, `zone ${ZONES[view.zone]}`), view.is_cloud && " · cloud",
+    h("p", { class: "muted small" }, clean(view.type), " · ", h("span", { class: "zone" }, `zone ${clean(view.zone)}`), view.is_cloud && " · cloud",
       view.version && ` · ${clean(view.version)}`),
     view.reason && view.state !== "up" && h("p", { class: `reason ${view.state}` }, clean(view.reason)),
+    view.warning && h("p", { class: "reason draining" }, "▲ ", clean(view.warning)),
     h("dl", { class: "facts" }, facts(view, state)),
     h("footer", null, buttons(view)));
 }

@@ -3,9 +3,8 @@
 import { dialogs } from "./acts.js";
 import { backends } from "./backends.js";
 import { h, render } from "./dom.js";
-import { models } from "./models.js";
+import { models, operations } from "./models.js";
 import { bar, problems, tiles } from "./overview.js";
-import { beat, remembered } from "./pulse.js";
 import { quality } from "./quality.js";
 import { queue, requests } from "./requests.js";
 import { spend } from "./spend.js";
@@ -15,7 +14,6 @@ import { story } from "./story.js";
 const FIRST_DELAY = 500;
 const LONGEST_DELAY = 10_000;
 const SILENCE = 15_000; // the gateway says something every five seconds, or it is gone
-const SPEND_EVERY = 60_000;
 
 const root = document.getElementById("dashboard");
 let isDrawn = false;
@@ -31,7 +29,7 @@ function draw() {
   render(root, [
     h("a", { key: "skip", class: "skip", href: "#requests" }, "To the requests"),
     bar(state),
-    h("main", { key: "main" }, problems(state), tiles(state), backends(state), queue(state), requests(state), models(state),
+    h("main", { key: "main" }, problems(state), tiles(state), backends(state), queue(state), requests(state), models(state), operations(state),
       h("div", { class: "halves", key: "halves" }, spend(state), quality(state))),
     story(state),
     ...dialogs(state),
@@ -79,34 +77,8 @@ function take(message) {
     // A gateway of another version serves another page.
     if (state.known && message.version !== state.version) location.reload();
     change({ link: { up: true, since: message.now } });
-    if (!state.pulse.length) change({ pulse: remembered(message.requests, message.now) });
   }
   hear(message);
-  change({ pulse: beat(state.pulse, state.totals, state.now) });
-}
-
-let spentBefore = null;
-let askedAt = -Infinity;
-let askedBy = null;
-
-/** Ask the ledger again when spend changed, at most every five seconds, or else every minute. */
-async function askSpend() {
-  const spent = state.budget && state.budget.spent_usd;
-  const age = performance.now() - askedAt;
-  const { by } = state.spend;
-  if (!state.known || !(by !== askedBy || age > SPEND_EVERY || (spent !== spentBefore && age > 5000))) return;
-  [spentBefore, askedAt, askedBy] = [spent, performance.now(), by];
-  try {
-    const [day, rows] = await Promise.all(["day", by].map(async (what) => {
-      const response = await fetch(`/nexus/v1/spend?by=${what}`);
-      const answer = await response.json();
-      if (!response.ok) throw new Error(answer.error.message);
-      return answer;
-    }));
-    change({ spend: { ...state.spend, day, rows, problem: null } });
-  } catch (error) {
-    if (state.link.up) change({ spend: { ...state.spend, problem: error.message } });
-  }
 }
 
 let tellingOf = null;
@@ -137,9 +109,7 @@ addEventListener("popstate", readAddress);
 addEventListener("hashchange", readAddress);
 
 setInterval(() => {
-  if (document.hidden || !state.known) return;
-  askSpend();
-  change({}); // clocks go on
+  if (!document.hidden && state.known) change({}); // clocks go on
 }, 1000);
 readAddress();
 connect();

@@ -2,7 +2,7 @@
 
 import { act } from "./acts.js";
 import { h } from "./dom.js";
-import { clean, context, count, name, tokens } from "./words.js";
+import { ago, clean, context, count, duration, name, plural, tokens } from "./words.js";
 
 export function models(state) {
   const backends = Object.keys(state.models).filter((one) => state.models[one].length).sort((a, b) => a.localeCompare(b));
@@ -50,5 +50,27 @@ function cell(model, backend, state) {
       class: `pin ${pinned ? "on" : ""}`, "aria-pressed": String(pinned), title: `${verb}: ${clean(model.id)} on ${clean(backend)}`,
       "aria-label": `${verb} ${clean(model.id)} on ${clean(backend)}`,
       onclick: () => act(pinned ? "backend.unpin" : "backend.pin", pinned ? { model: model.id } : { model: model.id, backend }, question),
-    }, pinned ? "★" : "☆"));
+    }, pinned ? "★" : "☆"),
+    state.backends[backend]?.loads_when_told && model.loaded !== null && memory(model, backend));
+}
+
+function memory(model, backend) {
+  const [word, verb] = model.loaded ? ["unload", "model.unload"] : ["load", "model.load"];
+  return h("button", {
+    class: "pin", "aria-label": `${word} ${clean(model.id)} on ${clean(backend)}`,
+    onclick: () => act(verb, { model: model.id, backend }, `Do you want to ${word} ${clean(model.id)} on ${clean(backend)}?`),
+  }, word);
+}
+
+/** Models that are loaded, unloaded or moved, and those that were; nothing where none was. */
+export function operations(state) {
+  return state.operations.length > 0 && h("section", { class: "panel", key: "operations", "aria-labelledby": "h-operations" },
+    h("h2", { id: "h-operations" }, "Loading and unloading"),
+    h("ul", { class: "rejections" }, state.operations.slice(0, 8).map((one) => h("li", { key: one.id },
+      h("b", null, clean(one.kind)), " ", name(one.model), " on ", name(one.backend), one.target && [" to ", name(one.target)], ": ",
+      h("span", { class: one.error ? "bad" : one.ended === null ? "info" : "muted" }, clean(one.phase)), " ",
+      one.ended === null
+        ? h("span", { class: "muted" }, `for ${duration(state.clock - one.phase_since)}`, one.eta_seconds !== null && `, usually ${duration(one.eta_seconds)}`, one.waits_for > 0 && `, waits for ${plural(one.waits_for, "request")}`)
+        : h("span", { class: "muted" }, ago(one.ended, state.clock)),
+      one.error && h("small", { class: "bad" }, clean(one.error))))));
 }

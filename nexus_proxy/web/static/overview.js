@@ -3,9 +3,9 @@
 import { copy, toggleAirplane } from "./acts.js";
 import { gauge, line, slots } from "./charts.js";
 import { h } from "./dom.js";
-import { WINDOW } from "./pulse.js";
 import { ago, clean, count, duration, isRunning, milliseconds, money, plural, quantile, rate, span } from "./words.js";
 
+const SMOOTHED = 10; // seconds that a rate is over, as are the gateway's own
 const SECTIONS = ["Backends", "Requests", "Models", "Spend", "Quality"];
 
 export function bar(state) {
@@ -53,8 +53,8 @@ export function problems(state) {
 
 export function tiles(state) {
   return h("section", { class: "tiles", key: "tiles", "aria-label": "Now" },
-    flow("Requests", "per second", state.totals.requests_per_second, state.pulse.map((one) => [one.at, one.requests]), state.clock),
-    flow("Tokens", "per second", state.totals.tokens_per_second, state.pulse.map((one) => [one.at, one.tokens]), state.clock),
+    flow("Requests", "per second", state.totals.requests_per_second, state.trend, "requests"),
+    flow("Tokens", "per second", state.totals.tokens_per_second, state.trend, "tokens"),
     running(state),
     firstToken(state),
     spent(state));
@@ -67,13 +67,19 @@ function tile(title, value, unit, ...below) {
     below);
 }
 
-function flow(title, unit, value, series, now) {
-  const points = series.map(([at, y]) => [1 - (now - at) / WINDOW, y]).filter(([x]) => x >= 0);
-  const top = Math.max(...points.map(([, y]) => y), 0);
-  return tile(title, rate(value), unit, line(points, {
-    top, unit: `${rate(top)}/s`, from: `${WINDOW / 60} min ago`,
-    label: `${title} ${unit} over the last ${WINDOW / 60} minutes, at most ${rate(top)}, now ${rate(value)}`,
+function flow(title, unit, value, trend, what) {
+  const rates = smooth(trend[what], SMOOTHED / trend.seconds).map((sum) => sum / SMOOTHED);
+  const top = Math.max(...rates, 0);
+  const span = duration(rates.length * trend.seconds);
+  return tile(title, rate(value), unit, line(rates.map((y, n) => [n / (rates.length - 1 || 1), y]), {
+    top, unit: `${rate(top)}/s`, from: `${span} ago`,
+    label: `${title} ${unit} over the last ${span}, at most ${rate(top)}, now ${rate(value)}`,
   }));
+}
+
+/** Sums of so many parts in a row, without the last part, which is not over. */
+function smooth(parts, width) {
+  return parts.slice(0, -1).map((_, n) => parts.slice(Math.max(0, n + 1 - width), n + 1).reduce((sum, one) => sum + one, 0));
 }
 
 function running(state) {

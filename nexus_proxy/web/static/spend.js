@@ -1,50 +1,39 @@
-// Where the money went this month. The ledger is asked when the page opens, when spend changes, and
-// once a minute.
+// Where the money went this month.
 
 import { days } from "./charts.js";
 import { h } from "./dom.js";
 import { change } from "./store.js";
-import { clean, count, money, name, plural } from "./words.js";
+import { count, money, name, plural } from "./words.js";
 
-const BY = ["model", "backend", "key"];
+const BY = { models: "model", backends: "backend", keys: "key" };
 
 export function spend(state) {
-  const { day, rows, by } = state.spend;
+  const { spend: month, budget } = state;
   return h("section", { class: "panel half", key: "spend", id: "spend", "aria-labelledby": "h-spend" },
-    h("h2", { id: "h-spend" }, "Spend", day && h("small", null, day.month)),
-    state.spend.problem && h("p", { class: "reason" }, clean(state.spend.problem)),
-    day && [
-      h("p", { class: "sum" }, h("b", null, money(day.spent_usd)), day.limit_usd ? ` of ${money(day.limit_usd)}` : " this month",
-        day.forecast_usd !== null && h("span", { class: "muted" }, `, heading for ${money(day.forecast_usd)}`),
-        day.unknown_requests > 0 && h("span", { class: "warn" }, `, ${plural(day.unknown_requests, "request")} of unknown price`)),
-      days(perDay(day), `Spend per day in ${day.month}, in US dollars`),
+    h("h2", { id: "h-spend" }, "Spend", month && h("small", null, month.month)),
+    month && budget ? [
+      h("p", { class: "sum" }, h("b", null, money(budget.spent_usd)), budget.limit_usd ? ` of ${money(budget.limit_usd)}` : " this month",
+        month.forecast_usd !== null && h("span", { class: "muted" }, `, heading for ${money(month.forecast_usd)}`),
+        budget.unknown_requests > 0 && h("span", { class: "warn" }, `, ${plural(budget.unknown_requests, "request")} of unknown price`)),
+      days(month.days.map(bar), `Spend per day in ${month.month}, in US dollars`),
       h("div", { class: "choices", role: "group", "aria-label": "Spend by" },
-        BY.map((one) => h("button", { "aria-pressed": String(by === one), onclick: () => change({ spend: { ...state.spend, by: one, rows: null } }) }, `by ${one}`))),
-      rows && table(rows.rows, by)]);
+        Object.entries(BY).map(([by, word]) => h("button", { "aria-pressed": String(state.by === by), onclick: () => change({ by }) }, `by ${word}`))),
+      table(month[state.by], BY[state.by])]
+      : h("p", { class: "empty" }, "The ledger has not been read yet."));
 }
 
-function perDay(report) {
-  const [year, month] = report.month.split("-").map(Number);
-  const found = new Map(report.rows.map((row) => [row.label, row]));
-  const today = new Date();
-  const isNow = today.getFullYear() === year && today.getMonth() + 1 === month;
-  const last = isNow ? today.getDate() : new Date(year, month, 0).getDate();
-  return Array.from({ length: last }, (_, n) => {
-    const label = `${report.month}-${String(n + 1).padStart(2, "0")}`;
-    const row = found.get(label);
-    const value = row ? row.usd_measured + row.usd_estimated : 0;
-    return { label: String(n + 1), value, title: `${label}: ${money(value)}, ${plural(row?.requests ?? 0, "request")}` };
-  });
+const sum = (row) => row.usd_measured + row.usd_estimated;
+
+function bar(row) {
+  return { label: String(Number(row.label.slice(-2))), value: sum(row), title: `${row.label}: ${money(sum(row))}, ${plural(row.requests, "request")}` };
 }
 
 function table(rows, by) {
-  const sum = (row) => row.usd_measured + row.usd_estimated;
-  const sorted = [...rows].sort((a, b) => sum(b) - sum(a) || b.requests - a.requests).slice(0, 12);
-  if (!sorted.length) return h("p", { class: "empty" }, "Nothing ran this month yet.");
+  if (!rows.length) return h("p", { class: "empty" }, "Nothing ran this month yet.");
   return h("table", { class: "small" },
     h("thead", null, h("tr", null, h("th", { scope: "col" }, by),
       ["Requests", "Tokens in → out", "Spent"].map((title) => h("th", { scope: "col", class: "n" }, title)))),
-    h("tbody", null, sorted.map((row) => h("tr", { key: row.label },
+    h("tbody", null, rows.map((row) => h("tr", { key: row.label },
       h("td", null, row.label ? name(row.label) : h("span", { class: "muted" }, "without a key")),
       h("td", { class: "n" }, count(row.requests)),
       h("td", { class: "n" }, `${count(row.prompt_tokens)} → ${count(row.completion_tokens)}`),

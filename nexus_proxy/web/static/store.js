@@ -6,7 +6,6 @@ export const state = {
   now: 0,
   heardAt: 0,
   link: { up: false, since: 0 },
-  pulse: [],
   filter: "",
   choice: "all",
   shown: 25,
@@ -15,7 +14,7 @@ export const state = {
   storyProblem: null,
   asking: null,
   toast: null,
-  spend: { day: null, rows: null, by: "model", problem: null },
+  by: "models",
   backends: {}, models: {}, requests: {}, quality: {},
   /** The gateway's clock, seconds since the epoch. It stands still while nothing is heard. */
   get clock() {

@@ -1,9 +1,10 @@
 // The whole story of one request, as `nexus why` tells it.
 
+import { act } from "./acts.js";
 import { waterfall } from "./charts.js";
 import { h } from "./dom.js";
 import { closeStory } from "./store.js";
-import { ago, clean, cost, count, isRunning, mark, milliseconds, name, plural, rate, speed, ZONES } from "./words.js";
+import { ago, clean, cost, count, isRunning, mark, milliseconds, name, plural, rate, speed } from "./words.js";
 
 export function story(state) {
   if (state.open === null) return null;
@@ -25,6 +26,7 @@ function told(one, state) {
   return [
     h("p", { class: "lede" }, mark(one.phase), one.backend && [" on ", name(one.backend)], one.status && `, status ${one.status}`, ", ", ago(one.started, state.clock)),
     one.error && h("p", { class: "reason" }, clean(one.error)),
+    isRunning(one) && h("button", { class: "end", onclick: () => act("request.cancel", { request: one.id }, "End this request?") }, "End this request"),
     h("h3", null, "Clocks"),
     waterfall(one, state.clock),
     h("h3", null, "What it came to"),
@@ -40,6 +42,7 @@ function told(one, state) {
       fact("Client", clean(one.client)),
       one.key && fact("API key", clean(one.key)),
       fact("Request", h("code", null, clean(one.id)))),
+    one.truncated && h("p", { class: "reason" }, `The backend cut the prompt: it counted ${count(one.truncated.counted)} tokens of at least ${count(one.truncated.sent)} that were sent.`),
     one.notes.map((note) => h("p", { class: "note" }, `Not carried over: ${clean(note)}`)),
     one.decision ? decision(one.decision) : h("p", { class: "muted small" },
       isRunning(one) ? "How it was routed is told once it is known." : state.storyProblem ? clean(state.storyProblem) : "")];
@@ -50,7 +53,7 @@ function fact(title, ...value) {
 }
 
 function decision(made) {
-  const demands = [`zone ${ZONES[made.required_zone]} or closer`];
+  const demands = [`zone ${clean(made.required_zone)} or closer`];
   if (made.required_tier !== null) demands.push(`tier ${made.required_tier} or better`);
   if (made.needs.length) demands.push(`with ${made.needs.map(clean).join(", ")}`);
   if (made.prompt_tokens) demands.push(`about ${plural(made.prompt_tokens, "prompt token")}`);

@@ -3,7 +3,6 @@
 import { h } from "./dom.js";
 
 export const NONE = "–"; // how an unknown value looks; never 0
-export const ZONES = ["open", "internal", "confidential", "restricted"];
 
 const STATES = {
   up: ["●", "good"],

@@ -179,7 +179,9 @@ async def check(world: World) -> None:
     totals = await store.read(
         lambda c: {
             (month, key): tuple(rest)
-            for month, key, *rest in c.execute("SELECT * FROM totals")
+            for month, key, *rest in c.execute(
+                "SELECT month, key, spent, reserved, unknown FROM totals"
+            )
             if any(rest)
         }
     )

@@ -43,6 +43,7 @@ def message(answer: httpx.Response) -> str:
 async def test_the_state_is_a_snapshot(tmp_path: Path) -> None:
     async with one_backend(tmp_path) as (gateway, _):
         answer = await gateway.client.get("/nexus/v1/state")
+        assert {backend["zone"] for backend in answer.json()["backends"]} == {"restricted"}
     snapshot = msgspec.json.decode(answer.content, type=Snapshot)
     assert [backend.name for backend in snapshot.backends] == ["one"]
     assert snapshot.endpoint == gateway.url

@@ -104,8 +104,19 @@ async def scene(
     tmp_path: Path, *models: Sequence[Any], kind: str = "vllm", **tables: Any
 ) -> AsyncIterator[Scene]:
     """One backend for each list of models, called `one`, `two`, `three`."""
+    backends = [ScriptedBackend(ids) for ids in models]
+    async with scene_of(tmp_path, backends, kind=kind, **tables) as here:
+        yield here
+
+
+@asynccontextmanager
+async def scene_of(
+    tmp_path: Path, backends: Sequence[ScriptedBackend], *, kind: str, **tables: Any
+) -> AsyncIterator[Scene]:
+    """These backends, called `one`, `two`, `three`."""
     async with AsyncExitStack() as stack:
-        backends = [await stack.enter_async_context(ScriptedBackend(ids)) for ids in models]
+        for backend in backends:
+            await stack.enter_async_context(backend)
         names = ("one", "two", "three")
         entries = [
             backend_entry(name, backend.url, type=kind)

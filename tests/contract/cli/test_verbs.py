@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from nexus_proxy.commands import COMMANDS
 from nexus_proxy.config.model import Zone
 from nexus_proxy.registry import Backend
 from tests.contract.cli.terminal import Done, Scene, finished, scene
-from tests.support.scripted import ScriptedBackend
+from tests.support.scripted import Answer, ScriptedBackend
 
 
 async def answering(here: Scene, typed: bytes, *arguments: str) -> Done:
@@ -54,7 +55,11 @@ async def test_drain_and_resume_are_opposites(tmp_path: Path) -> None:
         await here.nexus("backends", "drain", "one")
         done = await here.nexus("backends", "resume", "one", "--json")
         assert not here.gateway.runtime.registry.get("one").drained
-    assert done.json() == {"message": "one takes requests again", "data": {}}
+    assert done.json() == {
+        "message": "one takes requests again",
+        "data": {},
+        "inverse": {"verb": "backend.drain", "arguments": {"backend": "one"}},
+    }
 
 
 async def test_pin_and_unpin(tmp_path: Path) -> None:
@@ -64,6 +69,20 @@ async def test_pin_and_unpin(tmp_path: Path) -> None:
         done = await here.nexus("backends", "unpin", "m")
         assert here.gateway.runtime.registry.pins == {}
     assert done.code == 0
+
+
+async def test_a_request_is_cancelled_by_its_id(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        here.backends[0].behave(Answer(hold_before="headers"))
+        asking = asyncio.ensure_future(here.gateway.chat())  # noqa: TID251 - it is the client
+        await here.backends[0].until(lambda: len(here.backends[0].generations) == 1)
+        name = here.gateway.runtime.snapshot().requests[0].id
+        done = await here.nexus("requests", "cancel", name)
+        assert (done.code, done.out) == (0, f"{name} cancelled; its client was told\n")
+        assert (await asking).json()["error"]["code"] == "cancelled_by_operator"
+        again = await here.nexus("requests", "cancel", name)
+    assert again.code == 1
+    assert f"no request '{name}' runs" in again.err
 
 
 async def test_add_finds_out_what_answers_and_remove_forgets_it(tmp_path: Path) -> None:

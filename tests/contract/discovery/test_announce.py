@@ -13,12 +13,13 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from nexus_proxy.cli.announce import announce
+from nexus_proxy.cli.announce import _announce, announce
 from nexus_proxy.config.model import BackendType, DiscoveryConfig
 from nexus_proxy.discovery import announce as announcing
 from nexus_proxy.discovery.announce import Announcement, announced
 from nexus_proxy.errors import CommandError
 from nexus_proxy.registry import Backend
+from nexus_proxy.tasks import spawn
 from tests.contract.discovery.world import LOOPBACK, World, discovering, nexus, ollama
 from tests.support.scripted import ScriptedBackend, faults
 
@@ -100,6 +101,32 @@ async def test_what_cannot_be_announced() -> None:
         with pytest.raises(CommandError, match="use http:// or https://"):
             async with on_the_air("ftp://localhost"):
                 pass
+
+
+async def test_the_command_follows_this_machine_to_another_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: asyncio.Queue[str] = asyncio.Queue()
+
+    async def until(part: str) -> None:
+        async with asyncio.timeout(20):
+            while part not in await said.get():
+                pass
+
+    addresses = ["127.0.0.2"]
+    monkeypatch.setattr(announcing, "_lan_addresses", lambda: list(addresses))
+    monkeypatch.setattr(announcing, "NETWORK_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("click.echo", lambda line, err=False: said.put_nowait(line))
+    async with ollama("m") as server:
+        running = spawn(_announce(server.url, "box"), name="announce")
+        await until("at 127.0.0.2, port")
+        server.behave(faults.html, on="probes")
+        addresses[:] = ["127.0.0.3"]
+        await until("not announced for now: nothing is announced")
+        server.behave(on="probes")
+        await until("at 127.0.0.3, port")
+        running.cancel()
+        await asyncio.wait([running])
 
 
 def test_the_command_fails_in_one_sentence_where_nothing_answers() -> None:

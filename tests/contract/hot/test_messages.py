@@ -10,7 +10,7 @@ import anthropic
 import pytest
 
 from tests.contract.hot.asking import CLIENT_KEY, post
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Cut, ScriptedBackend, ToolCall, faults
 
 MESSAGES = "/v1/messages"
@@ -170,6 +170,19 @@ async def test_what_claude_code_sends(gateway: RunningGateway, backend: Scripted
     assert "web_search" in notes
     assert "context_management" in notes
     assert "billing header" in notes
+
+
+async def test_the_billing_line_stays_where_the_rule_is_off(backend: ScriptedBackend) -> None:
+    line = "x-anthropic-billing-header: cc_version=1; cch=abc;"
+    body = {"model": "m", "max_tokens": 9, "system": line, "messages": HELLO}
+    async with running_gateway(
+        [backend_entry("one", backend.url)], routing={"stabilise_prompts": False}
+    ) as gateway:
+        assert (await post(gateway, body, MESSAGES)).status_code == 200
+        assert backend.generations[0].json["messages"][0] == {"role": "system", "content": line}
+        counted = await post(gateway, body, f"{MESSAGES}/count_tokens")
+        bare = await post(gateway, {**body, "system": ""}, f"{MESSAGES}/count_tokens")
+        assert counted.json()["input_tokens"] > bare.json()["input_tokens"]
 
 
 async def test_counting_tokens(gateway: RunningGateway, claude: anthropic.AsyncAnthropic) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,6 +51,28 @@ async def test_a_stream_is_lines(client: ollama.AsyncClient, gateway: RunningGat
     plain = await gateway.client.post("/api/chat", json={"model": "m", "messages": HELLO})
     assert plain.headers["content-type"] == "application/x-ndjson"
     assert plain.text.count("\n") == len(pieces)
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({}, 200),
+        ({"sec-fetch-mode": "cors"}, 200),
+        ({"origin": "http://localhost:3000"}, 415),
+        ({"sec-fetch-site": "same-origin"}, 415),
+        ({"origin": "null"}, 403),
+    ],
+    ids=["curl", "node", "a page that may ask", "a browser", "a form of no page"],
+)
+async def test_programs_need_say_no_content_type_and_browsers_must(
+    gateway: RunningGateway, more: dict[str, str], status: int
+) -> None:
+    """`curl -d` says that it sends a form, and that is how Ollama's own documentation asks."""
+    headers = {"content-type": "application/x-www-form-urlencoded", **more}
+    body = json.dumps({"model": "m", "messages": HELLO, "stream": False})
+    answer = await gateway.client.post("/api/chat", content=body, headers=headers)
+    assert answer.status_code == status
+    assert ("error" in answer.json()) is (status != 200)
 
 
 @pytest.mark.parametrize("stream", [False, True])

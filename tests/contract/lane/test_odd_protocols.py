@@ -107,6 +107,33 @@ async def test_a_head_that_is_too_long_is_refused(gateway: RunningGateway, size:
         await client.send(post(None, "x-long: " + "a" * size)[: size + 20])
         refused = await client.rest()
     assert refused.startswith(b"HTTP/1.1 431 ")
+    assert b"longer than 64 KiB" in refused
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "says"),
+    [
+        (b"POST /v1/chat/completions HTTP/1.1\r\nno header\r\n\r\n", 400, "RFC 9112"),
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a client that speaks TLS\r\n\r\n",
+            400,
+            "RFC",
+        ),
+        (
+            b"POST /v1/models HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: zstd\r\n\r\n",
+            501,
+            "transfer coding",
+        ),
+    ],
+)
+async def test_what_is_no_http_is_refused_in_words(
+    gateway: RunningGateway, raw: bytes, status: int, says: str
+) -> None:
+    async with connected(gateway) as client:
+        answer = await client.ask(raw)
+        assert answer.status == status
+        assert says in answer.error["message"]
+        assert await client.rest() == b""
 
 
 # -- HTTP/2 ------------------------------------------------------------------------------------

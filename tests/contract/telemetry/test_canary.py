@@ -10,7 +10,7 @@ import pytest
 
 from nexus_proxy.config.model import LogFormat, LoggingConfig, LogLevel
 from nexus_proxy.telemetry.logs import Logs
-from tests.contract.telemetry.mixed import ANSWER, PROMPT, PROVIDER, SECRET, mixed
+from tests.contract.telemetry.mixed import ANSWER, PROMPT, PROVIDER, SECRET, Mixed, mixed
 from tests.support.scripted import faults
 
 ROUTES = (
@@ -49,21 +49,72 @@ async def test_nothing_that_was_said_and_no_key_is_kept_or_told(
             load.cloud.behave(quoting, times=3)
             await load.ask("gpt-4o", max_tokens=5)
             load.cloud.behave()
-        for route in ROUTES:
-            answer = await load.gateway.client.get(route, headers={"authorization": bearer()})
-            assert answer.status_code == 200, route
-            told += [answer.text, repr(answer.headers)]
-        told.append(msgspec.json.encode(load.gateway.runtime.snapshot()).decode())
+        told += await look_everywhere(load)
         assert any(PROMPT in request.body.decode() for request in load.cloud.generations)
     stderr = capsys.readouterr().err
     assert "nobody-has-this" in stderr
     assert "cannot tokenize 'x […]', sorry" in stderr
     told += [stderr, *(line.message for line in logs.ring.lines)]
-    kept = [path.read_bytes() for path in state.parent.glob("state.db*")]
-    assert any(b"gpt-4o" in data for data in kept)
-    whole = "\n".join(told).encode() + b"".join(kept)
+    whole = "\n".join(told).encode() + kept_in(state)
     for canary in (PROMPT, ANSWER, SECRET, PROVIDER, SECRET[4:], PROVIDER[3:]):
         assert canary.encode() not in whole, canary
+
+
+@pytest.mark.parametrize("style", LogFormat)
+async def test_content_logging_tells_it_in_the_lines_of_requests_and_nowhere_else(
+    style: LogFormat, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = LoggingConfig(format=style, enable_content_logging=True)
+    logs = Logs(config, secrets=(PROVIDER,), to_stderr=True)
+    logging = {"format": style.value, "enable_content_logging": True}
+    state = tmp_path / "state.db"
+    async with mixed(logs=logs, logging=logging, state={"path": str(state)}) as load:
+        await load.load()
+        keys = f"my key is {PROVIDER}, or {SECRET}"
+        await load.gateway.client.post(
+            "/v1/messages",
+            json={"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": keys}]},
+            headers={"authorization": bearer()},
+        )
+        elsewhere = await look_everywhere(load, but_logs=True)
+        assert all(r.said is None for r in load.gateway.runtime.history._finished)
+        assert any("content logging is on" in p for p in load.gateway.runtime.snapshot().problems)
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("content logging is on" in line for line in lines) == 1
+    told = [line for line in lines if " request " in line or '"request"' in line]
+    assert all(line in told for line in lines if PROMPT in line or ANSWER in line)
+    assert sum(PROMPT in line for line in told) == len(told) - 2, "but embeddings, and the last"
+    assert sum(ANSWER in line for line in told) == 5, "whole and streamed"
+    assert "my key is [key], or [key]" in told[-1]
+    assert "Hello from one." in told[-1]
+    whole = "\n".join(elsewhere).encode() + kept_in(state)
+    for canary in (PROMPT, ANSWER, SECRET, PROVIDER):
+        assert canary.encode() not in whole, canary
+    for key in (SECRET, PROVIDER):
+        assert not any(key in line for line in lines)
+
+
+async def look_everywhere(load: Mixed, *, but_logs: bool = False) -> list[str]:
+    """All that the gateway tells anybody; on request without the lines of its log."""
+    told: list[str] = []
+    for route in ROUTES:
+        answer = await load.gateway.client.get(route, headers={"authorization": bearer()})
+        assert answer.status_code == 200, route
+        text = answer.text
+        if but_logs and route == "/nexus/v1/state":
+            text = json.dumps({**answer.json(), "logs": ()})
+        told += [text, repr(answer.headers)]
+    snapshot = load.gateway.runtime.snapshot()
+    if but_logs:
+        snapshot = msgspec.structs.replace(snapshot, logs=())
+    return [*told, msgspec.json.encode(snapshot).decode()]
+
+
+def kept_in(state: Path) -> bytes:
+    """All that is in the state file and its companions."""
+    kept = [path.read_bytes() for path in state.parent.glob("state.db*")]
+    assert any(b"gpt-4o" in data for data in kept)
+    return b"".join(kept)
 
 
 def bearer() -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from nexus_proxy.config.model import LogFormat, LoggingConfig, LogLevel
 from nexus_proxy.state import RequestView
-from nexus_proxy.telemetry.logs import Logs
+from nexus_proxy.telemetry.logs import Logs, Redactor
 from tests.contract.telemetry.mixed import mixed
 
 SAME = (
@@ -70,6 +70,13 @@ def test_a_level_that_is_no_longer_set_falls_back() -> None:
         assert not relay.isEnabledFor(logging.DEBUG)
     finally:
         logs.remove()
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-0123456789", "nxs-" + "s" * 43, "AIza" + "x" * 30, "Bearer abc.def"]
+)
+def test_what_looks_like_a_key_is_masked(key: str) -> None:
+    assert Redactor()(f"it is {key}!") in ("it is [key]!", "it is Bearer [key]!")
 
 
 def test_keys_learnt_later_are_masked_too() -> None:

@@ -13,6 +13,8 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from nexus_proxy.admission.keys import hash_of
+from nexus_proxy.routing import STAGES
 from tests.contract.api.test_access import KEY, open_gateway
 from tests.contract.hot.asking import CHAT, body_for, post
 from tests.contract.workers.conftest import backend, config
@@ -75,6 +77,61 @@ async def test_openmetrics_is_spoken_to_those_who_ask_for_it() -> None:
     assert list(openmetrics.text_string_to_metric_families(answer.text))  # type: ignore[no-untyped-call]
 
 
+async def test_what_is_refused_before_it_is_routed_is_counted_and_nowhere_else() -> None:
+    keys = [{"name": "ci", "hash": hash_of("nxs-secret")}]
+    key, json_ = {"authorization": "Bearer nxs-secret"}, {"content-type": "application/json"}
+    async with running_gateway(keys=keys, server={"max_body_mb": 0.01}) as gateway:
+
+        async def ask(path: str, **headers: str) -> int:
+            headers = {name.replace("_", "-"): value for name, value in headers.items()}
+            answer = await gateway.client.post(path, content=b"x" * size, headers=headers)
+            return answer.status_code
+
+        size = 10
+        assert await ask(CHAT, **json_) == 401
+        assert await ask(CHAT, **json_, **key, origin="https://evil.example") == 403
+        assert await ask("/v1/messages", **key, content_type="text/html") == 415
+        assert await ask("/v1/nothing", **json_, **key) == 404
+        assert await ask("/nexus/v1/route", sec_fetch_site="cross-site") == 403
+        assert await ask(CHAT, **json_, **key) == 400
+        size = 11_000
+        assert await ask(CHAT, **json_, **key) == 413
+        assert await ask("/v1/nothing", **json_, **key) == 413
+        page = (await gateway.client.get("/metrics")).text
+        stats = (await gateway.client.get("/v1/stats")).json()
+    refused = {
+        (sample.labels["kind"], sample.labels["endpoint"]): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == "nexus_refused_total"
+    }
+    assert refused == {
+        ("invalid_api_key", "chat"): 1,
+        ("forbidden", "chat"): 1,
+        ("unsupported_media_type", "messages"): 1,
+        ("unknown_route", "other"): 1,
+        ("forbidden", "management"): 1,
+        ("request_too_large", "chat"): 1,
+        ("request_too_large", "other"): 1,
+    }
+    assert stats["total"]["errors"] == {"invalid_request": 1}, "what is no JSON was looked at"
+    assert sum(stats["refused"].values()) == 7
+    assert stats["refused"]["request_too_large"] == 2
+
+
+async def test_stages_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nexus_proxy.relay.attempts.EACH", 2)
+    async with (
+        ScriptedBackend(["m"]) as one,
+        running_gateway([backend_entry("one", one.url)]) as gateway,
+    ):
+        for _ in range(4):
+            assert (await post(gateway, body_for(CHAT))).status_code == 200
+        page = (await gateway.client.get("/metrics")).text
+    counts = dict(re.findall(r'^nexus_stage_seconds_count\{stage="(.*)"\} (\S+)$', page, re.M))
+    assert counts == {stage.name: "2.0" for stage in STAGES}
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_other_machines_need_the_management_key(path: str) -> None:
     environ = {"MANAGEMENT": KEY}
@@ -96,12 +153,14 @@ async def test_workers_add_up_whichever_is_scraped(config: str) -> None:
         for number, client in clients.items():
             for _ in range(number + 1):
                 assert (await chat(client)).status_code == 200
+            assert (await client.get("/v1/nothing")).status_code == 404
         for client in clients.values():
             page = (await client.get("/metrics")).text
             (count,) = re.findall(r"^nexus_requests_total\{.*\} (\S+)$", page, re.M)
             assert float(count) == 3
             stats = (await client.get("/v1/stats")).json()
             assert stats["total"]["requests"] == 3
+            assert stats["refused"] == {"unknown_route": 2}
             assert stats["by_backend"]["one"]["mean_duration_ms"] > 0
             assert len((await client.get("/v1/history")).json()["requests"]) == 3
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from nexus_proxy.admission.keys import hash_of, new_secret
 from tests.contract.workers.running import chat, two_workers, until, worker_of
 from tests.support.scripted import Answer, ScriptedBackend
 
@@ -54,6 +55,20 @@ async def test_connections_that_come_at_once_are_shared(config: str) -> None:
         assert 14 <= served.count(0) <= 26
 
 
+async def test_limits_of_a_key_are_one_for_all_workers(config: str) -> None:
+    secret = new_secret()
+    key = f'[[keys]]\nname = "ci"\nhash = "{hash_of(secret)}"\nrequests_per_minute = 6\n'
+    Path(config).write_text(Path(config).read_text() + key)
+    async with two_workers(config) as workers, workers.connected() as clients:
+        for client in clients.values():
+            client.headers["authorization"] = f"Bearer {secret}"
+        for _ in range(3):
+            answers = await asyncio.gather(*map(chat, clients.values()))
+            assert [answer.status_code for answer in answers] == [200, 200]
+        answers = await asyncio.gather(*map(chat, clients.values()))
+        assert [answer.status_code for answer in answers] == [429, 429]
+
+
 @pytest.mark.parametrize("asked", [0, 1])
 async def test_a_verb_holds_in_both_when_it_returns(config: str, asked: int) -> None:
     async with two_workers(config) as workers, workers.connected() as clients:
@@ -74,6 +89,26 @@ async def test_a_verb_holds_in_both_when_it_returns(config: str, asked: int) -> 
             "/nexus/v1/commands/backend.drain", json={"backend": "nobody"}
         )
         assert refused.status_code == 404
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+async def test_a_request_is_cancelled_whichever_of_them_serves_it(
+    config: str, backend: ScriptedBackend, asked: int
+) -> None:
+    backend.behave(Answer(hold_before=0))
+    async with two_workers(config) as workers, workers.connected() as clients:
+        loop = asyncio.get_running_loop()
+        asking = loop.create_task(chat(clients[1 - asked]))
+        await backend.until(lambda: len(backend.generations) == 1)
+        async with workers.connected() as others:
+            listed = (await others[asked].get("/nexus/v1/requests?state=running")).json()
+            name = {"request": listed["requests"][0]["id"]}
+            verb = "/nexus/v1/commands/request.cancel"
+            done = await others[asked].post(verb, json=name)
+            assert done.status_code == 200, done.text
+            assert (await asking).status_code == 499
+            again = await others[asked].post(verb, json=name)
+            assert again.status_code == 404
 
 
 async def test_a_verb_that_cannot_be_kept_holds_in_both_all_the_same(config: str) -> None:

@@ -44,6 +44,8 @@ class Content:
     """Finish reason; None leaves it out. Tool calls make `stop` into `tool_calls`."""
     usage: bool = True
     """Tell usage where it is due."""
+    service_tier: str | None = None
+    """Told, as OpenAI does, in the answer and in each event."""
     done: bool = True
     """End a stream with `[DONE]`."""
     noise: bool = False
@@ -95,6 +97,7 @@ class Content:
             "created": CREATED,
             "model": request.json.get("model"),
             "system_fingerprint": name,
+            **({"service_tier": self.service_tier} if self.service_tier else {}),
             **(NOISE_FIELDS if self.noise else {}),
         }
 

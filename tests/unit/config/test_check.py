@@ -187,6 +187,8 @@ MONEY = {
     "routing.budget.soft_limit_percent": ("a number from 0 to 100", ["nan", "-1", "100.5"]),
     "routing.budget.hard_limit_action": ("one of warn, block_cloud", ["'explode'"]),
     "routing.budget.time_zone": ("not a time zone", ["''", "'Mars/Phobos'", "'../../etc/passwd'"]),
+    "state.url": ("must start with redis://", ["''", "'http://h'", "'localhost:6379'"]),
+    "state.password_env": ("not the name of an environment variable", ["''", "'hunter 2'"]),
     "state.path": ("is empty", ["''", "' '", "'\\u0000'", "'x\\n'"]),
 }
 
@@ -201,6 +203,25 @@ def test_absurd_money_and_places_are_refused(
     (error,) = checked(f"{key} = {text}".replace("'", '"'))
     assert (error.line, error.key) == (1, key)
     assert problem in error.problem
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("redis://:hunter2@h/0", "holds a password"),
+        ("redis://", "names no host"),
+        ("redis://h:0", "names no host"),
+        ("redis://h/a", "more than an address"),
+        ("redis://h/0?db=1", "more than an address"),
+        ("rediss://h:99999", "not a URL"),
+    ],
+)
+def test_the_shared_state_is_an_address_without_a_password(
+    checked: Checker, url: str, problem: str
+) -> None:
+    (error,) = checked(f'state.url = "{url}"')
+    assert problem in error.problem
+    assert "hunter2" not in str(error)
 
 
 def test_what_one_request_may_cost_is_a_sum_of_money(checked: Checker) -> None:

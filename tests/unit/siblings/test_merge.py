@@ -10,11 +10,16 @@ from hypothesis import strategies as st
 
 from nexus_proxy.siblings.merge import Told, merge, newest
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendState, BackendView, RequestPhase, RequestView
-from tests.support.sample_policies import NOW
+from nexus_proxy.state import BackendState, BackendView, RequestPhase, RequestView, Trend
+from tests.support.sample_policies import NOW, backend_trend, key
 from tests.support.sample_snapshot import empty_snapshot, snapshot
 
-_RUNNING = (RequestPhase.ROUTING, RequestPhase.WAITING, RequestPhase.STREAMING)
+_RUNNING = (
+    RequestPhase.ROUTING,
+    RequestPhase.QUEUED,
+    RequestPhase.WAITING,
+    RequestPhase.STREAMING,
+)
 PLAIN = snapshot()
 ONE = PLAIN.backends[0]
 REQUEST = PLAIN.requests[0]
@@ -82,6 +87,17 @@ def test_averages_are_weighted_by_requests() -> None:
     assert merge(told).backends[0].first_token_ms == 125.0
 
 
+def test_trends_add_up_part_by_part() -> None:
+    a = backend_trend(requests=(1, 0), first_token_ms=(100.0, None), tokens_per_second=(2.0, 0.0))
+    b = backend_trend(requests=(3, 1), first_token_ms=(200.0, 50.0), tokens_per_second=(1.0, 4.0))
+    told = [Told(0, snapshot(trends={"x": a})), Told(1, snapshot(trends={"x": b, "y": b}))]
+    merged = merge(told).trends
+    assert merged["x"] == backend_trend(
+        requests=(4, 1), first_token_ms=(175.0, 50.0), tokens_per_second=(3.0, 4.0)
+    )
+    assert merged["y"] == b
+
+
 def test_problems_are_told_once_and_lines_by_time_with_their_worker() -> None:
     merged = merge([Told(0, PLAIN), Told(1, PLAIN)], kept_lines=3)
     assert merged.problems == PLAIN.problems
@@ -130,3 +146,37 @@ def test_the_parts_of_a_limit_are_the_limit(limit: int, count: int) -> None:
     assert min(parts) >= 1
     assert sum(parts) == max(limit, count)
     assert seats[0].share(None) is None
+
+
+def test_what_a_key_used_adds_up_and_the_most_drained_worker_says_what_is_left() -> None:
+    first = key("ci", requests_left=50, tokens_left=100, refused=1, last_used=NOW)
+    second = key("ci", requests_left=2, tokens_left=8000, refused=2, last_used=None)
+    told = [Told(n, empty_snapshot(keys=(one,))) for n, one in enumerate((first, second))]
+    (both,) = merge(told).keys
+    assert (both.requests, both.refused, both.tokens) == (128, 3, 2 * first.tokens)
+    assert (both.requests_left, both.tokens_left, both.last_used) == (2, 100, NOW)
+    (unlimited,) = merge([Told(0, empty_snapshot(keys=(key("free"),)))]).keys
+    assert unlimited == key("free")
+
+
+def test_trends_add_up_from_their_ends() -> None:
+    young = Trend(
+        seconds=2.0,
+        requests=(5,),
+        failures=(1,),
+        tokens=(10,),
+        in_flight=(2,),
+        first_token_ms=(100.0,),
+    )
+    old = Trend(
+        seconds=2.0,
+        requests=(1, 2),
+        failures=(0, 0),
+        tokens=(3, 4),
+        in_flight=(1, 1),
+        first_token_ms=(50.0, 200.0),
+    )
+    views = [msgspec.structs.replace(snapshot(), trend=one) for one in (young, old)]
+    merged = merge([Told(number, view) for number, view in enumerate(views)]).trend
+    assert (merged.requests, merged.failures, merged.tokens) == ((1, 7), (0, 1), (3, 14))
+    assert (merged.in_flight, merged.first_token_ms) == ((1, 3), (50.0, 150.0))

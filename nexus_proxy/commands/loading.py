@@ -1,0 +1,84 @@
+"""Verbs on what backends have in memory. Each begins an operation, which goes on by itself."""
+
+from __future__ import annotations
+
+from msgspec import to_builtins
+
+from nexus_proxy.commands.base import (
+    BACKEND,
+    MODEL,
+    Act,
+    Argument,
+    Arguments,
+    Command,
+    Danger,
+    Operations,
+    Result,
+)
+from nexus_proxy.commands.traffic import requests
+from nexus_proxy.lifecycle.operation import sentence
+from nexus_proxy.state import OperationView
+
+
+async def _load(operations: Operations, arguments: Arguments) -> Result:
+    begun = operations.lifecycle.load(arguments["model"], arguments["backend"])
+    return _result(begun, Act("model.unload", dict(arguments)))
+
+
+async def _unload(operations: Operations, arguments: Arguments) -> Result:
+    begun = operations.lifecycle.unload(arguments["model"], arguments["backend"])
+    return _result(begun, Act("model.load", dict(arguments)))
+
+
+async def _migrate(operations: Operations, arguments: Arguments) -> Result:
+    model, source, target = (arguments[name] for name in ("model", "backend", "target"))
+    begun = operations.lifecycle.migrate(model, source, target)
+    back = {"model": model, "backend": target, "target": source}
+    return _result(begun, Act("model.migrate", back))
+
+
+def _result(begun: OperationView, inverse: Act) -> Result:
+    data = {"operation": to_builtins(begun)}
+    return Result(message=sentence(begun), data=data, inverse=inverse)
+
+
+def _unloading(operations: Operations, arguments: Arguments) -> str | None:
+    model, backend = arguments["model"], operations.registry.get(arguments["backend"])
+    others = [b for b in operations.registry.serving(model) if b is not backend]
+    running = backend.running.get(model, 0)
+    if others and not running:
+        return None
+    alone = "" if others else "; nobody else serves it, so the next request loads it again"
+    return f"Unload {model} on {backend.name}? {requests(running)} finish first{alone}"
+
+
+LOADING: tuple[Command, ...] = (
+    Command(
+        name="model.load",
+        title="Model: load",
+        help="Load a model into memory before somebody asks for it.",
+        arguments=(MODEL, BACKEND),
+        handler=_load,
+        key="l",
+    ),
+    Command(
+        name="model.unload",
+        title="Model: unload",
+        help="Free its memory, once what runs on it has finished.",
+        arguments=(MODEL, BACKEND),
+        handler=_unload,
+        danger=Danger.CONFIRM,
+        consequence=_unloading,
+    ),
+    Command(
+        name="model.migrate",
+        title="Model: migrate",
+        help="Load a model on another backend, then unload it here; no request is dropped.",
+        arguments=(
+            MODEL,
+            BACKEND,
+            Argument(name="target", kind="destination", help="Name of the backend it goes to."),
+        ),
+        handler=_migrate,
+    ),
+)

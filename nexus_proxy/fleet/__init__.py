@@ -1,0 +1,1 @@
+"""What to load where, and when, by the hours at which models were asked for. Advice only."""

@@ -1,0 +1,1 @@
+"""Loading, unloading and moving models when an operator says so."""

@@ -1,0 +1,1 @@
+"""Several gateways that serve as one: what they share through `state.url`."""

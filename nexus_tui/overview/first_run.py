@@ -1,0 +1,52 @@
+"""What a newcomer sees: where Nexus looked, and what to type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from nexus_tui.format import Cell, Line
+from nexus_tui.overview.drawing import said
+from nexus_tui.safe_text import clean
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import Snapshot
+
+_WAYS = (
+    ("a", "add a backend by its URL, here; or in another terminal:"),
+    ("nexus backends add http://HOST:PORT", ""),
+    ("nexus announce", "on a machine with a model server: Nexus finds it over the network"),
+    ("nexus doctor", "why was this box not found?"),
+    ("nexus --demo", "try it with a real small model on this machine"),
+)
+_COMMAND = 37
+
+
+def first_run(snapshot: Snapshot) -> Sequence[Line]:
+    """For a gateway that has no backend yet."""
+    return [
+        said("No backends yet: nothing answers requests.", "strong"),
+        (),
+        *_looked(snapshot),
+        (),
+        said("What to type", "accent"),
+        *(
+            (Cell(f"  {command:<{_COMMAND}}", "info"), Cell(f" {why}" if why else ""))
+            for command, why in _WAYS
+        ),
+        (),
+        (
+            Cell("Clients can be pointed at "),
+            Cell(clean(snapshot.endpoint), "strong"),
+            Cell(" now."),
+        ),
+    ]
+
+
+def _looked(snapshot: Snapshot) -> Iterator[Line]:
+    if not snapshot.searching:
+        yield said("Nexus was told not to look for any (discovery.enabled, --no-discovery).")
+        return
+    yield said("Nexus looked here, found nothing, and goes on looking", "accent")
+    for place in snapshot.searching:
+        yield said(f"  {clean(place)}", "muted")

@@ -1,0 +1,160 @@
+"""Which panels the overview has in a terminal of some size, and where each of them stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from nexus_tui.format import Line
+from nexus_tui.overview.drawing import beside, boxed, headed, shortened
+from nexus_tui.overview.panels import (
+    address,
+    backends,
+    models,
+    requests,
+    traffic,
+    troubles,
+    window,
+)
+
+if TYPE_CHECKING:
+    from nexus_proxy.state import Snapshot
+
+TWO_COLUMNS, THREE_COLUMNS = 110, 180
+"""Cells from which on panels stand beside each other."""
+_BOX = 2
+"""Lines that a box takes for itself; its sides and their margin take twice as many cells."""
+_MOST_TROUBLES = 3
+_TALLEST_CHART = 4
+_ROOMY = 34
+"""Lines from which on one column has room for taller charts."""
+
+
+class Spot(NamedTuple):
+    """A rectangle that leads to a tab: lines `top` to `bottom`, cells `left` to `right`, ends
+    excluded."""
+
+    pane: str
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+class Drawing(NamedTuple):
+    """The overview: its lines, and what a click on them leads to."""
+
+    lines: list[Line]
+    spots: list[Spot]
+
+
+class _Panel(NamedTuple):
+    pane: str
+    title: str
+    draw: Callable[[Snapshot, int, int], list[Line]]
+
+
+_BACKENDS = _Panel("backends", "2 Backends", backends)
+_MODELS = _Panel("models", "3 Models, last 5 minutes", models)
+_REQUESTS = _Panel("requests", "4 Requests", requests)
+
+
+def overview(snapshot: Snapshot, width: int, height: int) -> Drawing:
+    """The first screen in `width` × `height` cells."""
+    sheet = _Sheet(snapshot, width, height)
+    if width >= THREE_COLUMNS:
+        _three_columns(sheet)
+    elif width >= TWO_COLUMNS:
+        _two_columns(sheet)
+    else:
+        _one_column(sheet)
+    return Drawing(sheet.lines[:height], sheet.spots)
+
+
+class _Sheet:
+    """Is filled from top to bottom."""
+
+    def __init__(self, snapshot: Snapshot, width: int, height: int) -> None:
+        self.snapshot, self.width, self._height = snapshot, width, height
+        self.lines: list[Line] = [address(snapshot, width)]
+        self.spots: list[Spot] = []
+        if wrong := troubles(snapshot):
+            shown = shortened(wrong, _MOST_TROUBLES, "8 is the log")
+            self.section(_Panel("logs", "What is wrong", lambda *_: shown), len(shown) + 1)
+
+    @property
+    def left(self) -> int:
+        """Lines that are still free."""
+        return self._height - len(self.lines)
+
+    def section(self, panel: _Panel, height: int) -> None:
+        """A panel over the whole width, below a rule."""
+        if height > 1:
+            self._note(panel, len(self.lines), height, 0, self.width)
+            inner = panel.draw(self.snapshot, self.width - 2, height - 1)
+            self.lines += headed(panel.title, inner, self.width, height)
+
+    def boxes(self, columns: Sequence[tuple[int, Sequence[tuple[_Panel, int]]]]) -> None:
+        """Columns of boxes, each with its width and, from top to bottom, its panels with their
+        heights. All columns are equally high."""
+        drawn, left = [], 0
+        for width, panels in columns:
+            column: list[Line] = []
+            for panel, height in panels:
+                self._note(panel, len(self.lines) + len(column), height, left, width)
+                inner = panel.draw(self.snapshot, width - 2 * _BOX, height - _BOX)
+                column += boxed(panel.title, inner, width, height)
+            drawn.append(column)
+            left += width + 1
+        self.lines += beside(*drawn)
+
+    def traffic(self, width: int) -> _Panel:
+        """The charts, whose title says how far back they go."""
+        _, minutes = window(self.snapshot.trend, width)
+        return _Panel("requests", f"Traffic, last {minutes:.0f} minutes", traffic)
+
+    def _note(self, panel: _Panel, top: int, height: int, left: int, width: int) -> None:
+        self.spots.append(Spot(panel.pane, top, top + height, left, left + width))
+
+
+def _one_column(sheet: _Sheet) -> None:
+    tall = 2 if sheet.left >= _ROOMY else 1
+    charts = traffic(sheet.snapshot, sheet.width - 2, 4 * tall + 1)
+    sheet.section(sheet.traffic(sheet.width - 2), len(charts) + 1)
+    rows = max(2, sheet.left // 2 + 1 if tall == 1 else sheet.left // 3)
+    sheet.section(_BACKENDS, min(rows, len(sheet.snapshot.backends) + 1))
+    if tall > 1:
+        sheet.section(_MODELS, sheet.left // 2)
+    sheet.section(_REQUESTS, sheet.left)
+
+
+def _two_columns(sheet: _Sheet) -> None:
+    left = sheet.width // 2
+    right = sheet.width - left - 1
+    top = _traffic_height(sheet, sheet.left // 2)
+    bottom = sheet.left - top
+    sheet.boxes(
+        [
+            (left, [(sheet.traffic(left - 2 * _BOX), top), (_BACKENDS, bottom)]),
+            (right, [(_REQUESTS, top), (_MODELS, bottom)]),
+        ]
+    )
+
+
+def _three_columns(sheet: _Sheet) -> None:
+    width, height = sheet.width // 3, sheet.left
+    top = _traffic_height(sheet, height * 2 // 3)
+    rest = sheet.width - 2 * width - 2
+    sheet.boxes(
+        [
+            (width, [(sheet.traffic(width - 2 * _BOX), top), (_MODELS, height - top)]),
+            (width, [(_BACKENDS, height)]),
+            (rest, [(_REQUESTS, height)]),
+        ]
+    )
+
+
+def _traffic_height(sheet: _Sheet, room: int) -> int:
+    """Of the box with the charts: as much of `room` as it has use for."""
+    tallest = traffic(sheet.snapshot, sheet.width, 4 * _TALLEST_CHART + 1)
+    return max(_BOX + 4, min(room, len(tallest) + _BOX))
