@@ -360,6 +360,7 @@ class UpstreamStatusError(UpstreamError):
         headers: its response headers, lower-case names.
         body: its body as sent, bounded.
         retry_after: seconds, from `Retry-After` or `retry-after-ms`; None where absent.
+        is_native: the body is in the caller's own dialect, and goes to it as it is.
     """
 
     def __init__(
@@ -371,8 +372,10 @@ class UpstreamStatusError(UpstreamError):
         headers: Sequence[tuple[bytes, bytes]] = (),
         body: bytes = b"",
         retry_after: float | None = None,
+        is_native: bool = False,
     ) -> None:
         super().__init__(message, backend=backend)
+        self.is_native = is_native
         self.upstream_status = upstream_status
         self.headers = tuple(headers)
         self.body = body

@@ -129,6 +129,8 @@ class Backend:
     believed, and what it said."""
     vectors: dict[str, Fingerprint] = field(default_factory=dict)
     """What it made of a few texts with its embedding models, since it started."""
+    sized: dict[str, int] = field(default_factory=dict)
+    """Contexts in tokens that its models were loaded with because we asked for them."""
     truncation: tuple[float, str] | None = None
     """When it cut a prompt last (seconds since the epoch), and the sentence for that."""
     last_seen: float | None = None
@@ -379,6 +381,8 @@ class Registry:
             backend.max_loaded = probe.max_loaded
         if backend.traits.swaps:
             _note_company(backend)
+        if backend.sized and probe.models is not None:
+            _note_sizes(backend)
         if probe.busy is not None:
             backend.busy_elsewhere = max(0, probe.busy - backend.in_flight)
         if (backend.models, backend.learnt_slots, backend.max_loaded) != before:
@@ -535,10 +539,21 @@ class Registry:
         self._bus.publish(BackendChanged(name=backend.name, what=what))
 
 
+def _note_sizes(backend: Backend) -> None:
+    """Forget the contexts that we asked for and that are not loaded any more. While a request runs
+    it may be just being loaded."""
+    for model, size in tuple(backend.sized.items()):
+        info = backend.models.get(model)
+        is_loaded = info is not None and info.loaded and info.context_length == size
+        if not is_loaded and not backend.running.get(model):
+            del backend.sized[model]
+
+
 def _forget_start(backend: Backend) -> None:
     """What was so since it started may not be so any more."""
     backend.unable.clear()
     backend.truncation = None
+    backend.sized.clear()
 
 
 def _warning(backend: Backend) -> str | None:

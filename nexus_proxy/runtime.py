@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -42,14 +41,8 @@ from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.base import DiscoverySource
 from nexus_proxy.discovery.service import Discovery, sources_for
-from nexus_proxy.discovery.static import implied_zone
-from nexus_proxy.errors import (
-    CommandError,
-    ConfigError,
-    NotFoundError,
-    StoreUnavailableError,
-    UnknownModelError,
-)
+from nexus_proxy.discovery.static import entry_of
+from nexus_proxy.errors import CommandError, ConfigError, NotFoundError, StoreUnavailableError
 from nexus_proxy.events import (
     BackendAdded,
     BackendChanged,
@@ -64,7 +57,6 @@ from nexus_proxy.fleet.service import Fleet
 from nexus_proxy.health.checker import HealthChecker
 from nexus_proxy.health.problems import about_backends
 from nexus_proxy.health.vectors import VectorComparison
-from nexus_proxy.lifecycle import times as load_times
 from nexus_proxy.lifecycle.service import Lifecycle
 from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.service import Quality
@@ -73,14 +65,11 @@ from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.replicas.service import Replicas
-from nexus_proxy.routing.pipeline import plan
-from nexus_proxy.routing.preview import preview
 from nexus_proxy.routing.timing import timed
-from nexus_proxy.routing.types import RequestFacts
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendView, DecisionView, Preview, RequestView, Snapshot
+from nexus_proxy.state import BackendView, RequestView, Snapshot
 from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import SharedSums
@@ -91,7 +80,7 @@ from nexus_proxy.telemetry.logs import Logs
 from nexus_proxy.telemetry.pace import Pace
 from nexus_proxy.telemetry.request_log import RequestLog
 from nexus_proxy.telemetry.tally import Tally
-from nexus_proxy.telemetry.tracing import asked_for, missing
+from nexus_proxy.telemetry.tracing import asked_for, make_tracer
 
 if TYPE_CHECKING:
     import httpx
@@ -107,8 +96,6 @@ CONTENT_LOGGED = (
     "content logging is on: the log holds what is asked and answered; "
     "logging.enable_content_logging = false ends it"
 )
-MOST_PREVIEWS = 200
-"""Models at a time: more than fit on a screen."""
 
 
 class Runtime:
@@ -150,43 +137,23 @@ class Runtime:
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
         self.store = Store(Path(loaded.config.state.path or state_file()).expanduser())
         self._shared = shared_store(loaded.config.state, environ)
-        self.ledger = Ledger(
-            self.store,
-            self.bus,
-            loaded.config.routing.budget,
-            shared=SharedSums(self._shared) if self._shared else None,
-        )
+        self.ledger = self._make_ledger(loaded.config)
         self.spending = Spending(self.ledger, self.bus)
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
-        self.limits = Limits(
-            self.keyring,
-            cells=cells_at(self.seat.cells),
-            shared=SharedBuckets(self._shared) if self._shared else None,
-        )
+        self.limits = self._make_limits()
         self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = self._make_health()
         self.discovery = self._make_discovery()
         self.siblings = Siblings(self.seat, self)
-        self.replicas = Replicas(
-            self._shared,
-            registry=self.registry,
-            ledger=self.ledger,
-            limits=self.limits,
-            seat=self.seat,
-        )
+        self.replicas = self._make_replicas()
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.lifecycle = self._make_lifecycle()
         self.aloft = Aloft(self.registry, self.bus)
         self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
         self.relay.timed_stages = timed(self.tally.note_stage)
-        self.fleet = Fleet(
-            store=self.store,
-            registry=self.registry,
-            times=self.lifecycle.times,
-            get_config=lambda: self.config,
-        )
+        self.fleet = Fleet(self.store, self.registry, self.lifecycle.times, lambda: self.config)
         self.pace = Pace()
         self.history.readers += [
             self.tally,
@@ -198,6 +165,23 @@ class Runtime:
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
+
+    def _make_ledger(self, config: Config) -> Ledger:
+        shared = SharedSums(self._shared) if self._shared else None
+        return Ledger(self.store, self.bus, config.routing.budget, shared=shared)
+
+    def _make_limits(self) -> Limits:
+        shared = SharedBuckets(self._shared) if self._shared else None
+        return Limits(self.keyring, cells=cells_at(self.seat.cells), shared=shared)
+
+    def _make_replicas(self) -> Replicas:
+        return Replicas(
+            self._shared,
+            registry=self.registry,
+            ledger=self.ledger,
+            limits=self.limits,
+            seat=self.seat,
+        )
 
     def _make_health(self) -> HealthChecker:
         return HealthChecker(
@@ -375,30 +359,6 @@ class Runtime:
         self.tally.process = process_figures()
         return self.tally
 
-    def dry_run(self, facts: RequestFacts) -> list[DecisionView]:
-        """What would happen to such a request: one record per model of the plan.
-
-        Raises `UnknownModelError`.
-        """
-        facts = msgspec.structs.replace(facts, purse=self.relay.till.purse_for_nobody())
-        views = []
-        for decision in plan(facts, self.registry, self.relay.rules):
-            first = decision.candidates[0] if decision.candidates else None
-            views.append(decision.view(decision.route_reason(first, 0) if first else None))
-        return views
-
-    async def previews(self, models: Sequence[str]) -> dict[str, Preview]:
-        """Who would serve each of these models now; those that nobody lists are left out. Lets
-        requests go first after each of them."""
-        found = {}
-        purse = self.relay.till.purse_for_nobody()
-        for model in models[:MOST_PREVIEWS]:
-            facts = RequestFacts(model_asked=model, purse=purse, now=time.monotonic())
-            with contextlib.suppress(UnknownModelError):
-                found[model] = preview(plan(facts, self.registry, self.relay.rules))
-            await asyncio.sleep(0)
-        return found
-
     def _problems(self, backends: tuple[BackendView, ...]) -> list[str]:
         problems = self.ledger.problems
         if self.replicas.problem:
@@ -500,27 +460,9 @@ class Runtime:
         self.config_file.remove_key(name)
 
     def entry_for(self, name: str) -> BackendConfig:
-        """See `commands.Operations`. What the file says already is kept as it stands there."""
-        backend = self.registry.get(name)
+        """See `commands.Operations`."""
         own = next((entry for entry in self.config.backends if entry.name == name), None)
-        entry = own or BackendConfig(
-            name=name,
-            url=backend.url,
-            type=backend.type,
-            tier=backend.tier,
-            api_key_env=backend.api_key_env,
-            max_concurrent=backend.max_concurrent,
-            models=list(backend.allow_models),
-        )
-        implied = own is not None and implied_zone(own) is backend.zone
-        return msgspec.structs.replace(
-            entry,
-            priority=backend.priority,
-            tags=list(backend.tags),
-            enabled=backend.enabled and backend.accepted,
-            drained=backend.drained,
-            zone=entry.zone if implied else backend.zone.label,
-        )
+        return entry_of(self.registry.get(name), own)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -542,19 +484,14 @@ class Runtime:
 
     async def _start_tracing(self, asked: str) -> None:
         """Have spans made. Where that cannot be, it is logged and shown."""
-        self._trace_problem = missing(asked)
-        if self._trace_problem is None:
-            spans = await asyncio.to_thread(importlib.import_module, "nexus_proxy.telemetry.spans")
-            try:
-                exporter = spans.exporter_for(self._environ)
-            except ConfigError as error:
-                self._trace_problem = error.message
-            else:
-                self._tracer = tracer = spans.Tracer(self.registry, exporter, self._environ)
-                self.history.readers.append(tracer)
-                self.relay.begin_trace = tracer.begin
-        if self._trace_problem is not None:
-            log.warning("%s", self._trace_problem)
+        made = await make_tracer(asked, self.registry, self._environ)
+        if isinstance(made, str):
+            self._trace_problem = made
+            log.warning("%s", made)
+        else:
+            self._tracer = made
+            self.history.readers.append(made)
+            self.relay.begin_trace = made.begin
 
     async def _open_store(self) -> None:
         """Go on where the last run ended, and keep what comes."""
@@ -568,17 +505,7 @@ class Runtime:
             log.warning("%d rows of quality make no sense and are left out", unreadable)
         self.quality.connect(self._save_quality)
         self.quality.start()
-        await self._recall_load_times()
-
-    async def _recall_load_times(self) -> None:
-        with contextlib.suppress(StoreUnavailableError):  # which is shown; they are learnt anew
-            load = load_times.LOAD
-            self.lifecycle.times.take_over(
-                await self.store.read(lambda connection: connection.execute(load).fetchall())
-            )
-        self.lifecycle.connect(
-            lambda *learnt: self.store.post(lambda connection: load_times.save(connection, *learnt))
-        )
+        await self.lifecycle.recall(self.store)
 
     def _save_quality(self, saved: quality_rows.Saved) -> None:
         self.store.post(lambda connection: quality_rows.save(connection, saved))

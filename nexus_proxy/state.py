@@ -10,6 +10,8 @@ from enum import Enum
 from msgspec import Struct
 
 from nexus_proxy.config.model import BackendType, Priority, Zone
+from nexus_proxy.operations import OperationView
+from nexus_proxy.trends import BackendTrend, Trend
 
 
 class BackendState(str, Enum):
@@ -64,7 +66,8 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     """One model as one backend serves it.
 
     `context_length` is what a request can use now, in tokens (llama.cpp: per slot); `max_context`
-    what the model was trained for. `loaded` is None where the backend does not tell. `remote`
+    what the model was trained for; `max_output` the longest answer, where it is bounded by
+    itself. `loaded` is None where the backend does not tell. `remote`
     models are run elsewhere by the backend (Ollama cloud) and live in the zone `open`.
     `vram_bytes` is what it takes of the GPU's memory while it is loaded, where that is told.
     """
@@ -72,6 +75,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True):
     id: str
     context_length: int | None = None
     max_context: int | None = None
+    max_output: int | None = None
     can: frozenset[Capability] = frozenset()
     cannot: frozenset[Capability] = frozenset()
     loaded: bool | None = None
@@ -96,6 +100,7 @@ class Traits(Struct, frozen=True, kw_only=True):
         answers_while_busy: answers its health path while it generates. None: to be learnt.
         stream_usage: tells usage in a stream only if asked to by `stream_options.include_usage`.
         swaps: loads a model when a request asks for it, and may throw another one out for it.
+        sizes_context: a chat can ask for a longer context than is loaded, up to `max_context`.
         lacks: routes that no server of this kind has, whatever its model: it is not even asked.
     """
 
@@ -107,6 +112,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     answers_while_busy: bool | None = None
     stream_usage: bool = True
     swaps: bool = False
+    sizes_context: bool = False
     lacks: frozenset[Capability] = frozenset()
 
 
@@ -184,19 +190,6 @@ class BackendView(Struct, frozen=True, kw_only=True):
     recent_errors: tuple[str, ...]
     loads_when_told: bool = False
     warning: str | None = None
-
-
-class BackendTrend(Struct, frozen=True, kw_only=True):
-    """What one backend did lately, in parts of `seconds`, oldest first; the last one still runs.
-
-    A request counts in the part in which it ended. `first_token_ms` is the mean, None where there
-    was none; `tokens_per_second` is what all its requests together were given.
-    """
-
-    seconds: int
-    requests: tuple[int, ...]
-    first_token_ms: tuple[float | None, ...]
-    tokens_per_second: tuple[float, ...]
 
 
 class QualityState(str, Enum):
@@ -505,57 +498,6 @@ class QueueView(Struct, frozen=True, kw_only=True):
     waiting: tuple[WaiterView, ...]
 
 
-class OperationKind(str, Enum):
-    """What an operator wants done with a model."""
-
-    LOAD = "load"
-    UNLOAD = "unload"
-    MIGRATE = "migrate"
-    """Loaded on another backend, then unloaded on the first."""
-
-
-class OperationPhase(str, Enum):
-    """How far an operation has come."""
-
-    WAITING = "waiting"
-    """Another operation on the same backend goes first."""
-    DRAINING = "draining"
-    """Requests that run finish first; new ones go elsewhere or wait."""
-    LOADING = "loading"
-    UNLOADING = "unloading"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class OperationView(Struct, frozen=True, kw_only=True):
-    """A model that is loaded, unloaded or moved. `backend` is where it is loaded or unloaded, or
-    moved from, and `target` where it is moved to.
-
-    `acts_on` is the backend of the present phase, which began at `phase_since`. `eta_seconds` is
-    how long loading took there before; `waits_for` counts the requests that finish first. `error`
-    says why it failed.
-    """
-
-    id: str
-    kind: OperationKind
-    model: str
-    backend: str
-    target: str | None
-    phase: OperationPhase
-    acts_on: str
-    started: float
-    phase_since: float
-    ended: float | None
-    eta_seconds: float | None
-    waits_for: int
-    error: str | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.ended is not None
-
-
 class LogLine(Struct, frozen=True, kw_only=True):
     """One log record, redacted. `worker` is the process that wrote it, where several do."""
 
@@ -591,24 +533,6 @@ class Sighting(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     probe_ms: float | None = None
     problem: str | None = None
-
-
-class Trend(Struct, frozen=True, kw_only=True):
-    """Traffic of the last minutes in parts of `seconds`, oldest first; the last one is not over.
-
-    `requests` came in the part; `failures` ended in it, and `tokens` were written. `in_flight` is
-    the most that ran at a time. `first_token_ms` is the mean of the requests that ended in the
-    part; None: none did. `number` is the last part's, so that readers can put parts together in the
-    same way each time.
-    """
-
-    seconds: float = 1.0
-    number: int = 0
-    requests: tuple[int, ...] = ()
-    failures: tuple[int, ...] = ()
-    tokens: tuple[int, ...] = ()
-    in_flight: tuple[int, ...] = ()
-    first_token_ms: tuple[float | None, ...] = ()
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

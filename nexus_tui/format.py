@@ -13,14 +13,13 @@ from typing import Literal, NamedTuple
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.config.model import Zone
+from nexus_proxy.operations import OperationPhase, OperationView
 from nexus_proxy.state import (
     BackendState,
     BackendView,
     Capability,
     KeyView,
     ModelInfo,
-    OperationPhase,
-    OperationView,
     QualityState,
     RequestPhase,
     RequestView,
@@ -235,6 +234,15 @@ def clock(at: float) -> str:
 
 def ago(at: float | None, now: float) -> str:
     return "never" if at is None else f"{duration(now - at)} ago"
+
+
+def age(at: float, now: float) -> str:
+    """How long ago, in one unit, so that it is rarely another: `8s`, `3m`, `2h`, `4d`."""
+    seconds = max(0, int(now - at))
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{seconds}s"
 
 
 def size(value: int | None) -> str:

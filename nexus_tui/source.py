@@ -118,7 +118,9 @@ class RuntimeSource:
         return self._runtime.history.get(request_id)
 
     async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
-        return await self._runtime.previews(models)
+        from nexus_proxy.relay.foresight import previews
+
+        return await previews(models, self._runtime.registry, self._runtime.relay)
 
     async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
         return self._runtime.consequence(name, arguments)
@@ -325,7 +327,7 @@ class HttpSource:
         return answer
 
     def _as(self, kind: type[T], told: Any) -> T:
-        """An answer as what it should be. Zones are numbers in it."""
+        """An answer as what it should be."""
         try:
             return msgspec.convert(told, kind)
         except msgspec.ValidationError as error:

@@ -64,10 +64,12 @@ def counted_inside(
     total: int | None = None,
     cached: int | None = None,
     cache_write: int | None = None,
+    cache_write_1h: int | None = None,
     reasoning: int | None = None,
     audio: int | None = None,
 ) -> TokenUsage:
-    """OpenAI's way of counting, which llama.cpp, vLLM, Gemini and others follow.
+    """OpenAI's way of counting, which llama.cpp, vLLM, Gemini and others follow. `cache_write` is
+    all that was written, `cache_write_1h` a part of it.
 
     Numbers that make no sense (negative, absurdly large, a part larger than the whole) are brought
     into bounds, so that no backend can make a request cost less than nothing, or break a sum.
@@ -78,11 +80,14 @@ def counted_inside(
         made += beyond
         thought = max(thought, beyond)
     hits = min(_part(cached), read or 0)
+    written = min(_part(cache_write), (read or 0) - hits)
+    long = min(_part(cache_write_1h), written)
     return TokenUsage(
         prompt=read,
         completion=made,
         cached=hits,
-        cache_write=min(_part(cache_write), (read or 0) - hits),
+        cache_write=written - long,
+        cache_write_1h=long,
         reasoning=min(thought, made or 0),
         audio=_part(audio),
     )

@@ -15,6 +15,7 @@ from nexus_proxy.api.dry_run import facts_from, models_from
 from nexus_proxy.commands import COMMANDS, Command
 from nexus_proxy.config.entries import key_entry
 from nexus_proxy.errors import InvalidRequestError
+from nexus_proxy.relay.foresight import dry_run, previews
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.telemetry.history import KEPT
 
@@ -61,11 +62,12 @@ def _add_reading(app: Quart, runtime: Runtime) -> None:
     @app.post(f"{ROOT}/route")
     async def route() -> Response:
         facts = facts_from(await json_object())
-        return json_answer({"decisions": runtime.dry_run(facts)})
+        return json_answer({"decisions": dry_run(facts, runtime.registry, runtime.relay)})
 
     @app.post(f"{ROOT}/previews")
-    async def previews() -> Response:
-        return json_answer(await runtime.previews(models_from(await json_object())))
+    async def preview() -> Response:
+        wanted = models_from(await json_object())
+        return json_answer(await previews(wanted, runtime.registry, runtime.relay))
 
 
 def _add_verbs(app: Quart, runtime: Runtime) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import logging
 from functools import cache
 
+from nexus_proxy.backends.anthropic import Anthropic
 from nexus_proxy.backends.base import Adapter
 from nexus_proxy.backends.exo import Exo
 from nexus_proxy.backends.generic import Generic
+from nexus_proxy.backends.google import Google
 from nexus_proxy.backends.llamacpp import LlamaCpp
 from nexus_proxy.backends.lmstudio import LmStudio
 from nexus_proxy.backends.ollama import Ollama
@@ -19,7 +21,17 @@ from nexus_proxy.backends.vllm import Vllm
 from nexus_proxy.config.model import BackendType
 
 ENTRY_POINTS = "nexus.backends"
-BUILT_IN: tuple[type[Adapter], ...] = (LlamaCpp, Ollama, LmStudio, Vllm, Exo, OpenAi, Generic)
+BUILT_IN: tuple[type[Adapter], ...] = (
+    LlamaCpp,
+    Ollama,
+    LmStudio,
+    Vllm,
+    Exo,
+    OpenAi,
+    Anthropic,
+    Google,
+    Generic,
+)
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LONGEST = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_API_PATH = re.compile(r"(/v1(/chat/completions|/completions|/embeddings|/models)?)+/*$")
+_API_PATH = re.compile(
+    r"((/v1|/v1beta(/openai)?)(/chat/completions|/completions|/embeddings|/messages|/models)?)+/*$"
+)
 _NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+)){0,3}")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:ec2::254/128"))
@@ -31,7 +33,8 @@ def normalise(url: str) -> str:
     """The base URL of a backend: scheme, host, port unless it is the scheme's own, path prefix.
 
     A missing scheme becomes `http`, `0.0.0.0` and `::` become `127.0.0.1`; trailing slashes, any
-    number of `/v1` and a known endpoint behind it go. `https://host/openai/v1` keeps `/openai`.
+    number of `/v1` and a known endpoint behind it go, as does Google's `/v1beta/openai`.
+    `https://host/openai/v1` keeps `/openai`.
     Raises `ValueError` with a sentence for people.
     """
     text = url.strip()

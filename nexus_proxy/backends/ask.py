@@ -64,13 +64,19 @@ class Answer(Struct, frozen=True, kw_only=True, dict=True):
 
 
 class Inquiry:
-    """Questions to one backend, with the key that lets us in."""
+    """Questions to one backend, with the key that lets us in and `more` headers."""
 
-    def __init__(self, client: httpx.AsyncClient, target: Target, adapter: Adapter) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        target: Target,
+        adapter: Adapter,
+        more: Mapping[str, str] | None = None,
+    ) -> None:
         self._client = client
         self._base = target.base_url
         self._has_key = target.api_key is not None
-        self._headers = adapter.auth_headers(target)
+        self._headers = {**adapter.auth_headers(target), **(more or {})}
         self._may_be_nexus = adapter.type is BackendType.GENERIC
 
     async def get(self, path: str) -> Answer:

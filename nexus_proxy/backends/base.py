@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from nexus_proxy.config.model import BackendType
 from nexus_proxy.dialects.openai import PATHS, Endpoint
+from nexus_proxy.dialects.tongue import Tongue
 from nexus_proxy.state import ModelInfo, Probe, Traits
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class Adapter(ABC):
     """All models that it lists are loaded and unloaded together."""
     health_path: ClassVar[str] = "/v1/models"
     """Cheapest path that proves the process is alive; asked while a request waits."""
+    tongue: ClassVar[Tongue | None] = None
+    """How it is asked for a chat; None: in OpenAI's own words."""
+    native: ClassVar[Mapping[Endpoint, str]] = {}
+    """Further dialects that it speaks as well as those who made them, and where it serves them:
+    what comes in one of these is passed on as it is."""
 
     def path_of(self, endpoint: Endpoint) -> str:
         """Where it serves a hot endpoint, below its base URL."""
@@ -89,6 +95,14 @@ class Adapter(ABC):
             Endpoint.EMBEDDINGS: self.embeddings_path,
         }
         return own.get(endpoint) or PATHS[endpoint]
+
+    def in_context(self, tokens: int) -> Tongue | None:
+        """How it is asked for a chat in a context of so many tokens; None: it cannot be."""
+        return None
+
+    def takes(self, endpoint: Endpoint, body: bytes) -> bool:
+        """Whether it can be sent this request of `native` as it is, and not translated."""
+        return endpoint in self.native
 
     @abstractmethod
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
@@ -124,13 +138,14 @@ OVERFLOW_MARKS = (
     "maximum context length",
     "exceeds the available context size",
     "prompt is too long",
+    "exceeds the maximum number of tokens allowed",
     "prompt is longer than the context",
     "input length exceeds the context length",
     "context size has been exceeded",
     "when context the overflows",
 )
 """Fragments of the sentences with which backends refuse a prompt that is too long
-(llama.cpp, vLLM, Ollama, LM Studio, OpenAI, Anthropic), lower case."""
+(llama.cpp, vLLM, Ollama, LM Studio, OpenAI, Anthropic, Google), lower case."""
 
 
 def classify_openai(status: int, body: Mapping[str, Any] | None, text: str) -> Fault:

@@ -32,6 +32,11 @@ READ = 2.0
 a machine that is busy with a model."""
 _WHOLE = 4.0
 """Seconds for one answer from start to end, beyond the connection."""
+_CLOUDS = {
+    "api.openai.com": BackendType.OPENAI,
+    "api.anthropic.com": BackendType.ANTHROPIC,
+    "generativelanguage.googleapis.com": BackendType.GOOGLE,
+}
 _DIGEST = re.compile(r"(sha256:)?[0-9a-f]{64}")
 _NODE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
@@ -76,11 +81,12 @@ async def fingerprint(
         base_url = normalise(url)
     except ValueError as error:
         raise NotABackend(str(error)) from None
-    if urlsplit(base_url).hostname == "api.openai.com":
+    host = urlsplit(base_url).hostname or ""
+    if (cloud := _CLOUDS.get(host)) is not None:
         return Fingerprint(
-            type=BackendType.OPENAI,
+            type=cloud,
             base_url=base_url,
-            evidence="the host is api.openai.com",
+            evidence=f"the host is {host}",
             needs_key=api_key is None,
         )
     if base_url.endswith("/api"):

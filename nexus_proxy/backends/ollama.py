@@ -4,7 +4,8 @@ Read in its source (0.33.0), not run:
 - A client that leaves cancels its generation, streaming or not. Runners are processes of their own,
   so it answers while it generates. Go's server does not close idle connections.
 - `/api/ps` shows the context that a loaded model was given; beyond it the oldest messages are
-  dropped without a word. Before a model is loaded, nobody knows: `context_length=None`, and
+  dropped without a word. `/api/chat` takes `num_ctx`, up to what the model was trained for:
+  `sizes_context=True`. Before a model is loaded, nobody knows: `context_length=None`, and
   `max_context` is what it was trained for.
 - Newer versions list `capabilities` in `/api/tags`; else `/api/show` tells, one model at a time.
   The list is complete, but any model embeds. Asking a model without `tools`, `thinking` or `vision`
@@ -37,6 +38,7 @@ from nexus_proxy.backends.capabilities import GENERATES, denied_by, understood
 from nexus_proxy.backends.foreign import count, mapping, objects, text, texts
 from nexus_proxy.backends.loading import done, until
 from nexus_proxy.config.model import BackendType
+from nexus_proxy.dialects.ollama_tongue import OllamaTongue
 from nexus_proxy.state import Capability, ModelInfo, Probe, Traits
 
 if TYPE_CHECKING:
@@ -59,8 +61,13 @@ class Ollama(Adapter):
         answers_while_busy=True,
         swaps=True,
         lacks=frozenset({Capability.RERANK, Capability.SPEECH, Capability.MODERATION}),
+        sizes_context=True,
     )
     health_path = "/api/version"
+
+    def in_context(self, tokens: int) -> OllamaTongue:
+        """See `Adapter.in_context`."""
+        return OllamaTongue(tokens)
 
     def __init__(self) -> None:
         self._shown: dict[tuple[str, str], Mapping[str, Any]] = {}

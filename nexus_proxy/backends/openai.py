@@ -5,6 +5,8 @@ From its documentation and SDK:
   in `FAMILIES`; a model that is not there is served with both unknown.
 - 429 `insufficient_quota` (and its siblings) is not a rate limit: waiting does not help and every
   retry fails, so it counts as `CREDENTIALS`: try another backend, tell the operator.
+- Responses is its own dialect: what comes in it goes out as it came. Others that are used as this
+  kind (by `OPENAI_BASE_URL`) may lack it, which the relay notices.
 - Listing models costs nothing. Its edge keeps idle connections for minutes, and a new one costs
   three round trips, so they are kept longer than local ones.
 """
@@ -21,6 +23,7 @@ from nexus_proxy.backends.base import Fault, classify_openai
 from nexus_proxy.backends.capabilities import NEEDS_GENERATION
 from nexus_proxy.backends.generic import Generic
 from nexus_proxy.config.model import BackendType
+from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.state import Capability, ModelInfo, Traits
 
 _UNPAID = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
@@ -86,6 +89,7 @@ class OpenAi(Generic):
         answers_while_busy=True,
         lacks=frozenset({Capability.RERANK}),
     )
+    native: ClassVar[Mapping[Endpoint, str]] = {Endpoint.RESPONSES: "/v1/responses"}
 
     def read(self, entry: Mapping[str, Any]) -> ModelInfo:
         """An id, and what `FAMILIES` knows of it."""

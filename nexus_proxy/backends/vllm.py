@@ -12,6 +12,10 @@ Observed on 0.32.0 [run]:
 - Structured output is built in. Tools depend on a start flag that nothing shows. Pooling models
   lack the chat route, others the embeddings route: 404 `{"detail": "Not Found"}`. Rerank and audio
   hang on the model and the version in the same way, so they are asked for: nothing in `lacks`.
+- Its answers in Responses are fully shaped; a release without the route says 404. What it does not
+  take there is what only OpenAI has (namespaces of tools, web search), nor do many templates take a
+  developer's message [read], so such requests are translated. Messages are translated always: as
+  they are, Claude Code's changing first line would make the prefix cache useless.
 - `/version` and `/load` are open; the key guards `/v1` [read].
 - It serves one model, which can be put to sleep (`--enable-sleep-mode` on a GPU): its weights go to
   the memory of the machine, the GPU's is free. `/sleep`, `/wake_up` and `/is_sleeping` exist with
@@ -29,6 +33,8 @@ from nexus_proxy.backends.base import Adapter, Fault, ProbeFailed, Target, class
 from nexus_proxy.backends.foreign import OWNERS, count, flag, mapping, model_entries, owner, text
 from nexus_proxy.backends.loading import done, until
 from nexus_proxy.config.model import BackendType
+from nexus_proxy.dialects.native import is_plain
+from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.state import Capability, ModelInfo, Probe, Traits
 
 if TYPE_CHECKING:
@@ -49,6 +55,7 @@ class Vllm(Adapter):
         "vLLM can be put to sleep and woken only with VLLM_SERVER_DEV_MODE=1 and "
         "--enable-sleep-mode"
     )
+    native: ClassVar[Mapping[Endpoint, str]] = {Endpoint.RESPONSES: "/v1/responses"}
 
     async def probe(self, client: httpx.AsyncClient, target: Target) -> Probe:
         """GETs at once: `/v1/models`, and for good measure `/version`, `/load`, `/is_sleeping`."""
@@ -73,6 +80,10 @@ class Vllm(Adapter):
             note="sleeps, and no request wakes it" if sleeps else None,
             loads_when_told=sleeps is not None,
         )
+
+    def takes(self, endpoint: Endpoint, body: bytes) -> bool:
+        """Only plain requests: those of Codex are translated."""
+        return endpoint in self.native and is_plain(body)
 
     async def load(self, client: httpx.AsyncClient, target: Target, model: ModelInfo) -> None:
         """See `Adapter`: wake it."""

@@ -17,17 +17,24 @@ from nexus_proxy.commands.base import (
 )
 from nexus_proxy.commands.traffic import requests
 from nexus_proxy.lifecycle.operation import sentence
-from nexus_proxy.state import OperationView
+from nexus_proxy.operations import OperationView
 
 
 async def _load(operations: Operations, arguments: Arguments) -> Result:
+    was_loaded = _is_loaded(operations, arguments)
     begun = operations.lifecycle.load(arguments["model"], arguments["backend"])
-    return _result(begun, Act("model.unload", dict(arguments)))
+    return _result(begun, None if was_loaded else Act("model.unload", dict(arguments)))
 
 
 async def _unload(operations: Operations, arguments: Arguments) -> Result:
+    was_loaded = _is_loaded(operations, arguments)
     begun = operations.lifecycle.unload(arguments["model"], arguments["backend"])
-    return _result(begun, Act("model.load", dict(arguments)))
+    return _result(begun, Act("model.load", dict(arguments)) if was_loaded else None)
+
+
+def _is_loaded(operations: Operations, arguments: Arguments) -> bool:
+    info = operations.registry.get(arguments["backend"]).models.get(arguments["model"])
+    return info is not None and info.loaded is True
 
 
 async def _migrate(operations: Operations, arguments: Arguments) -> Result:
@@ -37,7 +44,7 @@ async def _migrate(operations: Operations, arguments: Arguments) -> Result:
     return _result(begun, Act("model.migrate", back))
 
 
-def _result(begun: OperationView, inverse: Act) -> Result:
+def _result(begun: OperationView, inverse: Act | None) -> Result:
     data = {"operation": to_builtins(begun)}
     return Result(message=sentence(begun), data=data, inverse=inverse)
 

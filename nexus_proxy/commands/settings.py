@@ -24,7 +24,6 @@ from nexus_proxy.config.settings import (
     find,
     is_late,
     is_map,
-    masked,
     overriding,
     read,
     stands_in_file,
@@ -121,7 +120,7 @@ def _said(operations: Operations, meant: Draft) -> str:
         now = effective(meant.key, operations.loaded)
         said = f"{meant.key} is not in the file any more" + (f", and is {now}" if now else "")
     late = "; it takes effect with the next start" if is_late(meant.key) else ""
-    return masked(said) + late
+    return said + late
 
 
 def _inverse(meant: Draft, before: Any) -> Act | None:
@@ -147,7 +146,7 @@ def _question(operations: Operations, meant: Draft, asked: str) -> str | None:
     if not meant.diff:
         return None
     file = f"{operations.config_file.path} becomes:"
-    return "\n".join((masked(asked), *meant.notes, file, *meant.diff))
+    return "\n".join((asked, *meant.notes, file, *meant.diff))
 
 
 async def _reload(operations: Operations, _arguments: Arguments) -> Result:

@@ -14,6 +14,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
+from nexus_proxy.config.fleet import FleetConfig, LifecycleConfig
+from nexus_proxy.config.section import Count, Positive, Tier, Usd
+from nexus_proxy.config.section import Section as _Section
+
 DEFAULT_PORT = 8000
 
 
@@ -58,6 +62,8 @@ class BackendType(str, Enum):
     LLAMACPP = "llamacpp"
     EXO = "exo"
     OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GOOGLE = "google"
     GENERIC = "generic"
 
 
@@ -109,17 +115,6 @@ class LogFormat(str, Enum):
 
     PRETTY = "pretty"
     JSON = "json"
-
-
-Positive = Annotated[float, Meta(gt=0)]
-Count = Annotated[int, Meta(ge=0)]
-Tier = Annotated[int, Meta(ge=1, le=5)]
-Usd = Annotated[float, Meta(ge=0, le=10_000)]
-"""USD per million tokens. The dearest public price is 600 (o1-pro); more than 10,000 is a slip."""
-
-
-class _Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every table in the file."""
 
 
 class ServerConfig(_Section, frozen=True):
@@ -385,47 +380,6 @@ class QueueConfig(_Section, frozen=True):
     ] = 30.0
 
 
-class LifecycleConfig(_Section, frozen=True):
-    timeout_ms: Annotated[
-        int,
-        Meta(ge=1000, le=86_400_000, description="Milliseconds to load, unload or move a model."),
-    ] = 300_000
-    vram_headroom_percent: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=90,
-            description="Share of the GPU's memory that stays free when a model is loaded, where "
-            "nvidia-smi tells of this machine's.",
-        ),
-    ] = 20
-    vram_heuristic_max_gb: Annotated[
-        float,
-        Meta(
-            gt=0,
-            description="Most gigabytes that the loaded models of a backend may take, where nobody "
-            "tells how much memory there is.",
-        ),
-    ] = 16
-
-
-class FleetConfig(_Section, frozen=True):
-    enabled: Annotated[
-        bool,
-        Meta(description="Advise what to load where and when, by the hours of past requests."),
-    ] = False
-    min_sample_days: Annotated[
-        int, Meta(ge=2, le=30, description="Fewer whole days of requests say nothing.")
-    ] = 7
-    min_request_count: Annotated[
-        int, Meta(ge=1, description="Fewer requests for a model say nothing.")
-    ] = 100
-    analysis_interval_seconds: Annotated[
-        Positive, Meta(description="How old advice may be before it is made anew.")
-    ] = 3600.0
-    max_recommendations: Annotated[int, Meta(ge=1, le=100, description="Only the surest.")] = 5
-
-
 class LoggingConfig(_Section, frozen=True):
     level: Annotated[LogLevel, Meta(description="debug, info, warning or error.")] = LogLevel.INFO
     format: Annotated[LogFormat, Meta(description="pretty or json.")] = LogFormat.PRETTY
@@ -458,7 +412,8 @@ class BackendConfig(_Section, frozen=True):
     type: Annotated[
         BackendType | None,
         Meta(
-            description="ollama, lmstudio, vllm, llamacpp, exo, openai or generic. "
+            description="ollama, lmstudio, vllm, llamacpp, exo, openai, anthropic, google "
+            "or generic. "
             "Left out: found out by asking the server.",
             examples=["vllm"],
         ),

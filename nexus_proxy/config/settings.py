@@ -1,4 +1,4 @@
-"""The configuration as a person sees and edits it, key by key. What could be a secret is masked."""
+"""The configuration as a person sees and edits it, key by key. Hashes of API keys are masked."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from nexus_proxy.errors import CommandError, NotFoundError
 AROUND = 2
 """Lines of the file that a diff shows before and after each change."""
 HIDDEN = "•••"
+SHOWN_OF_A_HASH = 10
 _LATE = frozenset({"server.host", "server.port", "server.allow_unauthenticated"})
-_PASSWORD = re.compile(r"(?<=://)([^/\s:@\"']*):[^/\s@\"']+@")
-_HASH = re.compile(r"(?m)^(\s*hash\s*=\s*[\"'][^\"']{0,10})[^\"']*")
+_HASH = re.compile(rf"(\bhash\s*=\s*[\"'][^\"']{{0,{SHOWN_OF_A_HASH}}})[^\"']*")
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -150,13 +150,11 @@ def text_diff(old: str, new: str) -> tuple[str, ...]:
 
 
 def masked(text: str) -> str:
-    """A text without the passwords of its URLs and without the most of its hashes."""
-    return _HASH.sub(rf"\1{HIDDEN}", _PASSWORD.sub(rf"\1:{HIDDEN}@", text))
+    """A text without the most of the hashes in it. A file can hold no other secret: keys and
+    passwords stand in variables, and URLs that hold one are refused."""
+    return _HASH.sub(rf"\1{HIDDEN}", text)
 
 
 def _masked_value(path: KeyPath, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    if path[0] == "keys" and path[-1] == "hash":
-        return value[:10] + HIDDEN
-    return masked(value)
+    is_hash = path[0] == "keys" and path[-1] == "hash"
+    return value[:SHOWN_OF_A_HASH] + HIDDEN if is_hash else value

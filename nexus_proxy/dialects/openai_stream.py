@@ -21,12 +21,19 @@ _Count = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
 """What is beyond is no count of tokens: a usage that holds one says nothing."""
 
 
-class _PromptDetails(Struct, frozen=True):
+class PromptDetails(Struct, frozen=True):
+    """Parts of a prompt. Cache writes are told by Anthropic alone; those for an hour are a part of
+    all."""
+
     cached_tokens: _Part | None = None
     audio_tokens: _Part | None = None
+    cache_write_tokens: _Part | None = None
+    cache_write_1h_tokens: _Part | None = None
 
 
-class _CompletionDetails(Struct, frozen=True):
+class CompletionDetails(Struct, frozen=True):
+    """Parts of a completion."""
+
     reasoning_tokens: _Part | None = None
     audio_tokens: _Part | None = None
 
@@ -38,8 +45,8 @@ class Usage(Struct, frozen=True):
     prompt_tokens: _Count | None = None
     completion_tokens: _Count | None = None
     total_tokens: _Part | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
+    prompt_tokens_details: PromptDetails | None = None
+    completion_tokens_details: CompletionDetails | None = None
     service_tier: str | None = None
 
     @property
@@ -73,6 +80,7 @@ class ChunkFacts(Struct, frozen=True, kw_only=True):
             `stream_options.include_usage` asks for.
         done: it is `[DONE]`.
         error: the bytes of its top-level `error` value, if any.
+        beat: it proves that the backend is at work, though it holds no token.
     """
 
     has_token: bool = False
@@ -82,6 +90,7 @@ class ChunkFacts(Struct, frozen=True, kw_only=True):
     is_usage_only: bool = False
     done: bool = False
     error: bytes | None = None
+    beat: bool = False
 
 
 class _Delta(Struct):
@@ -162,7 +171,7 @@ def _usage(usage: Raw, service_tier: Raw, timings: Raw = ABSENT) -> Usage | None
     told = _read(timings, _decode_timings)
     if told is None or told.prompt_n is None:
         return None
-    cached = _PromptDetails(told.cache_n) if told.cache_n else None
+    cached = PromptDetails(told.cache_n) if told.cache_n else None
     return Usage(told.cache_n + told.prompt_n, told.predicted_n, prompt_tokens_details=cached)
 
 

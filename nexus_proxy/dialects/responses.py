@@ -8,8 +8,9 @@ from typing import Any
 
 from nexus_proxy.dialects import openai
 from nexus_proxy.dialects.base import Asked, Json, Translated
-from nexus_proxy.dialects.responses_request import to_chat
+from nexus_proxy.dialects.responses_request import Translation, to_chat
 from nexus_proxy.dialects.responses_stream import KEEP_ALIVE, FromChatStream, from_chat
+from nexus_proxy.dialects.responses_tools import Tools
 from nexus_proxy.dialects.sse import MEDIA_TYPE
 from nexus_proxy.errors import NexusError
 
@@ -28,15 +29,21 @@ class Responses:
 
     def from_chat(self, answer: Json, asked: Asked) -> Json:
         """See `Dialect.from_chat`."""
-        return from_chat(answer, asked.kept, **_named(asked))
+        return from_chat(answer, _kept(asked), **_named(asked))
 
     def stream(self, asked: Asked) -> FromChatStream:
         """See `Dialect.stream`."""
-        return FromChatStream(asked.kept, **_named(asked))
+        return FromChatStream(_kept(asked), **_named(asked))
 
     def error_body(self, error: NexusError, request_id: str) -> bytes:
         """As in chat."""
         return openai.error_body(error)
+
+
+def _kept(asked: Asked) -> Translation:
+    """What was kept of the request; of one that could not be translated, nothing."""
+    kept: Translation | None = asked.kept
+    return kept or Translation(chat={}, notes=[], tools=Tools(), asked={})
 
 
 def _named(asked: Asked) -> dict[str, Any]:

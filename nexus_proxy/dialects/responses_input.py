@@ -14,12 +14,14 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from nexus_proxy.dialects.base import Json
+from nexus_proxy.dialects.openai import UNREADABLE
 from nexus_proxy.dialects.responses_tools import Tools, chat_name, wrapped
 from nexus_proxy.errors import InvalidRequestError
 
@@ -38,6 +40,7 @@ _HOSTED_RECORDS = frozenset(
     }
 )
 _SEAL = "nexus."
+_FOREIGN = "left out reasoning of other backends, which OpenAI refuses"
 _INSTRUCTS = ("system", "developer")
 _TEXT = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 
@@ -204,6 +207,29 @@ def unsealed(content: str) -> str:
         return b64decode(content.removeprefix(_SEAL), validate=True).decode()
     except ValueError:
         return ""
+
+
+def without_sealed(body: bytes) -> tuple[bytes, Sequence[str]]:
+    """A request without the reasoning of other backends, and a note if there was some: OpenAI takes
+    only what it encrypted or stored itself."""
+    if b'"reasoning"' not in body:
+        return body, ()
+    try:
+        decoded = msgspec.json.decode(body, type=dict[str, Any])
+    except UNREADABLE:
+        return body, ()
+    given = decoded.get("input")
+    kept = [item for item in given if not _is_foreign(item)] if isinstance(given, list) else given
+    if kept == given:
+        return body, ()
+    return msgspec.json.encode({**decoded, "input": kept}), (_FOREIGN,)
+
+
+def _is_foreign(item: Any) -> bool:
+    if not isinstance(item, dict) or item.get("type") != "reasoning":
+        return False
+    sealed_ = item.get("encrypted_content")
+    return str(sealed_).startswith(_SEAL) if sealed_ else bool(item.get("content"))
 
 
 def _plain(parts: list[Json]) -> Any:

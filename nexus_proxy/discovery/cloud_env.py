@@ -6,16 +6,9 @@ from collections.abc import Mapping
 
 from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.discovery.base import Found, Sink
-from nexus_proxy.discovery.environment import Named, named
+from nexus_proxy.discovery.environment import PROVIDERS, Named, named
 from nexus_proxy.discovery.zones import zone_of
 from nexus_proxy.state import Source
-
-_NOT_SERVED = {
-    "ANTHROPIC_API_KEY": "Anthropic",
-    "GEMINI_API_KEY": "Google Gemini",
-    "GOOGLE_API_KEY": "Google Gemini",
-}
-"""Keys that are worth a word, though Nexus does not speak their providers' own API yet."""
 
 
 class CloudEnv:
@@ -26,18 +19,16 @@ class CloudEnv:
 
     def looking_at(self) -> tuple[str, ...]:
         """The variables, in words."""
-        return ("OPENAI_API_KEY in the environment",)
+        names = ", ".join(name for provider in PROVIDERS for name in provider.keys)
+        return (f"{names} in the environment",)
 
     async def run(self, sink: Sink) -> None:
         """Report what is there, and end."""
         for one in named(self._environ)[0]:
             if zone_of(one.url) is not Zone.OPEN:
                 self._explain(one, sink)
-            elif one.api_key_env or one.type is not BackendType.OPENAI:
+            elif one.api_key_env or one.type is BackendType.OLLAMA:
                 sink.report(_cloud(one))
-        for variable, provider in _NOT_SERVED.items():
-            if self._environ.get(variable, "").strip():
-                sink.note(f"{variable} is set, but {provider} is not a kind of backend yet")
 
     @staticmethod
     def _explain(one: Named, sink: Sink) -> None:

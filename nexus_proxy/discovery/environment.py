@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from ipaddress import ip_address
 
 from msgspec import Struct
@@ -11,7 +12,41 @@ from nexus_proxy.backends.address import normalise
 from nexus_proxy.config.model import BackendType
 
 OLLAMA_PORT = 11434
-OPENAI_URL = "https://api.openai.com"
+
+
+class Provider(Struct, frozen=True, kw_only=True):
+    """A cloud, the variables that may hold its key (the first that is set counts), and the one that
+    may name another address of its dialect."""
+
+    type: BackendType
+    url: str
+    keys: tuple[str, ...]
+    address: str | None = None
+
+    def key_variable(self, environ: Mapping[str, str]) -> str | None:
+        """The variable that holds its key now."""
+        return next((name for name in self.keys if environ.get(name, "").strip()), None)
+
+
+PROVIDERS = (
+    Provider(
+        type=BackendType.OPENAI,
+        url="https://api.openai.com",
+        keys=("OPENAI_API_KEY",),
+        address="OPENAI_BASE_URL",
+    ),
+    Provider(
+        type=BackendType.ANTHROPIC,
+        url="https://api.anthropic.com",
+        keys=("ANTHROPIC_API_KEY",),
+        address="ANTHROPIC_BASE_URL",
+    ),
+    Provider(
+        type=BackendType.GOOGLE,
+        url="https://generativelanguage.googleapis.com",
+        keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    ),
+)
 
 
 class Named(Struct, frozen=True, kw_only=True):
@@ -26,7 +61,9 @@ class Named(Struct, frozen=True, kw_only=True):
 def named(environ: Mapping[str, str]) -> tuple[list[Named], list[str]]:
     """The addresses in the environment, and a sentence for each value that is none."""
     found, problems = [], []
-    for read in (_ollama, _openai):
+    readers: list[Callable[[Mapping[str, str]], Named | None]] = [_ollama]
+    readers += [partial(_provider, provider) for provider in PROVIDERS]
+    for read in readers:
         try:
             if (one := read(environ)) is not None:
                 found.append(one)
@@ -64,20 +101,18 @@ def _ollama(environ: Mapping[str, str]) -> Named | None:
     return Named(url=url, variable="OLLAMA_HOST", type=BackendType.OLLAMA)
 
 
-def _openai(environ: Mapping[str, str]) -> Named | None:
-    key, value = environ.get("OPENAI_API_KEY", ""), environ.get("OPENAI_BASE_URL", "")
-    if not key.strip() and not value.strip():
+def _provider(provider: Provider, environ: Mapping[str, str]) -> Named | None:
+    key = provider.key_variable(environ)
+    address = environ.get(provider.address, "").strip() if provider.address else ""
+    if key is None and not address:
         return None
     try:
-        url = normalise(value.strip() or OPENAI_URL)
+        url = normalise(address or provider.url)
     except ValueError as error:
-        raise ValueError(f"OPENAI_BASE_URL is not used: {error}") from None
-    return Named(
-        url=url,
-        variable="OPENAI_BASE_URL" if value.strip() else "OPENAI_API_KEY",
-        type=BackendType.OPENAI,
-        api_key_env="OPENAI_API_KEY" if key.strip() else None,
-    )
+        raise ValueError(f"{provider.address} is not used: {error}") from None
+    variable = provider.address if address else key
+    assert variable is not None, "one of the two is set"
+    return Named(url=url, variable=variable, type=provider.type, api_key_env=key)
 
 
 def _has_port(authority: str) -> bool:

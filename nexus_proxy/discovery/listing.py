@@ -9,7 +9,7 @@ from nexus_proxy.backends import adapter_for
 from nexus_proxy.backends.address import canonical
 from nexus_proxy.config.model import Zone
 from nexus_proxy.discovery.base import Found
-from nexus_proxy.discovery.environment import OPENAI_URL
+from nexus_proxy.discovery.environment import PROVIDERS
 from nexus_proxy.discovery.identify import Identity
 from nexus_proxy.discovery.records import slug
 from nexus_proxy.discovery.zones import own_machine, zone_of
@@ -17,15 +17,17 @@ from nexus_proxy.errors import CommandError
 from nexus_proxy.registry import Backend
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_OWN_ADDRESSES = frozenset(provider.url for provider in PROVIDERS)
 
 
 def derived_name(url: str, kind: str, default_port: int | None, host: str | None = None) -> str:
     """A name that stays the same from start to start: `ollama`, `llamacpp-8081`,
-    `ollama-gpubox`. This machine, OpenAI's and a kind's usual port go without saying."""
+    `ollama-gpubox`. This machine, a provider's own address and a kind's usual port go without
+    saying."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     pieces = [kind]
-    if not own_machine(url) and url != OPENAI_URL:
+    if not own_machine(url) and url not in _OWN_ADDRESSES:
         pieces.append(slug(host or parts.hostname or ""))
     if port not in (default_port, 80, 443):
         pieces.append(str(port))

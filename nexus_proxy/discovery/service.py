@@ -11,7 +11,7 @@ from nexus_proxy.backends.fingerprint import NotABackend
 from nexus_proxy.config.model import BackendType, Config, DiscoveryConfig, Zone
 from nexus_proxy.discovery.base import DiscoverySource, Found
 from nexus_proxy.discovery.cloud_env import CloudEnv
-from nexus_proxy.discovery.environment import OPENAI_URL
+from nexus_proxy.discovery.environment import PROVIDERS
 from nexus_proxy.discovery.identify import Identity, ItIsUs, identify
 from nexus_proxy.discovery.listing import checked_name, listed
 from nexus_proxy.discovery.local_ports import LocalPorts
@@ -286,9 +286,9 @@ class Discovery:
         return any(self.knows(url) or canonical(url) in self._dismissed for url in urls)
 
     def _key_variable(self, url: str) -> str | None:
-        """OpenAI's own key for OpenAI's own address, and none for anybody else."""
-        is_openai = canonical(url) == canonical(OPENAI_URL)
-        return "OPENAI_API_KEY" if is_openai and self._environ.get("OPENAI_API_KEY") else None
+        """A provider's own key for its own address, and none for anybody else."""
+        owners = (one for one in PROVIDERS if canonical(url) == canonical(one.url))
+        return next((one.key_variable(self._environ) for one in owners), None)
 
     def _stop_pursuit(self, key: str) -> None:
         if task := self._pursuits.pop(key, None):

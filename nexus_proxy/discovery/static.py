@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from nexus_proxy.backends import adapter_for
 from nexus_proxy.backends.address import canonical, normalise
 from nexus_proxy.config.model import BackendConfig, BackendType, Zone
@@ -118,3 +120,26 @@ def implied_zone(entry: BackendConfig) -> Zone:
         return Zone.parse(entry.zone)
     is_cloud = adapter_for(entry.type or BackendType.GENERIC).traits.is_cloud
     return Zone.OPEN if is_cloud else zone_of(normalise(entry.url))
+
+
+def entry_of(backend: Backend, own: BackendConfig | None) -> BackendConfig:
+    """The `[[backends]]` entry that would bring a backend back after a restart. What the file says
+    already (`own`) is kept as it stands there."""
+    entry = own or BackendConfig(
+        name=backend.name,
+        url=backend.url,
+        type=backend.type,
+        tier=backend.tier,
+        api_key_env=backend.api_key_env,
+        max_concurrent=backend.max_concurrent,
+        models=list(backend.allow_models),
+    )
+    implied = own is not None and implied_zone(own) is backend.zone
+    return msgspec.structs.replace(
+        entry,
+        priority=backend.priority,
+        tags=list(backend.tags),
+        enabled=backend.enabled and backend.accepted,
+        drained=backend.drained,
+        zone=entry.zone if implied else backend.zone.label,
+    )

@@ -42,11 +42,11 @@ class Fleet:
 
     def __init__(
         self,
-        *,
         store: Store,
         registry: Registry,
         times: LoadTimes,
         get_config: Callable[[], Config],
+        *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._registry, self._times = store, registry, times

@@ -16,6 +16,7 @@ What an operator unloaded is not loaded again by a request that another backend 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
@@ -28,14 +29,16 @@ from nexus_proxy.backends import adapter_for
 from nexus_proxy.backends.address import is_loopback
 from nexus_proxy.backends.base import LoadFailed, Target
 from nexus_proxy.config.model import Config
-from nexus_proxy.errors import CommandError, NotFoundError
+from nexus_proxy.errors import CommandError, NotFoundError, StoreUnavailableError
 from nexus_proxy.events import BackendRemoved, Bus, Event, OperationChanged
 from nexus_proxy.lifecycle import memory
 from nexus_proxy.lifecycle.operation import Operation, sentence
-from nexus_proxy.lifecycle.times import LoadTimes
+from nexus_proxy.lifecycle.times import LOAD, LoadTimes, save
+from nexus_proxy.operations import OperationKind, OperationPhase, OperationView
 from nexus_proxy.registry import Backend, Claim, Registry
 from nexus_proxy.routing.types import Candidate
-from nexus_proxy.state import BackendState, ModelInfo, OperationKind, OperationPhase, OperationView
+from nexus_proxy.state import BackendState, ModelInfo
+from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
 
 if TYPE_CHECKING:
@@ -49,7 +52,6 @@ LOOKS, LOOK_SECONDS = 5, 0.5
 _LOAD, _UNLOAD, _MIGRATE = OperationKind.LOAD, OperationKind.UNLOAD, OperationKind.MIGRATE
 _DRAINING = OperationPhase.DRAINING
 Work = Coroutine[Any, Any, None]
-Save = Callable[[str, str, float], None]
 
 
 class Others(Protocol):
@@ -84,7 +86,7 @@ class Lifecycle:
         self._get_config, self._make_client, self._environ = get_config, make_client, environ
         self._check, self._repin, self._others = check, repin, others
         self.times = LoadTimes()
-        self._save: Save | None = None
+        self._store: Store | None = None
         self._client: httpx.AsyncClient | None = None
         self._running: dict[str, Operation] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -92,9 +94,11 @@ class Lifecycle:
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         bus.subscribe(self._backend_left, BackendRemoved)
 
-    def connect(self, save: Save) -> None:
-        """Tell `save` each load time that was learnt. It must neither wait nor raise."""
-        self._save = save
+    async def recall(self, store: Store) -> None:
+        """Know what earlier runs learnt of load times, and keep what comes."""
+        self._store = store
+        with contextlib.suppress(StoreUnavailableError):  # which is shown; they are learnt anew
+            self.times.take_over(await store.read(lambda c: c.execute(LOAD).fetchall()))
 
     async def stop(self) -> None:
         """End all operations. What a backend was told to do, it may go on doing."""
@@ -308,8 +312,8 @@ class Lifecycle:
 
     def _learn(self, backend: Backend, info: ModelInfo, seconds: float) -> None:
         mean = self.times.learn(backend.name, info.id, seconds)
-        if self._save is not None:
-            self._save(backend.name, info.id, mean)
+        if self._store is not None:
+            self._store.post(lambda connection: save(connection, backend.name, info.id, mean))
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:

@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -22,24 +22,29 @@ from nexus_proxy.accounting.prices import Price, Unpriced
 from nexus_proxy.admission.keys import Key
 from nexus_proxy.admission.limits import Limits
 from nexus_proxy.admission.queue import Admission, options
+from nexus_proxy.backends import adapter_for
 from nexus_proxy.backends.base import Fault
-from nexus_proxy.config.model import Config, Priority
+from nexus_proxy.config.model import Config
 from nexus_proxy.dialects import direct, openai
 from nexus_proxy.dialects.direct import ROUTES
 from nexus_proxy.dialects.foreign import id_headers
+from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import (
     AirplaneError,
     BudgetExceededError,
     ConnectFailedError,
+    InvalidRequestError,
     NexusError,
     RequestCancelledError,
     UnknownModelError,
     UpstreamError,
+    UpstreamStatusError,
 )
 from nexus_proxy.quality.affinity import NO_KEYS, Affinity, Keys
 from nexus_proxy.quality.service import Outcome, Quality
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.relay.abroad import put
 from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call, Envelope
@@ -74,8 +79,11 @@ _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase
 _CANCELLED, _EMBEDDINGS = RequestPhase.CANCELLED, openai.Endpoint.EMBEDDINGS
 _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
+Pace = tuple[float | None, float | None]
+"""First-token time in ms and tokens per second, where they were seen."""
 NO_PACE = (None, None)
 LEFT = "the client left"
+NO_SUCH_PATH = (404, 405, 501)
 _NOTHING_ASKED = openai.RequestPeek(
     model="?",
     stream=False,
@@ -111,7 +119,7 @@ class Relay:
         admission: Admission,
         aloft: Aloft,
     ) -> None:
-        self._registry = registry
+        self.registry = registry
         self._history = history
         self._node = (wire_headers.NODE, node_id.encode())
         self._environ = environ
@@ -119,7 +127,7 @@ class Relay:
         self._watch = Watch()
         self._quality, self._affinity = quality, Affinity()
         self.limits, self.till, self._admission = limits, till, admission
-        self._aloft = aloft
+        self.aloft = aloft
         self.underway = Underway()
         self._turn = 0
         self.pools = Pools(environ)
@@ -192,7 +200,7 @@ class Relay:
             if call.admitted_tokens is not None:
                 self._settle_limits(call, call.admitted_tokens)
             if call.heard is not None:
-                record.said = call.heard.said(call.peek, call.body)
+                record.said = call.heard.said(call.body)
             self._history.close(record)
 
     # -- one request ---------------------------------------------------------------------------
@@ -264,7 +272,7 @@ class Relay:
                     decide,
                     id=record.id,
                     model=call.peek.model,
-                    priority=_priority(call.envelope),
+                    priority=call.envelope.priority,
                     pulse=call.sign_of_life if call.peek.stream else None,
                 )
             finally:
@@ -296,7 +304,12 @@ class Relay:
         if envelope.key is not None:
             record.key = envelope.key.name
         if envelope.dialect is not None:
-            translate(call, envelope.dialect, stabilise=self.rules.stabilise_prompts)
+            translate(
+                call,
+                envelope.dialect,
+                may_go_as_it_is=self._speaks(call.endpoint),
+                stabilise=self.rules.stabilise_prompts,
+            )
         elif call.endpoint in ROUTES:
             content_type = envelope.headers.get(b"content-type", b"")
             call.peek = direct.peek(call.endpoint, call.body, content_type)
@@ -306,7 +319,7 @@ class Relay:
         record.model_asked, record.stream = peek.model, peek.stream
         self._turn += 1
         home = None
-        if len(self._registry) > 1:
+        if len(self.registry) > 1:
             call.keys = self._keys(envelope, peek)
             home = self._affinity.preferred(call.keys)
         return RequestFacts(
@@ -327,6 +340,10 @@ class Relay:
             embeds=call.endpoint is _EMBEDDINGS,
         )
 
+    def _speaks(self, endpoint: Endpoint) -> bool:
+        """Whether there is a backend that takes a dialect as it is."""
+        return any(endpoint in adapter_for(one.type).native for one in self.registry)
+
     def _keys(self, envelope: Envelope, peek: openai.RequestPeek) -> Keys:
         """By what the request's conversation is known."""
         if envelope.session is not None:
@@ -336,7 +353,7 @@ class Relay:
     def _plan(self, facts: RequestFacts, key: Key | None) -> Iterator[Decision]:
         """See `routing.pipeline.plan`. What an API key is not for is refused, there or not."""
         try:
-            yield from plan(facts, self._registry, self.rules)
+            yield from plan(facts, self.registry, self.rules)
         except UnknownModelError:
             if key is not None:
                 key.require(facts.model_asked, (facts.model_asked,))
@@ -368,7 +385,7 @@ class Relay:
     def _still_allowed(self, decision: Decision, candidate: Candidate) -> bool:
         """A decision may be minutes old when its second choice is due."""
         name = candidate.backend.name
-        is_listed = name in self._registry and self._registry.get(name) is candidate.backend
+        is_listed = name in self.registry and self.registry.get(name) is candidate.backend
         return is_listed and decision.still_allows(candidate)
 
     async def _attempt(
@@ -382,51 +399,68 @@ class Relay:
         record.backend, record.model, record.phase = backend.name, served_id, _WAITING
         reason = record.route_reason = decision.route_reason(candidate, others)
         is_cloud, zone = backend.traits.is_cloud, candidate.zone.label
-        lines = _route_lines(backend.name, is_cloud, reason, zone, served_id, decision.is_fallback)
+        lines = wire_headers.route_lines(
+            backend.name, is_cloud, reason, zone, served_id, decision.is_fallback
+        )
         call.route_headers, call.model = list(lines), candidate.model
         if record.queued_ms is not None:
             call.route_headers.append((b"x-nexus-queued-ms", b"%d" % record.queued_ms))
         self._history.progressed(record)
         model, outcome = candidate.model.id, Outcome.BLAMELESS
-        if decision.facts.embeds:
-            self._compare(decision.resolution.model)
-            self._registry.embeds(backend, model, decision.resolution.path)
         price = self.till.price(backend, candidate.model, served_id)
-        self._quality.begin(backend, model)
+        self._begin(decision, backend, model)
+        lacks_dialect = False
         try:
             if is_away(is_cloud, candidate.zone):
-                async with self._aloft.flight(backend.name):
+                async with self.aloft.flight(backend.name):
                     await self._send(call, backend, candidate, attempt, price)
             else:
                 await self._send(call, backend, candidate, attempt, price)
             outcome = _SERVED
-        except (BudgetExceededError, AirplaneError) as error:
+        except (BudgetExceededError, AirplaneError, InvalidRequestError) as error:
             attempt.error, attempt.code = error.message, error.code
             return Failure(error, Fault.UNSUPPORTED)
         except UpstreamError as error:
             attempt.error, attempt.code = error.message, error.code
             failure = self._blame.judge(error, backend, model, call.peek.route)
+            lacks_dialect = failure.fault is Fault.UNSUPPORTED and self._is_news(
+                call, backend, error
+            )
             if failure.fault in (Fault.BACKEND, Fault.CREDENTIALS):
                 outcome = Outcome.CUT if call.committed else Outcome.FAULT
             if failure.fault is Fault.LOADING:
                 record.forget_repeats()
-            return failure
+            if not lacks_dialect:
+                return failure
         except (asyncio.CancelledError, ConnectionError):
             attempt.error, attempt.code = _why_it_ended(call)
             raise
         finally:
             attempt.total_ms = attempt.elapsed_ms()
             pace = _pace(call, attempt) if outcome is _SERVED else NO_PACE
-            self._quality.note(backend, model, outcome, *pace)
-            if decision.facts.embeds:
-                path, served = decision.resolution.path, outcome is _SERVED
-                self._registry.embedded(backend, path, served=served)
+            self._end(decision, backend, model, outcome, pace)
+        if lacks_dialect:
+            return await self._attempt(call, decision, candidate, others)
         if call.keys is not NO_KEYS:
             self._affinity.note(call.keys, backend, model)
-        self._registry.learn(backend, model, *pace)
+        self.registry.learn(backend, model, *pace)
         if record.truncated is not None:
-            self._registry.note_truncation(backend, model, record.truncated)
+            self.registry.note_truncation(backend, model, record.truncated)
         return None
+
+    def _begin(self, decision: Decision, backend: Backend, model: str) -> None:
+        self._quality.begin(backend, model)
+        if decision.facts.embeds:
+            self._compare(decision.resolution.model)
+            self.registry.embeds(backend, model, decision.resolution.path)
+
+    def _end(
+        self, decision: Decision, backend: Backend, model: str, outcome: Outcome, pace: Pace
+    ) -> None:
+        self._quality.note(backend, model, outcome, *pace)
+        if decision.facts.embeds:
+            path, served = decision.resolution.path, outcome is _SERVED
+            self.registry.embedded(backend, path, served=served)
 
     async def _send(
         self,
@@ -452,8 +486,11 @@ class Relay:
         self, call: Call, backend: Backend, candidate: Candidate, attempt: Attempt
     ) -> None:
         line = self.lines.to(backend)
-        key = self._key(backend)
-        outbound = Outbound(call, line, candidate.model, candidate.served_id)
+        key = self.key_of(backend)
+        if call.asked is None and line.speaks_chat and not call.record.notes:
+            outbound = Outbound(call, line, candidate.model, candidate.served_id)
+        else:
+            outbound = put(call, line, candidate.model, candidate.served_id)
         request = outbound.request(key)
         connect_seconds = line.clocks.connect_seconds
         async with Exchange(line.pool, request, connect_seconds=connect_seconds) as exchange:
@@ -473,8 +510,8 @@ class Relay:
                     patience,
                     attempt,
                     secret=Secret(key) if key else None,
-                    rename=_rename(call, candidate.served_id),
-                    strip_usage=outbound.strip_usage,
+                    rename=_rename(call, outbound, candidate.served_id),
+                    outbound=outbound,
                 )
                 try:
                     await self._deliver(call, attempt, delivery, outbound)
@@ -487,7 +524,7 @@ class Relay:
         call: Call, attempt: Attempt, delivery: Delivery, outbound: Outbound
     ) -> None:
         head = await delivery.head()
-        call.route_headers.append(_timing(call.record, attempt))
+        call.route_headers.append(wire_headers.timing(call.record, attempt))
         if head.status != 200:
             raise await delivery.failure()
         if outbound.aggregates:
@@ -499,7 +536,19 @@ class Relay:
         else:
             await delivery.whole()
 
-    def _key(self, backend: Backend) -> str | None:
+    def _is_news(self, call: Call, backend: Backend, error: UpstreamError) -> bool:
+        """Whether all that a backend cannot do is to take a dialect as it is, which was not known:
+        it can be asked again, in translation."""
+        if call.asked is None or call.untranslatable is not None:
+            return False
+        if not isinstance(error, UpstreamStatusError) or error.upstream_status not in NO_SUCH_PATH:
+            return False
+        told = (openai.as_object(error.body) or {}).get("error")
+        if isinstance(told, dict) and told.get("param"):  # it is not the path that is not there
+            return False
+        return self.lines.to(backend).lacks(call.envelope.endpoint, call.original)
+
+    def key_of(self, backend: Backend) -> str | None:
         """The key that lets us in. Raises `ConnectFailedError` for one that HTTP cannot carry."""
         variable = backend.api_key_env
         if variable is None:
@@ -513,8 +562,8 @@ class Relay:
         return key or None
 
 
-def _pace(call: Call, attempt: Attempt) -> tuple[float | None, float | None]:
-    """First-token time in ms and tokens per second, where they were seen: of streams only."""
+def _pace(call: Call, attempt: Attempt) -> Pace:
+    """Of streams only."""
     first, total = attempt.first_token_ms, attempt.total_ms
     if first is None or total is None or not call.peek.stream:
         return NO_PACE
@@ -542,40 +591,10 @@ def _why_it_ended(call: Call) -> tuple[str, str]:
     return LEFT, CLIENT_LEFT
 
 
-def _rename(call: Call, served: str) -> ModelName | None:
-    if served == call.peek.model or call.asked is not None:  # a translated answer is named anew
+def _rename(call: Call, outbound: Outbound, served: str) -> ModelName | None:
+    asked = call.peek.model
+    if outbound.native is not None and call.asked is not None:
+        asked = call.asked.model
+    elif call.asked is not None or outbound.tongue is not None:  # it is named anew
         return None
-    return ModelName(served, call.peek.model)
-
-
-@lru_cache(maxsize=1024)
-def _route_lines(
-    backend: str, is_cloud: bool, reason: str, zone: str, served_id: str, is_fallback: bool
-) -> tuple[wire_headers.Header, ...]:
-    text = wire_headers.header_text
-    headers = [
-        (b"x-nexus-backend", text(backend)),
-        (b"x-nexus-backend-type", b"cloud" if is_cloud else b"local"),
-        (b"x-nexus-route-reason", text(reason)),
-        (b"x-nexus-privacy-zone", zone.encode()),
-        (b"x-nexus-model", text(served_id)),
-    ]
-    if is_fallback:
-        headers.append((b"x-nexus-fallback-model", text(served_id)))
-    return tuple(headers)
-
-
-def _priority(envelope: Envelope) -> Priority:
-    """The class of the queue: the API key's or the caller's own word, whichever is higher."""
-    asked = envelope.wishes is not None and envelope.wishes.is_urgent
-    if asked or (envelope.key is not None and envelope.key.priority is Priority.HIGH):
-        return Priority.HIGH
-    return Priority.NORMAL
-
-
-def _timing(record: Record, attempt: Attempt) -> wire_headers.Header:
-    route, upstream = record.route_ms or 0.0, attempt.elapsed_ms()
-    timing = b"route;dur=%.2f, upstream;dur=%.1f" % (route, upstream)
-    if record.queued_ms is not None:
-        timing = b"queue;dur=%.1f, %b" % (record.queued_ms, timing)
-    return b"server-timing", timing
+    return None if served == asked else ModelName(served, asked)

@@ -75,7 +75,11 @@ def _fault(error: UpstreamError, backend: Backend) -> Fault:
 
 
 def _reworded(error: UpstreamError, fault: Fault) -> UpstreamError:
-    if fault is Fault.CONTEXT_OVERFLOW and isinstance(error, UpstreamStatusError):
+    if (
+        fault is Fault.CONTEXT_OVERFLOW
+        and isinstance(error, UpstreamStatusError)
+        and not error.is_native
+    ):
         said = openai.error_sentence(error.body) or "the prompt is too long for its context"
         return UpstreamStatusError(
             said,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from nexus_proxy.admission.keys import Key
+from nexus_proxy.config.model import Priority
 from nexus_proxy.dialects.base import Asked, ChatStream, Dialect
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
 from nexus_proxy.dialects.openai_stream import Usage
 from nexus_proxy.dialects.sse import MEDIA_TYPE, PING
-from nexus_proxy.errors import NexusError
+from nexus_proxy.errors import InvalidRequestError, NexusError
 from nexus_proxy.quality.affinity import NO_KEYS, Keys
 from nexus_proxy.relay.headers import Header, HeaderList, Wishes
 from nexus_proxy.relay.heard import Heard
@@ -71,6 +72,14 @@ class Envelope(Struct, frozen=True, kw_only=True):
         """Whether nothing stands against requests with this head."""
         return self.refusal is None and self.problem is None
 
+    @property
+    def priority(self) -> Priority:
+        """The class of the queue: the API key's or the caller's own word, whichever is higher."""
+        asked = self.wishes is not None and self.wishes.is_urgent
+        if asked or (self.key is not None and self.key.priority is Priority.HIGH):
+            return Priority.HIGH
+        return Priority.NORMAL
+
 
 class Call(Struct):
     """State of one request while it is served. `committed`: a backend's bytes reached the client,
@@ -80,8 +89,10 @@ class Call(Struct):
     long the prompt may be, `usage` what the backend counted, `relayed_tokens` what of its answer
     reached the client. `model` is what the backend that is asked says of its model.
     `endpoint` is the one that backends are asked at. Of a request in another dialect, `body` and
-    `peek` are its translation; `asked` is what its answer must know, and `voice` puts the stream
-    that is under way into the caller's events. `heard` is there while content logging is on."""
+    `peek` are its translation, `notes` what that could not carry, `original` what the client sent,
+    `untranslatable` why it can only be sent as it is; `asked` is what its answer must know, and
+    `voice` puts the stream that is under way into the caller's events. `heard` is there while
+    content logging is on."""
 
     envelope: Envelope
     body: bytes
@@ -93,6 +104,9 @@ class Call(Struct):
     clock: float
     endpoint: Endpoint
     asked: Asked | None = None
+    original: bytes = b""
+    notes: Sequence[str] = ()
+    untranslatable: InvalidRequestError | None = None
     voice: ChatStream | None = None
     heard: Heard | None = None
     keys: Keys = NO_KEYS

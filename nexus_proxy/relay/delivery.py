@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import msgspec
@@ -10,8 +11,15 @@ from nexus_proxy.dialects import direct
 from nexus_proxy.dialects.base import Asked, ChatStream, Dialect
 from nexus_proxy.dialects.openai import UNREADABLE, as_object, error_sentence
 from nexus_proxy.dialects.openai_embeddings import as_base64
-from nexus_proxy.dialects.openai_stream import Aggregator, Usage, decode_chunk, read_answer
+from nexus_proxy.dialects.openai_stream import (
+    Aggregator,
+    Usage,
+    decode_chunk,
+    read_answer,
+    read_chunk,
+)
 from nexus_proxy.dialects.sse import DONE, EventSplitter
+from nexus_proxy.dialects.tongue import Named, Tongue
 from nexus_proxy.errors import (
     UpstreamCutError,
     UpstreamError,
@@ -21,6 +29,7 @@ from nexus_proxy.errors import (
 from nexus_proxy.relay import truncation
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import HeaderList, retry_after_seconds, returned
+from nexus_proxy.relay.outbound import Outbound
 from nexus_proxy.relay.patience import Patience
 from nexus_proxy.relay.quoting import without_quotations
 from nexus_proxy.relay.secrecy import Secret
@@ -47,16 +56,20 @@ class Delivery:
     __slots__ = (
         "_attempt",
         "_call",
+        "_ear",
         "_exchange",
         "_has_tap",
         "_head",
         "_held",
         "_held_size",
+        "_native",
         "_patience",
         "_rename",
         "_secret",
+        "_stream_type",
         "_strip_usage",
         "_tap",
+        "_tongue",
     )
 
     def __init__(
@@ -68,7 +81,7 @@ class Delivery:
         *,
         secret: Secret | None,
         rename: ModelName | None,
-        strip_usage: bool,
+        outbound: Outbound,
     ) -> None:
         self._call = call
         self._exchange = exchange
@@ -76,7 +89,9 @@ class Delivery:
         self._attempt = attempt
         self._secret = secret
         self._rename = rename
-        self._strip_usage = strip_usage
+        self._strip_usage = outbound.strip_usage
+        self._native, self._tongue = outbound.native, outbound.tongue
+        self._stream_type = outbound.stream_type
         self._has_tap = False
 
     async def head(self) -> Head:
@@ -103,6 +118,12 @@ class Delivery:
         """What an answer with another status than 200 amounts to."""
         head = self._head
         body = self._hide(await self.read(MAX_ERROR_BODY))
+        status, headers = head.status, head.headers
+        if self._tongue is not None:
+            failed = self._tongue.failure(status, body)
+            status, body = failed.status, failed.body
+            if failed.retry_after is not None:
+                headers = [*headers, (b"retry-after", b"%d" % math.ceil(failed.retry_after))]
         said = self._sentence(body)
         sentence = f"answered {head.status}{f': {said}' if said else ''}"
         if head.status < 400:  # a redirect would take the key and the prompt elsewhere
@@ -110,23 +131,28 @@ class Delivery:
         return UpstreamStatusError(
             f"{self._attempt.backend} {sentence}",
             backend=self._attempt.backend,
-            upstream_status=head.status,
-            headers=self._hide_in(head.headers),
+            upstream_status=status,
+            headers=self._hide_in(headers),
             body=body,
-            retry_after=retry_after_seconds(head.headers, now=time.time()),
+            retry_after=retry_after_seconds(headers, now=time.time()),
+            is_native=self._native is not None and _holds_error(body),
         )
 
     async def stream(self) -> None:
         """Event stream in, the same events out, as they come."""
-        self._require(b"text/event-stream")
+        self._require(self._stream_type)
         call, exchange, patience = self._call, self._exchange, self._patience
         tap = self._start_tap()
         self._held: list[bytes] = []
         self._held_size = 0
         if call.asked is not None and call.envelope.dialect is not None:
-            call.voice = call.envelope.dialect.stream(call.asked)
+            is_native = self._native is not None
+            call.voice = None if is_native else call.envelope.dialect.stream(call.asked)
+        sink = self._pass_on
+        if self._tongue is not None:
+            self._ear, sink = self._tongue.ear(self._named()), self._hear
         while not exchange.ended:
-            wait = await exchange.flow(self._pass_on)
+            wait = await exchange.flow(sink)
             if wait is None:
                 await call.sign_of_life()
                 continue
@@ -150,10 +176,13 @@ class Delivery:
         """JSON in, the same JSON out, once it is whole."""
         self._require(b"application/json")
         body = await self.read(MAX_WHOLE_ANSWER)
-        facts = read_answer(self._call.endpoint, body)
+        if self._native is not None:
+            facts = self._native.read_whole(body)
+        else:
+            body = body if self._tongue is None else self._understood(body, self._tongue)
+            facts = read_answer(self._call.endpoint, body)
         if not facts.is_answer:
-            said = self._sentence(self._hide(body))
-            raise self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
+            raise self._no_answer(body)
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
         if self._call.heard is not None:
@@ -229,7 +258,10 @@ class Delivery:
 
     def _start_tap(self) -> StreamTap:
         self._tap = StreamTap(
-            choices=self._call.peek.choices, strip_usage=self._strip_usage, rename=self._rename
+            choices=self._call.peek.choices,
+            strip_usage=self._strip_usage,
+            rename=self._rename,
+            read=read_chunk if self._native is None else self._native.reader(),
         )
         self._has_tap = True
         if self._call.heard is not None:
@@ -250,6 +282,28 @@ class Delivery:
         self._held_size += len(data)
         promised = self._tap.seen_token or self._tap.complete or self._held_size > MAX_HELD
         return self._open if promised else None
+
+    def _hear(self, data: bytes) -> Wait | None:
+        """The same for what a backend says in its own dialect."""
+        try:
+            said = self._ear.feed(data)
+        except UNREADABLE:
+            raise self._garbage("sent an event that cannot be read") from None
+        if self._ear.beat:
+            self._patience.beat()
+        if self._ear.pending > MAX_EVENT:
+            raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
+        return self._pass_on(said) if said else None
+
+    def _understood(self, body: bytes, tongue: Tongue) -> bytes:
+        """A whole answer in the backend's own dialect, as chat."""
+        try:
+            return tongue.whole(body, self._named())
+        except (*UNREADABLE, AttributeError, TypeError):
+            raise self._no_answer(body) from None
+
+    def _named(self) -> Named:
+        return Named(model=self._call.peek.model, created=int(self._call.record.started))
 
     def _voiced(self, voice: ChatStream, events: list[bytes]) -> list[bytes]:
         """The backend's events as the caller's."""
@@ -288,6 +342,9 @@ class Delivery:
                 self._first_token()
             else:
                 self._patience.token()
+        elif tap.has_beat:
+            tap.has_beat = False
+            self._patience.beat()
         elif tap.pending > MAX_EVENT:
             raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.error is None:
@@ -339,8 +396,9 @@ class Delivery:
         if self._rename is not None:
             body = self._rename.restore(body)
         call = self._call
-        if call.asked is not None and call.envelope.dialect is not None:
-            body = self._translated(body, call.envelope.dialect, call.asked)
+        dialect = call.envelope.dialect if self._native is None else None
+        if call.asked is not None and dialect is not None:
+            body = self._translated(body, dialect, call.asked)
         call.committed = True
         headers = call.headers(JSON_TYPE, *self._returned())
         await call.responder.respond(200, headers, body)
@@ -355,7 +413,7 @@ class Delivery:
     def _returned(self) -> HeaderList:
         headers = self._hide_in(returned(self._head.headers))
         if self._call.admitted_tokens is not None:  # the limits that it has here are others
-            headers = [h for h in headers if not h[0].startswith(b"x-ratelimit-")]
+            headers = [h for h in headers if b"-ratelimit-" not in h[0]]
         return headers
 
     def _sentence(self, body: bytes) -> str:
@@ -389,6 +447,10 @@ class Delivery:
             f"{self._attempt.backend} {what}", backend=self._attempt.backend
         )
 
+    def _no_answer(self, body: bytes) -> UpstreamGarbageError:
+        said = self._sentence(self._hide(body))
+        return self._garbage(f"answered 200 without an answer{f': {said}' if said else ''}")
+
     def _error_event(self, error: bytes) -> UpstreamStatusError:
         body = msgspec.json.encode({"error": msgspec.Raw(self._hide(error))})
         inner = (as_object(body) or {}).get("error")
@@ -400,3 +462,7 @@ class Delivery:
             upstream_status=status,
             body=body,
         )
+
+
+def _holds_error(body: bytes) -> bool:
+    return isinstance((as_object(body) or {}).get("error"), dict)

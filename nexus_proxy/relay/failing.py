@@ -21,7 +21,10 @@ async def tell_failure(error: NexusError, call: Call) -> None:
         kept = wire_headers.returned(error.headers)
     else:
         kept = wire_headers.refusal(error)
-    body = error_body(error, call.envelope.dialect, call.record.id)
+    if isinstance(error, UpstreamStatusError) and error.is_native:
+        body = error.body
+    else:
+        body = error_body(error, call.envelope.dialect, call.record.id)
     json_type = (b"content-type", b"application/json")
     await call.responder.respond(status, call.headers(*kept, json_type), body)
 

@@ -26,6 +26,7 @@ from nexus_proxy.errors import (
     RoutingRefusedError,
     UpstreamStatusError,
 )
+from nexus_proxy.telemetry.history import Attempt, Record
 
 HOPS = b"x-nexus-hops"
 NODE = b"x-nexus-node"
@@ -42,7 +43,7 @@ _FORWARDED = (
     b"tracestate",
 )
 _RETURNED = re.compile(
-    rb"^(content-language|openai-.*|x-ratelimit-.*|ratelimit.*|retry-after(-ms)?"
+    rb"^(content-language|openai-.*|x-ratelimit-.*|(anthropic-)?ratelimit.*|retry-after(-ms)?"
     rb"|x-should-retry)$"
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,128}")
@@ -159,8 +160,20 @@ def passed_on(headers: Headers, hops: bytes) -> bytes:
     return b"".join(lines)
 
 
+def anthropics(headers: Headers, version: str) -> bytes:
+    """Lines of a head for Anthropic alone: the caller's own `anthropic-*`, among them what it wants
+    to try (`anthropic-beta`) and the version of the API, which is `version` by default."""
+    names = [name for name in headers if name.startswith(b"anthropic-")]
+    lines = [b"%b: %b\r\n" % (n, headers[n]) for n in names if not _CONTROL.search(headers[n])]
+    if b"anthropic-version" not in names:
+        lines.append(b"anthropic-version: %b\r\n" % version.encode())
+    return b"".join(lines)
+
+
 @lru_cache(maxsize=1024)
-def fixed_lines(path: str, authority: str, accept: str, content_type: str) -> bytes:
+def fixed_lines(
+    path: str, authority: str, accept: str, content_type: str = "application/json"
+) -> bytes:
     """What is the same in every POST to one endpoint of one backend."""
     return (
         f"POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: {content_type}\r\n"
@@ -181,7 +194,7 @@ def returned(headers: Iterable[Header]) -> HeaderList:
 @lru_cache(maxsize=512)
 def _returned_as(name: bytes) -> bytes | None:
     """The name under which the client gets a backend's header; None: not at all."""
-    if name == b"x-request-id":
+    if name in (b"x-request-id", b"request-id"):
         return b"x-nexus-upstream-request-id"
     return name if _RETURNED.match(name) else None
 
@@ -252,3 +265,30 @@ def _details(rejections: Iterable[dict[str, Any]]) -> bytes:
             break
         told.append(text)
     return f"[{', '.join(told)}]".encode()
+
+
+@lru_cache(maxsize=1024)
+def route_lines(
+    backend: str, is_cloud: bool, reason: str, zone: str, served_id: str, is_fallback: bool
+) -> tuple[Header, ...]:
+    """What every answer of one backend for one reason says of where it came from."""
+    text = header_text
+    headers = [
+        (b"x-nexus-backend", text(backend)),
+        (b"x-nexus-backend-type", b"cloud" if is_cloud else b"local"),
+        (b"x-nexus-route-reason", text(reason)),
+        (b"x-nexus-privacy-zone", zone.encode()),
+        (b"x-nexus-model", text(served_id)),
+    ]
+    if is_fallback:
+        headers.append((b"x-nexus-fallback-model", text(served_id)))
+    return tuple(headers)
+
+
+def timing(record: Record, attempt: Attempt) -> Header:
+    """What is known of the time so far, when the backend's first byte came."""
+    route, upstream = record.route_ms or 0.0, attempt.elapsed_ms()
+    told = b"route;dur=%.2f, upstream;dur=%.1f" % (route, upstream)
+    if record.queued_ms is not None:
+        told = b"queue;dur=%.1f, %b" % (record.queued_ms, told)
+    return b"server-timing", told

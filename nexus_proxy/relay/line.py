@@ -25,11 +25,28 @@ class Line:
         self.pool = pool
         self.clocks = _clocks(timeouts, is_cloud=self.traits.is_cloud)
         self._paths = {e: pool.prefix + self.adapter.path_of(e) for e in SENT}
+        self.tongue = self.adapter.tongue
+        self.speaks_chat = self.tongue is None and not self.traits.sizes_context
+        self._lacking: set[Endpoint] = set()
         self._auth: tuple[str | None, bytes] = (None, self._auth_lines(None))
 
     def path_of(self, endpoint: Endpoint) -> str:
         """Path of an endpoint on its server."""
         return self._paths[endpoint]
+
+    def native_path(self, endpoint: Endpoint, body: bytes) -> str | None:
+        """Path at which it takes a request in a dialect other than chat as it is; None: it does
+        not."""
+        if endpoint in self._lacking or not self.adapter.takes(endpoint, body):
+            return None
+        return self.pool.prefix + self.adapter.native[endpoint]
+
+    def lacks(self, endpoint: Endpoint, body: bytes) -> bool:
+        """It has no such path: an older release, or another server of the same kind. False: it was
+        not asked there."""
+        was_asked = self.native_path(endpoint, body) is not None
+        self._lacking.add(endpoint)
+        return was_asked
 
     def auth(self, key: str | None) -> bytes:
         """Header lines that let us in, each with its line end."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from nexus_proxy.dialects import direct, openai
 from nexus_proxy.dialects.edit import edit
 from nexus_proxy.dialects.forms import is_form
+from nexus_proxy.dialects.native import Native
 from nexus_proxy.dialects.openai import WHOLE, RequestPeek
+from nexus_proxy.dialects.tongue import Tongue
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.headers import fixed_lines
 from nexus_proxy.relay.line import Line
@@ -24,8 +26,16 @@ class Outbound:
             generating after the client of a non-streaming request left.
         aggregates: the answer is put together from that stream, for a client that wants a whole.
         strip_usage: the usage chunk was our wish, not the client's.
+        native: the request goes out and its answer comes back as they are, in this dialect.
+        tongue: the request is put, and its answer understood, by this.
+        stream_type: content type of a stream.
     """
 
+    native: Native | None = None
+    tongue: Tongue | None = None
+    stream_type = b"text/event-stream"
+    _path: str | None = None
+    _more = b""
     __slots__ = (
         "_asks_usage",
         "_at_most",
@@ -56,13 +66,15 @@ class Outbound:
         accept, content_type = "text/event-stream" if self.streams else _JSON, _JSON
         if call.peek.route is not None:
             accept, content_type = "*/*", self._content_type().decode("latin-1")
-        fixed = fixed_lines(line.path_of(call.endpoint), line.pool.authority, accept, content_type)
-        head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
+        path = self._path or line.path_of(call.endpoint)
+        fixed = fixed_lines(path, line.pool.authority, accept, content_type)
+        head = b"%bcontent-length: %d\r\nx-request-id: %b\r\n%b%b%b\r\n" % (
             fixed,
             len(body),
             call.record.id.encode(),
             self._passed_on(),
-            line.auth(key),
+            self._more,
+            self._auth(key),
         )
         return [head, body]
 
@@ -70,6 +82,9 @@ class Outbound:
         """Of a request that is passed on as it came."""
         said = self._call.envelope.headers.get(b"content-type", b"")
         return said if is_form(said) else _JSON.encode()
+
+    def _auth(self, key: str | None) -> bytes:
+        return self._line.auth(key)
 
     def _passed_on(self) -> bytes:
         record, lines = self._call.record, self._call.envelope.passed_on
@@ -103,10 +118,17 @@ class Outbound:
         return edit(body, changes)
 
 
+def room_for(peek: RequestPeek, model: ModelInfo) -> int | None:
+    """Tokens that fit into a model's context after the prompt; None: not known."""
+    if model.context_length is None:
+        return None
+    return max(1, model.context_length - peek.prompt_bytes // BYTES_PER_TOKEN)
+
+
 def _longest(peek: RequestPeek, model: ModelInfo) -> int | None:
     """What a request for more than fits after its prompt is cut down to; None: it fits. Clients of
     other dialects must name a number and name a large one, and vLLM refuses what cannot fit."""
-    if peek.max_tokens is None or model.context_length is None:
+    room = room_for(peek, model)
+    if peek.max_tokens is None or room is None:
         return None
-    room = max(1, model.context_length - peek.prompt_bytes // BYTES_PER_TOKEN)
     return room if peek.max_tokens > room else None

@@ -139,6 +139,10 @@ class Patience:
             self._clock, self._seconds = "idle", seconds
         self._deadline = self._loop.time() + seconds
 
+    def beat(self) -> None:
+        """It is at work, though no token came: the clock that runs starts again."""
+        self._deadline = self._loop.time() + self._seconds
+
     def look(self, now: float) -> None:
         """See whether a clock has run out, or whether it is time for a tick."""
         total = self._clocks.total_seconds

@@ -9,10 +9,11 @@ been promised to the client yet.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import msgspec
 
-from nexus_proxy.dialects.openai_stream import TOKEN, Usage, read_chunk
+from nexus_proxy.dialects.openai_stream import TOKEN, ChunkFacts, Usage, read_chunk
 from nexus_proxy.dialects.sse import EventSplitter, payload
 
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -46,7 +47,7 @@ def _text(quoted: bytes) -> str | None:
 
 
 class StreamTap:
-    """Follows one stream, in which `choices` answers are due.
+    """Follows one stream, in which `choices` answers are due; `read` says what an event says.
 
     Attributes:
         seen_token: text, reasoning or a tool call has come.
@@ -55,9 +56,18 @@ class StreamTap:
         usage: token counts, if the backend sent them.
         done: `[DONE]` came.
         error: bytes of an `error` value that the backend sent in the stream.
+        has_beat: an event proved that the backend is at work; its reader takes it back.
     """
 
-    def __init__(self, *, choices: int, strip_usage: bool, rename: ModelName | None) -> None:
+    def __init__(
+        self,
+        *,
+        choices: int,
+        strip_usage: bool,
+        rename: ModelName | None,
+        read: Callable[[bytes], ChunkFacts] = read_chunk,
+    ) -> None:
+        self._read = read
         self._splitter = EventSplitter()
         self._choices = choices
         self._finished: set[int] = set()
@@ -67,7 +77,7 @@ class StreamTap:
         self.token_events = 0
         self.finish_reason: str | None = None
         self.usage: Usage | None = None
-        self.done = False
+        self.done = self.has_beat = False
         self.error: bytes | None = None
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -86,7 +96,7 @@ class StreamTap:
         return self.done or len(self._finished) >= self._choices
 
     def _note(self, event: bytes) -> bool:
-        facts = read_chunk(event)
+        facts = self._read(event)
         if facts is TOKEN:
             self.seen_token = True
             self.token_events += 1
@@ -101,4 +111,5 @@ class StreamTap:
         self.usage = facts.usage or self.usage
         self.done = self.done or facts.done
         self.error = facts.error or self.error
+        self.has_beat = facts.beat or self.has_beat
         return not (facts.is_usage_only and self._strip_usage)

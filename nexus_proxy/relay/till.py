@@ -238,11 +238,14 @@ class Bill:
                 source=Provenance.ESTIMATED,
             )
         if usage is not None:
+            details = usage.prompt_tokens_details
             return counted_inside(
                 usage.prompt_tokens,
                 usage.completion_tokens,
                 total=usage.total_tokens,
                 cached=usage.cached_tokens,
+                cache_write=None if details is None else details.cache_write_tokens,
+                cache_write_1h=None if details is None else details.cache_write_1h_tokens,
                 reasoning=usage.reasoning_tokens,
                 audio=usage.audio_tokens,
             )

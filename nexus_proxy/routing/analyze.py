@@ -37,7 +37,11 @@ def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> l
             reject(
                 candidate, f"{model.id} cannot do {lacking} there", f"choose a model with {lacking}"
             )
-        elif model.context_length is not None and least_tokens > model.context_length:
+        elif (
+            model.context_length is not None
+            and least_tokens > model.context_length
+            and not _can_be_sized(candidate, facts, least_tokens)
+        ):
             context = model.context_length
             reject(
                 candidate,
@@ -47,6 +51,12 @@ def keep(selection: Selection, candidates: list[Candidate], reject: Reject) -> l
         else:
             kept.append(candidate)
     return kept
+
+
+def _can_be_sized(candidate: Candidate, facts: RequestFacts, least_tokens: int) -> bool:
+    """Whether its model can be loaded with a context that is long enough."""
+    sizes = candidate.backend.traits.sizes_context and Capability.CHAT in facts.needs
+    return sizes and least_tokens <= (candidate.model.max_context or 0)
 
 
 def _having(

@@ -49,8 +49,10 @@ Order = Callable[[Selection, "list[Candidate]"], "list[Candidate]"]
 
 def order(selection: Selection, candidates: list[Candidate], reject: Reject) -> list[Candidate]:
     """Order all of them. Busy ones stay, at the end: the queue may wait for them."""
-    if any(candidate.backend.parked for candidate in candidates):
-        candidates = _not_parked(candidates, reject)
+    for candidate in candidates:
+        if candidate.backend.parked:
+            candidates = _not_parked(candidates, reject)
+            break
     now, pinned = selection.facts.now, selection.pinned
     may_try = selection.facts.affinity is None
     all_alike = pinned is None

@@ -5,14 +5,23 @@ Nothing of OpenTelemetry is imported here. What is wanted is said by its standar
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import re
 import shlex
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from random import getrandbits
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+from nexus_proxy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nexus_proxy.registry import Registry
+    from nexus_proxy.telemetry.spans import Tracer
 
 PACKAGES = ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http")
 """What the extra `otel` brings."""
@@ -70,3 +79,15 @@ def missing(asked: str) -> str | None:
         f"{asked} asks for traces, but OpenTelemetry is not installed here, so there are none; "
         f"`{shlex.join([*installer, *PACKAGES])}` brings it"
     )
+
+
+async def make_tracer(asked: str, registry: Registry, environ: Mapping[str, str]) -> Tracer | str:
+    """What makes the spans that the variable `asked` asks for, or why nothing can."""
+    if (problem := missing(asked)) is not None:
+        return problem
+    spans = await asyncio.to_thread(importlib.import_module, "nexus_proxy.telemetry.spans")
+    try:
+        tracer: Tracer = spans.Tracer(registry, spans.exporter_for(environ), environ)
+    except ConfigError as error:
+        return error.message
+    return tracer

@@ -14,6 +14,11 @@ from nexus_tui.widgets.columns import GAP, Column, fit_columns
 T = TypeVar("T")
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
+_MOST_ROWS = 8
+_STEPS = {
+    step: _EIGHTHS[min(8, max(0, step))] for step in range(-8 * _MOST_ROWS, 8 * _MOST_ROWS + 1)
+}
+"""The character for so many eighths above the foot of a row."""
 _USED, _FREE = "━", "╌"
 
 
@@ -26,7 +31,7 @@ def bars(values: Sequence[float | None], width: int, height: int = 1) -> list[st
     levels = [max(1, round(value / top * steps)) if value > 0 else 0 for value in shown]
     padding = " " * (max(0, width) - len(levels))
     return [
-        padding + "".join(_EIGHTHS[min(8, max(0, level - 8 * row))] for level in levels)
+        padding + "".join([_STEPS[level - 8 * row] for level in levels])
         for row in reversed(range(height))
     ]
 

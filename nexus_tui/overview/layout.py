@@ -12,6 +12,7 @@ from nexus_tui.overview.panels import (
     backends,
     models,
     requests,
+    spending,
     traffic,
     troubles,
     window,
@@ -119,8 +120,8 @@ class _Sheet:
 
 def _one_column(sheet: _Sheet) -> None:
     tall = 2 if sheet.left >= _ROOMY else 1
-    charts = traffic(sheet.snapshot, sheet.width - 2, 4 * tall + 1)
-    sheet.section(sheet.traffic(sheet.width - 2), len(charts) + 1)
+    spend = len(spending(sheet.snapshot.budget, sheet.width))
+    sheet.section(sheet.traffic(sheet.width - 2), 1 + 4 * tall + spend)
     rows = max(2, sheet.left // 2 + 1 if tall == 1 else sheet.left // 3)
     sheet.section(_BACKENDS, min(rows, len(sheet.snapshot.backends) + 1))
     if tall > 1:
@@ -156,5 +157,5 @@ def _three_columns(sheet: _Sheet) -> None:
 
 def _traffic_height(sheet: _Sheet, room: int) -> int:
     """Of the box with the charts: as much of `room` as it has use for."""
-    tallest = traffic(sheet.snapshot, sheet.width, 4 * _TALLEST_CHART + 1)
-    return max(_BOX + 4, min(room, len(tallest) + _BOX))
+    spend = len(spending(sheet.snapshot.budget, sheet.width))
+    return max(_BOX + 4 + spend, min(room, _BOX + 4 * _TALLEST_CHART + spend))

@@ -17,8 +17,8 @@ from nexus_proxy.state import (
     BudgetStanding,
     RequestPhase,
     RequestView,
-    Trend,
 )
+from nexus_proxy.trends import Trend
 from nexus_tui.format import (
     NONE,
     PHASES,
@@ -126,7 +126,7 @@ def window(trend: Trend, width: int) -> tuple[int, float]:
 def traffic(snapshot: Snapshot, width: int, height: int) -> list[Line]:
     """Charts of what goes on, as tall as there is room for, and what it costs."""
     trend, totals = snapshot.trend, snapshot.totals
-    spend = _spend(snapshot.budget, width)
+    spend = spending(snapshot.budget, width)
     tall = max(1, (height - len(spend)) // 4)
     size, _ = window(trend, width)
     number, per_second = trend.number, 1.0 / (trend.seconds * size)
@@ -174,6 +174,9 @@ def _chart(
 
 def _painted(row: str, failures: Sequence[int]) -> Iterator[Cell]:
     """The bars, those with failures in them in another tone."""
+    if not any(failures):
+        yield Cell(row, "info")
+        return
     failed = [False] * len(row)
     for place, number in enumerate(reversed(failures[-len(row) :] if row else ())):
         failed[-1 - place] = number > 0
@@ -181,7 +184,8 @@ def _painted(row: str, failures: Sequence[int]) -> Iterator[Cell]:
         yield Cell("".join(character for character, _ in part), "bad" if is_failed else "info")
 
 
-def _spend(budget: BudgetStanding | None, width: int) -> list[Line]:
+def spending(budget: BudgetStanding | None, width: int) -> list[Line]:
+    """The month's spend against its limit; nothing where nothing costs anything."""
     if budget is None or (budget.limit_usd is None and budget.spent_usd == 0):
         return []
     used = budget.spent_usd + budget.reserved_usd

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nexus_proxy.commands import COMMANDS
 from nexus_tui.format import NEXT, PHASES, STAR, STATES, Cell, Line, heading
 from nexus_tui.keymap import UNDONE_BY, label
+from nexus_tui.request_filter import HELP as FILTER_HELP
 from nexus_tui.screens.story import StoryScreen
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class HelpScreen(StoryScreen):
             *(_row(one.key or "", f"{label(one)}, elsewhere: {one.help}") for one in elsewhere),
             *heading("Only in the palette (ctrl+p)"),
             *(_row(label(command), command.help) for command in keyless),
+            *heading("Filter of the requests (/)"),
+            *(_row(term, what) for term, what in FILTER_HELP),
             *heading("Marks"),
             *_marks(),
         ]

@@ -27,15 +27,16 @@ from nexus_tui.format import (
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.story import StoryScreen
 from nexus_tui.selection import Selection
+from nexus_tui.waterfall import waterfall
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
     from nexus_tui.app import NexusApp
 
 
-def request_story(view: RequestView, now: float) -> Sequence[Line]:
-    """All that was recorded of a request, in the order in which it happened."""
-    story = [*_summary(view, now)]
+def request_story(view: RequestView, now: float, width: int) -> Sequence[Line]:
+    """All that was recorded of a request, for lines of `width` cells."""
+    story = [*_summary(view, now), *_clocks(view, now, width)]
     if view.decision is not None:
         story += [*_route(view.decision), *_candidates(view.decision), *_rejections(view.decision)]
     return [*story, *_attempts(view.attempts)]
@@ -61,10 +62,13 @@ def _summary(view: RequestView, now: float) -> Iterator[Line]:
     yield field("cost", *_cost(view))
     if view.finish_reason:
         yield field("finished by", Cell(clean(view.finish_reason)))
+    if view.notes:
+        yield field("left out", Cell("; ".join(clean(note) for note in view.notes), "warn"))
+
+
+def _clocks(view: RequestView, now: float, width: int) -> Iterator[Line]:
     yield from heading("Clocks")
-    yield field("routing", Cell(milliseconds(view.route_ms)))
-    if view.queued_ms is not None:
-        yield field("queue", Cell(milliseconds(view.queued_ms)))
+    yield from waterfall(view, now, width)
     yield field("first token", Cell(milliseconds(view.first_token_ms)))
     running = f"{duration(now - view.started)} so far" if view.phase in RUNNING else None
     yield field("total", Cell(running or milliseconds(view.total_ms)))
@@ -73,13 +77,16 @@ def _summary(view: RequestView, now: float) -> Iterator[Line]:
 def _tokens(view: RequestView) -> Sequence[Cell]:
     if view.prompt_tokens is None and view.completion_tokens is None:
         return (Cell("not known yet" if view.phase in RUNNING else "unknown", "muted"),)
-    counted = f"{count(view.prompt_tokens)} in, {count(view.completion_tokens)} out"
-    return Cell(counted), Cell(f", {clean(view.usage_source)}", "muted")
+    cached = f" ({count(view.cached_tokens)} cached)" if view.cached_tokens else ""
+    thought = f" ({count(view.reasoning_tokens)} thought)" if view.reasoning_tokens else ""
+    read = f"{count(view.prompt_tokens)} in{cached}"
+    written = f"{count(view.completion_tokens)} out{thought}"
+    return Cell(f"{read}, {written}"), Cell(f", {clean(view.usage_source)}", "muted")
 
 
 def _cost(view: RequestView) -> Sequence[Cell]:
     if view.cost_source == "n/a":
-        return (Cell("nothing", "muted"),)
+        return (Cell("nothing: it ran on your own machines", "muted"),)
     if view.cost_usd is None:
         return (Cell("unknown", "warn"),)
     return Cell(money(view.cost_usd)), Cell(f", {clean(view.cost_source)}", "muted")
@@ -172,7 +179,7 @@ class RequestDetailScreen(StoryScreen):
         self.redraw()
 
     def story(self) -> Sequence[Line]:
-        return request_story(self._view, self._now)
+        return request_story(self._view, self._now, self._body.size.width or self.size.width)
 
     def selection(self) -> Selection:
         return Selection(self._view.backend, self._view.model, self._view.id)

@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from nexus_tui.format import Cell
+from nexus_tui.safe_text import clean
 from nexus_tui.widgets.steady import Steady
 
 PLACEHOLDER = "words, !word to exclude; esc clears"
@@ -37,10 +38,11 @@ class FilterBar(Horizontal):
     class Left(Message):
         """The table is to have the focus again."""
 
-    def __init__(self) -> None:
+    def __init__(self, hint: str = PLACEHOLDER) -> None:
         super().__init__()
         self.display = False
-        self._input = Input(placeholder=PLACEHOLDER, compact=True, select_on_focus=False)
+        self._problem: str | None = None
+        self._input = Input(placeholder=hint, compact=True, select_on_focus=False)
         self._input.cursor_blink = False
         self._count = Steady(id="filter-count")
 
@@ -66,7 +68,12 @@ class FilterBar(Horizontal):
 
     def show_count(self, shown: int, of: int) -> None:
         text = f"{shown} of {of}" if self.words else ""
-        self._count.say([(Cell(text, "muted"),)])
+        problem = (Cell(f"▲ {clean(self._problem)}  ", "bad"),) if self._problem else ()
+        self._count.say([(*problem, Cell(text, "muted"))])
+
+    def complain(self, problem: str | None) -> None:
+        """Say with the next count what was not understood."""
+        self._problem = problem
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

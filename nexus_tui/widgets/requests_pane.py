@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
 
 from nexus_proxy.state import RequestView
 from nexus_tui.format import (
@@ -11,12 +13,14 @@ from nexus_tui.format import (
     PHASES,
     Cell,
     Line,
+    age,
     clock,
     elapsed_ms,
     example,
     milliseconds,
     tokens,
 )
+from nexus_tui.request_filter import HINT, everything, understand
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.request_detail import RequestDetailScreen
 from nexus_tui.selection import Selection
@@ -28,11 +32,17 @@ if TYPE_CHECKING:
 
 
 class RequestsPane(TablePane[RequestView]):
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("T", "times", "Times", show=False, tooltip="How long ago, or at what time"),
+    ]
     FOLLOW = "first"
+    FILTER_HINT = HINT
+    _shows_clock = False
 
     def columns(self) -> Sequence[Column[RequestView]]:
+        title = "Time" if self._shows_clock else "Age"
         return (
-            Column(title="Time", width=8),
+            Column(title=title, width=8, right=True, sort=lambda view: -view.started),
             Column(title="Model", width=16, grow=True),
             Column(title="Backend", width=12),
             Column(title="Phase", width=11),
@@ -51,11 +61,11 @@ class RequestsPane(TablePane[RequestView]):
         return item.id
 
     def cells(self, item: RequestView) -> Sequence[Cell]:
-        now = 0.0 if self.snapshot is None else self.snapshot.taken_at
+        now = self._now
         used = f"{tokens(item.prompt_tokens)} → {tokens(item.completion_tokens)}"
         known = item.prompt_tokens is not None or item.completion_tokens is not None
         return (
-            Cell(clock(item.started), "muted"),
+            Cell(clock(item.started) if self._shows_clock else age(item.started, now), "muted"),
             Cell(clean(item.model or item.model_asked), "strong"),
             Cell(clean(item.backend) if item.backend else NONE),
             PHASES[item.phase].cell,
@@ -68,18 +78,21 @@ class RequestsPane(TablePane[RequestView]):
         )
 
     def haystack(self, item: RequestView) -> str:
-        words = (
-            item.id,
-            item.model_asked,
-            item.model,
-            item.backend,
-            item.client,
-            item.endpoint,
-            f"phase:{item.phase.value}",
-            f"status:{item.status}",
-            item.error,
-        )
-        return " ".join(word for word in words if word)
+        return everything(item)
+
+    def passes(self, words: tuple[str, ...]) -> tuple[Callable[[RequestView], bool], str | None]:
+        wanted = understand(words)
+        return (lambda view: wanted.passes(view, self._now)), wanted.problem
+
+    @property
+    def _now(self) -> float:
+        return 0.0 if self.snapshot is None else self.snapshot.taken_at
+
+    def action_times(self) -> None:
+        """Show when requests came, or how long ago."""
+        self._shows_clock = not self._shows_clock
+        self.table.use(self.columns())
+        self.redraw()
 
     def nothing(self, snapshot: Snapshot) -> Sequence[Line]:
         return [

@@ -85,8 +85,9 @@ class SpendPane(Vertical):
         if spend is None or budget is None:
             self._standing.say([(Cell("Reading what was spent …", "muted"),)])
             return
+        is_shared = snapshot.replicas is not None
         self._standing.say(
-            standing_lines(budget, spend, self.size.width - 2)
+            standing_lines(budget, spend, self.size.width - 2, is_shared=is_shared)
             if has_money
             else nothing_lines(spend, snapshot.config_path)
         )

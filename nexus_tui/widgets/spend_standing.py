@@ -14,6 +14,8 @@ from nexus_tui.safe_text import clean
 from nexus_tui.widgets.spend_chart import ESTIMATED, FREE, MEASURED, UNKNOWN
 
 _WIDEST_GAUGE = 80
+_DUST = 1e-9
+"""USD that sums of floats may differ by."""
 _LEVELS = {
     BudgetLevel.OK: Mark("●", "within the limit", "good"),
     BudgetLevel.SOFT: Mark("▲", "past the soft limit", "warn"),
@@ -33,13 +35,16 @@ def costs_anything(budget: BudgetStanding, spend: SpendSummary) -> bool:
     )
 
 
-def standing_lines(budget: BudgetStanding, spend: SpendSummary, width: int) -> Sequence[Line]:
-    """At most five lines about the month, of which the last is a legend, too."""
+def standing_lines(
+    budget: BudgetStanding, spend: SpendSummary, width: int, *, is_shared: bool = False
+) -> Sequence[Line]:
+    """At most five lines about the month, of which the last is a legend, too. `is_shared`: other
+    replicas spend under the same limit, and what they spent is in no bar and no row."""
     return [
         _spent(budget, spend),
         *_against_the_limit(budget, spend, width),
         _heading(budget, spend),
-        _provenance(spend.days),
+        _provenance(spend.days, budget.spent_usd if is_shared else 0.0),
     ]
 
 
@@ -108,14 +113,16 @@ def _heading(budget: BudgetStanding, spend: SpendSummary) -> Line:
     return (Cell(text),)
 
 
-def _provenance(days: Sequence[SpendRow]) -> Line:
+def _provenance(days: Sequence[SpendRow], of_all: float) -> Line:
     measured = sum(day.usd_measured for day in days)
     estimated = sum(day.usd_estimated for day in days)
     unknown = sum(day.unknown_requests for day in days)
     free = sum(day.free_requests for day in days)
+    elsewhere = of_all - measured - estimated
     parts: list[Line] = [
         (MEASURED, Cell(f" {money(measured)} measured")),
         (ESTIMATED, Cell(f" ~{money(estimated)} estimated")) if estimated else (),
+        (Cell(f"+ {money(elsewhere)} by other replicas"),) if elsewhere > _DUST else (),
         (UNKNOWN, Cell(f" {count(unknown)} unknown, in no sum")) if unknown else (),
         (Cell(FREE, "muted"), Cell(f" {count(free)} local")) if free else (),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from textual import on
@@ -16,7 +16,7 @@ from nexus_tui.format import Cell, Line
 from nexus_tui.safe_text import clean
 from nexus_tui.selection import Selection
 from nexus_tui.widgets.columns import Column
-from nexus_tui.widgets.filter_bar import FilterBar, matches
+from nexus_tui.widgets.filter_bar import PLACEHOLDER, FilterBar, matches
 from nexus_tui.widgets.live_table import Edge, LiveTable
 from nexus_tui.widgets.steady import Steady
 
@@ -34,6 +34,7 @@ class TablePane(Vertical, Generic[T]):
         Binding("escape", "unfilter", "Clear filter", show=False, tooltip="Show all rows again"),
     ]
     FOLLOW: ClassVar[Edge | None] = None
+    FILTER_HINT: ClassVar[str] = PLACEHOLDER
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -41,9 +42,10 @@ class TablePane(Vertical, Generic[T]):
         self.table: LiveTable[T] = LiveTable(
             self.columns(), key=self.key, cells=self.cells, follow=self.FOLLOW
         )
-        self._bar = FilterBar()
+        self._bar = FilterBar(self.FILTER_HINT)
         self._empty = Steady(classes="empty")
         self._words: tuple[str, ...] = ()
+        self._passes: Callable[[T], bool] = _always
         self._judged: dict[int, bool] = {}
         self._items: Sequence[T] = ()
         self._matching: Sequence[T] = ()
@@ -69,6 +71,10 @@ class TablePane(Vertical, Generic[T]):
     @abstractmethod
     def haystack(self, item: T) -> str:
         """The text that the filter looks at; `word:value` terms are plain parts of it."""
+
+    def passes(self, words: tuple[str, ...]) -> tuple[Callable[[T], bool], str | None]:
+        """What the words of the filter ask of a row, and which of them was not understood."""
+        return (lambda item: matches(words, self.haystack(item).lower())), None
 
     @abstractmethod
     def nothing(self, snapshot: Snapshot) -> Sequence[Line]:
@@ -101,16 +107,20 @@ class TablePane(Vertical, Generic[T]):
     def _filter(self, items: Sequence[T], words: tuple[str, ...]) -> Sequence[T]:
         """The rows that match; rows that were looked at before are not looked at again."""
         if not words:
+            self._words = ()
+            self._bar.complain(None)
             return items
         if words != self._words:
             self._words, self._judged = words, {}
+            self._passes, problem = self.passes(words)
+            self._bar.complain(problem)
         elif items is self._items:
             return self._matching
         # rows are frozen, and the old ones live until here: the same id means the same row
         before, now = self._judged, {}
         for item in items:
             hit = before.get(id(item))
-            now[id(item)] = matches(words, self.haystack(item).lower()) if hit is None else hit
+            now[id(item)] = self._passes(item) if hit is None else hit
         self._items, self._judged = items, now
         self._matching = [item for item in items if now[id(item)]]
         return self._matching
@@ -152,3 +162,7 @@ class TablePane(Vertical, Generic[T]):
         selected = self.table.selected
         if selected is not None and (screen := self.detail(selected)) is not None:
             self.app.push_screen(screen)
+
+
+def _always(_item: object) -> bool:
+    return True

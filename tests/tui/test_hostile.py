@@ -131,7 +131,9 @@ def harmless(look: Looking) -> bool:
 
 async def test_nasty_names_on_every_screen() -> None:
     async with looking(ScriptedSource(nasty_snapshot()), size=(140, 40)) as look:
-        for tab in "12345":
+        await look.press("1")
+        assert harmless(look)
+        for tab in "2345":
             await look.press(tab, "g")
             assert harmless(look)
             for _ in NASTY[::STEP]:
@@ -180,7 +182,7 @@ async def test_nasty_names_in_questions_and_answers() -> None:
 def test_nasty_names_in_every_story(name: str) -> None:
     told = [
         *backend_story(backend(name, url=name, reason=name, tags=(name,)), snapshot()),
-        *request_story(nasty_request(0, name), NOW),
+        *request_story(nasty_request(0, name), NOW, 80),
         *quality_story(quality(name, name, reason=name), NOW),
     ]
     for width in (1, 80):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from nexus_proxy.state import BackendState, Snapshot, Trend
+from nexus_proxy.state import BackendState, Snapshot
+from nexus_proxy.trends import Trend
 from nexus_tui.overview.drawing import bars, grouped, length, meter
 from nexus_tui.overview.layout import overview
 from tests.support.nasty_names import NASTY
@@ -68,7 +69,7 @@ def test_nothing_wrong_takes_no_room_and_no_request_yet_says_how_to_make_one() -
     assert "Spend" not in text
 
 
-@given(st.lists(st.none() | st.floats(0, 1e6), max_size=80), st.integers(0, 60), st.integers(1, 4))
+@given(st.lists(st.none() | st.floats(0, 1e6), max_size=80), st.integers(0, 60), st.integers(1, 8))
 def test_bars_are_as_large_as_asked_and_hide_nothing(
     values: list[float | None], width: int, height: int
 ) -> None:

@@ -62,6 +62,11 @@ def test_without_backends(snap_compare: Compare) -> None:
     assert matches(snap_compare, size=SMALL, shown=empty_snapshot)
 
 
+@pytest.mark.parametrize("size", [(60, 20), (160, 45), (250, 70)], ids=["least", "wide", "widest"])
+def test_overview(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert matches(snap_compare, size=size)
+
+
 def test_request_story(snap_compare: Compare) -> None:
     assert matches(snap_compare, "4", "j", "j", "j", "j", "enter", size=(100, 44))
 
@@ -88,7 +93,7 @@ def test_question(snap_compare: Compare) -> None:
 
 
 def test_colour_blind_theme(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "j", "j", theme="nexus-colour-blind")
+    assert matches(snap_compare, "2", "j", "j", theme="nexus-colour-blind")
 
 
 def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,6 +143,15 @@ async def test_without_a_limit_it_says_how_to_set_one() -> None:
         assert "no forecast yet: it takes three whole days" in look.text
 
 
+async def test_what_other_replicas_spent_is_told_apart() -> None:
+    async with looking(shown(budget=budget(spent_usd=17.2), replicas=2), size=(120, 35)) as look:
+        await look.press("6")
+        assert "$17.20 + $0.3100 put aside" in look.text
+        assert "▒ ~$3.30 estimated  + $2.00 by other replicas  ?" in look.text
+        await look.change(snapshot(replicas=2))
+        assert "by other replicas" not in look.text
+
+
 async def test_where_nothing_costs_anything_it_says_what_would() -> None:
     local = spend_row("ollama", free_requests=10)
     days = (*spend().days[:12], spend_row("2025-06-13", free_requests=10))

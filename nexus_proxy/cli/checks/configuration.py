@@ -19,9 +19,10 @@ FILE, VARIABLES, STATE = "config", "environment", "state"
 CONNECT_SECONDS = 3.0
 _KEYS = {
     "OPENAI_API_KEY": "OpenAI is listed as a backend, and gets no request until it is accepted",
-    "ANTHROPIC_API_KEY": "Anthropic is not a kind of backend yet",
-    "GEMINI_API_KEY": "Google Gemini is not a kind of backend yet",
-    "GOOGLE_API_KEY": "Google Gemini is not a kind of backend yet",
+    "ANTHROPIC_API_KEY": "Anthropic is listed as a backend, and gets no request until it is "
+    "accepted",
+    "GEMINI_API_KEY": "Google is listed as a backend, and gets no request until it is accepted",
+    "GOOGLE_API_KEY": "Google is listed as a backend, and gets no request until it is accepted",
 }
 
 

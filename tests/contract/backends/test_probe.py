@@ -13,7 +13,15 @@ from nexus_proxy.backends.ollama import SHOWS_PER_PROBE, Ollama
 from nexus_proxy.config.model import BackendType
 from nexus_proxy.state import Capability, ModelInfo, Probe
 from tests.support import fake_backends as fakes
-from tests.support.scripted import Behaviour, ScriptedBackend, faults
+from tests.support.scripted import (
+    Behaviour,
+    Exchange,
+    Recorded,
+    ScriptedBackend,
+    claude,
+    faults,
+    gemini,
+)
 
 
 async def probe(
@@ -316,7 +324,7 @@ async def test_generic_reads_what_resellers_add(client: httpx.AsyncClient) -> No
 # -- every kind ------------------------------------------------------------------------------------
 
 SPECIFIC = [type_ for type_ in BackendType if type_ is not BackendType.GENERIC]
-LOCAL = [type_ for type_ in SPECIFIC if type_ is not BackendType.OPENAI]
+LOCAL = [type_ for type_ in SPECIFIC if not adapter_for(type_).traits.is_cloud]
 TAKES_EMPTY = (BackendType.GENERIC, BackendType.OPENAI)
 """MLX-LM's empty list with status 200 stands for: up, models unknown."""
 
@@ -375,16 +383,23 @@ async def test_an_unsendable_key_is_told_without_the_key(
         assert not server.requests
 
 
+def key_in(request: Recorded) -> str | None:
+    bearer = request.header("authorization")
+    if bearer is not None:
+        return bearer.removeprefix("Bearer ")
+    return request.header("x-api-key") or request.header("x-goog-api-key")
+
+
 @pytest.mark.parametrize("type_", BackendType)
 async def test_only_the_backends_key_is_sent(client: httpx.AsyncClient, type_: BackendType) -> None:
     async with fakes.saying(faults.status(404)) as server:
         with pytest.raises(ProbeFailed):
             await probe(client, type_, server, "k1")
-        assert {request.header("authorization") for request in server.requests} == {"Bearer k1"}
+        assert {key_in(request) for request in server.requests} == {"k1"}
         server.requests.clear()
         with pytest.raises(ProbeFailed):
             await probe(client, type_, server)
-        assert {request.header("authorization") for request in server.requests} == {None}
+        assert {key_in(request) for request in server.requests} == {None}
 
 
 @pytest.mark.parametrize("type_", BackendType)
@@ -399,7 +414,18 @@ async def test_probes_of_hostile_lists_keep_sane_ids(
     lists = {"data": [*entries, None, 5, "x"], "models": entries}
     state = {"instances": {"1": {"I": {"shardAssignments": {"modelId": "ok"}}}, "2": 3}}
     paths = ("/v1/models", "/api/v1/models", "/api/tags", "/props", "/api/ps", "/load")
-    table = {**dict.fromkeys(paths, lists), "/state": state}
+    google = [
+        {
+            "name": f"models/{i}" if isinstance(i, str) else i,
+            "supportedGenerationMethods": ["generateContent", 7],
+        }
+        for i in ids
+    ]
+    table = {
+        **dict.fromkeys(paths, lists),
+        "/state": state,
+        "/v1beta/models": {"models": [*google, None, "x"], "nextPageToken": "\n"},
+    }
     async with fakes.fake(table) as server:
         found = await probe(client, type_, server)
     assert set(models(found)) == {"ok"}
@@ -412,3 +438,63 @@ async def test_a_probe_that_is_cancelled_leaves_nothing_behind(client: httpx.Asy
                 await probe(client, BackendType.OLLAMA, server)
         await server.until(lambda: all(r.client_left.is_set() for r in server.requests))
         assert len(server.requests) == 3
+
+
+# -- Anthropic -------------------------------------------------------------------------------------
+
+
+async def test_anthropic_lists_pages_of_models_with_what_they_can(
+    client: httpx.AsyncClient,
+) -> None:
+    first = [
+        claude.model("claude-a", able=("image_input", "thinking")),
+        claude.model("claude-old", lifecycle="retired"),
+    ]
+
+    async def answer(exchange: Exchange) -> None:
+        after = "after_id=claude-old" in exchange.request.query
+        listed = [claude.model("claude-b", capabilities=None, max_tokens=None)] if after else first
+        await exchange.json(200, claude.page(listed, has_more=not after))
+
+    async with ScriptedBackend(routes={"/v1/models": answer}, api_key="k") as server:
+        found = models(await probe(client, BackendType.ANTHROPIC, server, "k"))
+        with pytest.raises(ProbeFailed, match="refuses the API key"):
+            await probe(client, BackendType.ANTHROPIC, server, "no")
+        asked = server.requests[0]
+    assert (asked.header("x-api-key"), asked.header("anthropic-version")) == ("k", "2023-06-01")
+    assert list(found) == ["claude-a", "claude-b"]
+    a, b = found["claude-a"], found["claude-b"]
+    assert (a.context_length, a.max_output, b.max_output) == (200_000, 64_000, None)
+    assert {Capability.VISION, Capability.THINKING, Capability.TOOLS} <= a.can
+    assert {Capability.JSON_SCHEMA, Capability.EMBEDDINGS} <= a.cannot
+    assert Capability.VISION not in b.can | b.cannot
+
+
+# -- Google ----------------------------------------------------------------------------------------
+
+
+async def test_google_lists_pages_of_what_generates_or_embeds(client: httpx.AsyncClient) -> None:
+    first = [gemini.model("gemini-3-pro", thinking=True), gemini.model("gemma-3-27b-it")]
+    second = [
+        gemini.model("gemini-embedding-001", serves="embedContent"),
+        gemini.model("imagen-4", serves="predict"),
+    ]
+
+    async def answer(exchange: Exchange) -> None:
+        if "pageToken=next%20page" in exchange.request.query:
+            await exchange.json(200, {"models": second})
+        else:
+            await exchange.json(200, {"models": first, "nextPageToken": "next page"})
+
+    async with ScriptedBackend(routes={"/v1beta/models": answer}, api_key="k") as server:
+        found = models(await probe(client, BackendType.GOOGLE, server, "k"))
+        assert server.requests[0].header("authorization") is None
+    assert list(found) == ["gemini-3-pro", "gemma-3-27b-it", "gemini-embedding-001"]
+    pro, gemma, embedder = found.values()
+    assert (pro.context_length, pro.max_output) == (1_048_576, 65_536)
+    assert {Capability.THINKING, Capability.TOOLS, Capability.VISION} <= pro.can
+    assert Capability.TOOLS not in gemma.can | gemma.cannot
+    assert (Capability.EMBEDDINGS in embedder.can, Capability.CHAT in embedder.cannot) == (
+        True,
+        True,
+    )

@@ -14,7 +14,9 @@ async def test_an_openai_key_is_listed_disabled_by_the_name_of_its_variable() ->
     async with discovering(CLOUD, environ={"OPENAI_API_KEY": SECRET}) as world:
         await world.heard.until(lambda: world.backends)
         (found,) = world.backends
-        assert world.discovery.searching() == ("OPENAI_API_KEY in the environment",)
+        assert world.discovery.searching() == (
+            "OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, GOOGLE_API_KEY in the environment",
+        )
     assert (found.name, found.url) == ("openai", "https://api.openai.com")
     assert (found.type, found.source) == (BackendType.OPENAI, Source.ENVIRONMENT)
     assert (found.state, found.zone) == (BackendState.DISABLED, Zone.OPEN)
@@ -48,14 +50,27 @@ async def test_a_public_ollama_is_listed_and_not_asked() -> None:
         assert found.state is BackendState.DISABLED
 
 
-async def test_keys_of_providers_that_are_no_backends_yet_are_noted() -> None:
-    environ = {"ANTHROPIC_API_KEY": SECRET, "GEMINI_API_KEY": SECRET}
+async def test_a_gemini_key_is_listed_disabled_by_either_name() -> None:
+    for variable in ("GEMINI_API_KEY", "GOOGLE_API_KEY"):
+        async with discovering(CLOUD, environ={variable: SECRET}) as world:
+            await world.heard.until(lambda: world.backends)
+            (found,) = world.backends
+        assert (found.name, found.type) == ("google", BackendType.GOOGLE)
+        assert found.url == "https://generativelanguage.googleapis.com"
+        assert (found.state, found.api_key_env) == (BackendState.DISABLED, variable)
+
+
+async def test_an_anthropic_key_is_listed_disabled_and_one_for_this_machine_is_not() -> None:
+    async with discovering(CLOUD, environ={"ANTHROPIC_API_KEY": SECRET}) as world:
+        await world.heard.until(lambda: world.backends)
+        (found,) = world.backends
+    assert (found.name, found.url) == ("anthropic", "https://api.anthropic.com")
+    assert (found.type, found.api_key_env) == (BackendType.ANTHROPIC, "ANTHROPIC_API_KEY")
+    assert (found.state, found.zone) == (BackendState.DISABLED, Zone.OPEN)
+    # As Claude Code's users set it, whose address is Nexus itself.
+    environ = {"ANTHROPIC_API_KEY": SECRET, "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
     async with discovering(CLOUD, environ=environ) as world:
-        await world.heard.until(lambda: len(world.heard.notes) == 2)
-        assert world.heard.notes == [
-            "ANTHROPIC_API_KEY is set, but Anthropic is not a kind of backend yet",
-            "GEMINI_API_KEY is set, but Google Gemini is not a kind of backend yet",
-        ]
+        await world.heard.until(lambda: world.heard.notes)
         assert world.backends == []
 
 
@@ -68,6 +83,6 @@ async def test_a_configured_cloud_is_not_listed_twice() -> None:
     )
     environ = {"OPENAI_API_KEY": SECRET, "GEMINI_API_KEY": SECRET}
     async with discovering(CLOUD, backends=[entry], environ=environ) as world:
-        await world.heard.until(lambda: world.heard.notes)
-        assert world.names == ["openai"]
-        assert world.backends[0].accepted
+        await world.heard.until(lambda: len(world.names) == 2)
+        assert sorted(world.names) == ["google", "openai"]
+        assert [one.name for one in world.backends if one.accepted] == ["openai"]

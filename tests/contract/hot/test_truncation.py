@@ -31,7 +31,8 @@ def record(gateway: RunningGateway, answer: httpx.Response) -> RequestView:
 
 
 def story(view: RequestView) -> str:
-    return "\n".join("".join(cell.text for cell in line) for line in request_story(view, 0.0))
+    lines = request_story(view, 0.0, 100)
+    return "\n".join("".join(cell.text for cell in line) for line in lines)
 
 
 async def test_a_cut_prompt_is_told_in_header_record_screen_log_and_problems(
@@ -112,8 +113,9 @@ async def test_what_fits_the_context_was_not_cut(context: int, is_cut: bool) -> 
 
 
 async def test_a_model_that_was_just_loaded_has_nothing_cached() -> None:
+    """Where nobody knows how much it can take, so that no context can be asked for."""
     async with (
-        fake_backends.ollama() as backend,
+        fake_backends.ollama(shown={"capabilities": ["completion"]}) as backend,
         running_gateway([backend_entry("one", backend.url, type="ollama")]) as gateway,
     ):
         answer = await gateway.chat("llama3.1:8b", messages=said(LONG, "Indeed.", "Go on"))

@@ -9,13 +9,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import unquote
 
 from tests.support.scripted.answers import Answer
 from tests.support.scripted.faults import status, unauthorized
 from tests.support.scripted.payloads import CREATED
 from tests.support.scripted.wire import Behaviour, Connection, Exchange, Recorded
 
-GENERATION_PATHS = ("/chat/completions", "/completions", "/embeddings")
+GENERATION_PATHS = (
+    *("/chat/completions", "/completions", "/embeddings", "/messages", "/responses"),
+    *(":generateContent", ":streamGenerateContent"),
+)
+KEY_HEADERS = ("x-api-key", "x-goog-api-key")
 Kind = Literal["generations", "probes"]
 
 
@@ -33,7 +38,8 @@ class ScriptedBackend:
         owned_by: as `/v1/models` tells it; kinds of backend are recognised by it.
         routes: further paths, each with the JSON value or the behaviour that answers it.
         headers: sent with each response, e.g. `{"server": "llama.cpp"}`.
-        api_key: refuse requests (but to `/health`) that do not carry it as a bearer token.
+        api_key: refuse requests (but to `/health`) that do not carry it as a bearer token, or in
+            one of `KEY_HEADERS`.
         closes_after_stream: close the connection after each stream without saying so, while
             announcing keep-alive, as llama.cpp does.
     """
@@ -222,10 +228,11 @@ class ScriptedBackend:
             self._api_key
             and request.path != "/health"
             and request.header("authorization") != bearer
+            and self._api_key not in map(request.header, KEY_HEADERS)
         ):
             return unauthorized
         try:
-            is_missing = kind == "generations" and request.json.get("model") not in self._ids()
+            is_missing = kind == "generations" and _model_of(request) not in self._ids()
         except UnicodeDecodeError:
             return status(400, "The body is not UTF-8.", type="BadRequestError")
         if is_missing:
@@ -252,6 +259,12 @@ class ScriptedBackend:
 
     def _ids(self) -> set[str]:
         return {model if isinstance(model, str) else model["id"] for model in self.models}
+
+
+def _model_of(request: Recorded) -> Any:
+    """Google has it in the path."""
+    _, is_googles, rest = request.path.partition("/v1beta/models/")
+    return unquote(rest.partition(":")[0]) if is_googles else request.json.get("model")
 
 
 def _kind(request: Recorded) -> Kind:

@@ -16,6 +16,14 @@ def openai_shape(message: str, type: str = "invalid_request_error", **fields: An
     return json.dumps({"error": {"message": message, "type": type, **fields}})
 
 
+def anthropic_shape(message: str, type: str = "invalid_request_error") -> str:
+    return json.dumps({"type": "error", "error": {"type": type, "message": message}})
+
+
+def google_shape(message: str, status: str = "INVALID_ARGUMENT") -> str:
+    return json.dumps({"error": {"code": 400, "message": message, "status": status}})
+
+
 LLAMACPP = [
     (
         400,
@@ -230,6 +238,37 @@ OPENAI = [
     (500, openai_shape("The server had an error", "server_error"), Fault.BACKEND),
 ]
 
+ANTHROPIC = [
+    (400, anthropic_shape("prompt is too long: 9 tokens > 5 maximum"), Fault.CONTEXT_OVERFLOW),
+    (400, anthropic_shape("Your credit balance is too low to access"), Fault.CREDENTIALS),
+    (400, anthropic_shape("messages: at least one message is required"), Fault.CALLER),
+    (401, anthropic_shape("invalid x-api-key", "authentication_error"), Fault.CREDENTIALS),
+    (402, anthropic_shape("unpaid", "billing_error"), Fault.CREDENTIALS),
+    (404, anthropic_shape("model: claude-9", "not_found_error"), Fault.MODEL_MISSING),
+    (413, anthropic_shape("Request exceeds the maximum size", "request_too_large"), Fault.CALLER),
+    (429, anthropic_shape("slow down", "rate_limit_error"), Fault.BUSY),
+    (500, anthropic_shape("Internal server error", "api_error"), Fault.BACKEND),
+    (529, anthropic_shape("Overloaded", "overloaded_error"), Fault.BUSY),
+]
+
+GOOGLE = [
+    (
+        400,
+        google_shape("The input token count (9) exceeds the maximum number of tokens allowed (5)."),
+        Fault.CONTEXT_OVERFLOW,
+    ),
+    (400, google_shape("API key not valid. Please pass a valid API key."), Fault.CREDENTIALS),
+    (
+        400,
+        google_shape("User location is not supported", "FAILED_PRECONDITION"),
+        Fault.CREDENTIALS,
+    ),
+    (400, google_shape("Invalid JSON payload received."), Fault.CALLER),
+    (404, google_shape("models/x is not found for API version v1beta"), Fault.MODEL_MISSING),
+    (429, google_shape("You exceeded your current quota", "RESOURCE_EXHAUSTED"), Fault.BUSY),
+    (503, google_shape("The model is overloaded.", "UNAVAILABLE"), Fault.BUSY),
+]
+
 GENERIC = [
     (404, "<html>Not Found</html>", Fault.UNSUPPORTED),
     (405, "", Fault.UNSUPPORTED),
@@ -244,6 +283,8 @@ TABLES = {
     BackendType.VLLM: VLLM,
     BackendType.EXO: EXO,
     BackendType.OPENAI: OPENAI,
+    BackendType.ANTHROPIC: ANTHROPIC,
+    BackendType.GOOGLE: GOOGLE,
     BackendType.GENERIC: GENERIC,
 }
 CASES = [(type_, *row) for type_, rows in TABLES.items() for row in rows]

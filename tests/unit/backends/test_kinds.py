@@ -52,7 +52,7 @@ def test_every_kind_has_one_adapter() -> None:
         assert adapter_for(type_) is adapter_for(type_)
 
 
-def test_only_openai_is_a_cloud_and_only_llamacpp_is_distrusted() -> None:
+def test_providers_are_clouds_and_only_llamacpp_is_distrusted() -> None:
     cloud = {adapter.type for adapter in all_adapters() if adapter.traits.is_cloud}
     distrusted = {
         adapter.type for adapter in all_adapters() if not adapter.traits.reuse_after_stream
@@ -60,7 +60,7 @@ def test_only_openai_is_a_cloud_and_only_llamacpp_is_distrusted() -> None:
     unstoppable = {
         adapter.type for adapter in all_adapters() if not adapter.traits.cancels_non_stream
     }
-    assert cloud == {BackendType.OPENAI}
+    assert cloud == {BackendType.OPENAI, BackendType.ANTHROPIC, BackendType.GOOGLE}
     assert distrusted == unstoppable == {BackendType.LLAMACPP}
 
 
