@@ -113,11 +113,11 @@ def _write_png(svg: str, path: Path) -> None:
 
 
 @asynccontextmanager
-async def busy_gateway() -> AsyncIterator[Runtime]:
+async def busy_gateway(config: str = CONFIG) -> AsyncIterator[Runtime]:
     """What `nexus --demo` runs, with clients that keep it busy."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "nexus.toml"
-        path.write_text(CONFIG, encoding="utf-8")
+        path.write_text(config, encoding="utf-8")
         options = RunOptions(config=str(path), demo=True)
         loaded = read_config(options)
         async with gateway(options, loaded, open_socket(loaded), to_stderr=False) as running:

@@ -1,36 +1,43 @@
 """Who may use what Quart serves. The management API: programs of this machine, or the holder of
-the management key; so also for what tells about everybody's requests. What clients use: the
-holders of API keys, where there are any.
+the management key; so also for what tells about everybody's requests, and for the dashboard. What
+clients use: the holders of API keys, where there are any.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import time
+from typing import cast
 
 from quart import Quart, g, request
 
 from nexus_proxy.admission.keys import Key
+from nexus_proxy.api import session
+from nexus_proxy.api.asgi import Scope
 from nexus_proxy.api.paths import is_management
 from nexus_proxy.errors import UnauthorizedError
 from nexus_proxy.relay import headers as wire_headers
+from nexus_proxy.relay.headers import Headers
 from nexus_proxy.runtime import Runtime
 
 DATA = ("/v1/", "/api/")
-_PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_PROXIED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 """With one of these, the neighbour on loopback is a reverse proxy and speaks for somebody else."""
 
 
-def guard(app: Quart, runtime: Runtime, *, loopback: bool) -> None:
+def guard(app: Quart, runtime: Runtime, *, loopback: bool) -> Management:
     """Refuse management requests of strangers. `loopback`: the gateway is bound to it only."""
+    management = Management(runtime, loopback=loopback)
 
     @app.before_request
     async def check() -> None:
         if is_management(request.path, request.method):
-            if not (loopback and _is_near()):
-                _check_key(runtime)
+            management.check(cast("Scope", request.scope))
         elif request.path.startswith(DATA):
             g.key = caller(runtime)
+
+    return management
 
 
 def caller(runtime: Runtime) -> Key | None:
@@ -41,28 +48,55 @@ def caller(runtime: Runtime) -> Key | None:
     return keyring.check(wire_headers.joined(request.scope["headers"]))
 
 
-def _is_near() -> bool:
-    client = request.scope.get("client")
-    if client is None or any(name in request.headers for name in _PROXIED):
+class Management:
+    """Who may see and change everything. `loopback`: the gateway is bound to it only."""
+
+    def __init__(self, runtime: Runtime, *, loopback: bool) -> None:
+        self._runtime, self._loopback = runtime, loopback
+
+    def check(self, scope: Scope) -> None:
+        """Judge a request or a WebSocket by its ASGI scope. Raises `UnauthorizedError`."""
+        headers = wire_headers.joined(scope["headers"])
+        if self._loopback and _is_near(scope.get("client"), headers):
+            return
+        key = self._key()
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), key):
+            return
+        if not session.holds(headers.get(b"cookie", b""), key, now=time.time()):
+            raise UnauthorizedError(
+                f"the management API takes the key in {self._variable} of the gateway, as "
+                "`Authorization: Bearer …`; `nexus` sends what is in NEXUS_API_KEY"
+            )
+
+    def admit(self, given: str) -> str:
+        """The cookie for a browser whose user typed the key. Raises `UnauthorizedError`."""
+        key = self._key()
+        if not hmac.compare_digest(given.strip().encode(), key):
+            raise UnauthorizedError(
+                f"that is not the key; it is in {self._variable}, where the gateway was started"
+            )
+        return session.cookie(key, now=time.time())
+
+    @property
+    def _variable(self) -> str | None:
+        return self._runtime.config.server.management_key_env
+
+    def _key(self) -> bytes:
+        key = self._runtime.environ.get(self._variable, "") if self._variable else ""
+        if not key:
+            raise UnauthorizedError(
+                "the management API is closed to other machines, since it has no key: name a "
+                "variable in server.management_key_env, put the key into it and start the gateway "
+                "again"
+            )
+        return key.encode()
+
+
+def _is_near(client: tuple[str, int] | None, headers: Headers) -> bool:
+    if client is None or any(name in headers for name in _PROXIED):
         return False
     try:
         return ipaddress.ip_address(client[0]).is_loopback
     except ValueError:
         return False
-
-
-def _check_key(runtime: Runtime) -> None:
-    variable = runtime.config.server.management_key_env
-    key = runtime.environ.get(variable, "") if variable else ""
-    if not key:
-        raise UnauthorizedError(
-            "the management API is closed to other machines, since it has no key: name a variable "
-            "in server.management_key_env, put the key into it and start the gateway again"
-        )
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    matches = hmac.compare_digest(given.strip().encode(), key.encode())
-    if scheme.lower() != "bearer" or not matches:
-        raise UnauthorizedError(
-            f"the management API takes the key in {variable} of the gateway, as "
-            "`Authorization: Bearer …`; `nexus` sends what is in NEXUS_API_KEY"
-        )

@@ -10,6 +10,7 @@ from quart import Quart
 from nexus_proxy.api import (
     access,
     configuration,
+    dashboard,
     errors,
     events,
     lifecycle,
@@ -19,12 +20,13 @@ from nexus_proxy.api import (
     models,
     ollama,
     stats,
-    websockets,
 )
 from nexus_proxy.api.asgi import Receive, Scope, Send
 from nexus_proxy.api.body import BodyFirst
 from nexus_proxy.api.front import App
+from nexus_proxy.api.websockets import Live
 from nexus_proxy.runtime import Runtime
+from nexus_proxy.web.hub import Hub
 
 RESPONSE_SECONDS = 60
 """To write an answer out. The event stream switches it off for itself."""
@@ -41,15 +43,17 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     errors.install(app, runtime)
-    access.guard(app, runtime, loopback=loopback)
+    management_access = access.guard(app, runtime, loopback=loopback)
     families = (models, ollama, messages, management, configuration, events, metrics, stats)
     for family in (*families, lifecycle):
         family.add_routes(app, runtime)
+    dashboard.add_routes(app, runtime, management_access)
+    live = Live(Hub(runtime), management_access)
     over_http = BodyFirst(cast("App", app), runtime)
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await websockets.refuse(scope, send)
+            await live(scope, receive, send)
         else:
             await over_http(scope, receive, send)
 

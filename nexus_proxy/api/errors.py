@@ -23,11 +23,6 @@ from nexus_proxy.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-_LATER = {
-    "/ws": "the browser dashboard",
-}
-"""What clients ask for that this version does not serve, by path."""
-
 
 def install(app: Quart, runtime: Runtime) -> None:
     """Handle all errors of the app's routes here."""
@@ -65,7 +60,7 @@ def _answer(error: NexusError) -> Response:
 def _named(error: HTTPException, app: Quart) -> NexusError:
     """Werkzeug's exception as ours."""
     path, method = request.path[:200], request.method
-    if isinstance(error, MethodNotAllowed) and _later(path) is None:
+    if isinstance(error, MethodNotAllowed):
         allowed = sorted(set(error.valid_methods or ()) - {"OPTIONS"})
         named = " or ".join(name for name in allowed if name != "HEAD")
         return MethodNotAllowedError(f"{path} takes {named} only", allow=allowed)
@@ -75,21 +70,15 @@ def _named(error: HTTPException, app: Quart) -> NexusError:
 
 
 def _no_such_route(method: str, path: str, app: Quart) -> str:
-    later = _later(path)
-    why = f"this version does not serve {later} yet" if later else "there is no such route"
-    return f"{method} {path}: {why}. It serves: {', '.join(served(app))}"
-
-
-def _later(path: str) -> str | None:
-    return next(
-        (what for prefix, what in _LATER.items() if f"{path}/".startswith(f"{prefix}/")), None
-    )
+    return f"{method} {path}: there is no such route. It serves: {', '.join(served(app))}"
 
 
 def served(app: Quart) -> list[str]:
-    """Paths of all routes, hot ones too; those of the management API by their common prefix."""
+    """Paths of all routes, hot ones too; those of the management API by their common prefix, and
+    not the dashboard's files."""
     paths = {
         rule.rule.replace("<path:", "{").replace(">", "}") for rule in app.url_map.iter_rules()
     }
-    clients = sorted({*ANSWERS, *HOT, *paths} - {p for p in paths if p.startswith("/nexus/")})
+    inner = {path for path in paths if path.startswith(("/nexus/", "/web/"))}
+    clients = sorted({*ANSWERS, *HOT, *paths} - inner)
     return [*clients, "/nexus/v1/*"]

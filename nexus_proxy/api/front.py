@@ -19,8 +19,8 @@ from nexus_proxy.api import health
 from nexus_proxy.api.asgi import AsgiResponder, Incoming, Receive, Scope, Send
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.hot import DISCARD_FACTOR, HotRoutes
-from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, counted_as, dialect_of, is_management
-from nexus_proxy.api.refusals import own_headers, refuse
+from nexus_proxy.api.paths import HOT, REQUEST_ID, canonical, counted_as, dialect_of, is_own_page
+from nexus_proxy.api.refusals import own_headers, refuse, refuse_websocket
 from nexus_proxy.dialects.foreign import id_headers
 from nexus_proxy.errors import MethodNotAllowedError, NexusError, SlowBodyError
 from nexus_proxy.events import ConfigReloaded, Event
@@ -50,7 +50,7 @@ class Front:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
-            await (await self._loaded())(scope, receive, send)
+            await self._websocket(scope, receive, send)
 
     async def load_early(self) -> None:
         """Load Quart before the first request for it, but after what every request needs."""
@@ -66,10 +66,10 @@ class Front:
         receive, responder = Incoming(receive), AsgiResponder(send)
         cors: HeaderList = []
         try:
-            self._gate.check(headers)
+            self._gate.check(headers, own_page=is_own_page(path, scope["method"]))
             # Only now: a page that may not ask gets no header that lets it read the answer.
             cors = self._gate.cors(headers)
-            if is_management(path, scope["method"]):
+            if is_own_page(path, scope["method"]):
                 self._gate.check_management(headers)
             if await self._answered(path, scope, headers, receive, responder):
                 return
@@ -94,6 +94,16 @@ class Front:
             _with_headers(send, [*own, *cors, *id_headers(dialect_of(path), own[0][1])]),
         )
 
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, path = wire_headers.joined(scope["headers"]), canonical(scope["path"])
+        try:
+            self._gate.check(headers, own_page=is_own_page(path, "GET"))
+            self._gate.check_management(headers)
+        except NexusError as error:
+            await refuse_websocket(send, error)
+            return
+        await (await self._loaded())({**scope, "path": path}, receive, send)
+
     async def _answered(
         self,
         path: str,
@@ -112,6 +122,8 @@ class Front:
             _require(method, path, "POST")
             await self.hot.serve_asgi(endpoint, scope, headers, receive, responder)
             return True
+        if health.wants_page(path, headers) and method in ("GET", "HEAD"):
+            return False
         if answer := health.ANSWERS.get(path):
             _require(method, path, "GET", "HEAD")
             status, value = await answer(self._runtime)

@@ -1,6 +1,7 @@
 """`/health`, `/health/live`, `/health/ready`, and `GET /`: is it there, and can it serve?
 
-Programs that ask `/` for nothing in particular get the sentence by which they know an Ollama.
+Programs that ask `/` for nothing in particular get the sentence by which they know an Ollama;
+browsers get the dashboard.
 
 Answered by the front itself: a health check must not wait for the half second that Quart takes
 to import.
@@ -21,13 +22,17 @@ Answer = tuple[int, dict[str, object]]
 
 
 GREETING = b"Ollama is running"
-_READERS = (b"text/html", b"application/json")
+_HTML = b"text/html"
 
 
 def wants_greeting(path: str, headers: Headers) -> bool:
     """Whether a client only looks for an Ollama."""
-    accepted = headers.get(b"accept", b"")
-    return path == "/" and not any(reader in accepted for reader in _READERS)
+    return path == "/" and b"application/json" not in headers.get(b"accept", b"")
+
+
+def wants_page(path: str, headers: Headers) -> bool:
+    """Whether a browser asks, and gets the dashboard."""
+    return path == "/" and _HTML in headers.get(b"accept", b"")
 
 
 async def root(runtime: Runtime) -> Answer:

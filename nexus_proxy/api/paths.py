@@ -47,6 +47,11 @@ def counted_as(path: str, method: str) -> str:
     return "management" if is_management(path, method) else "other"
 
 
+def is_own_page(path: str, method: str) -> bool:
+    """Whether the dashboard's page, wherever it was read from, may ask for a canonical path."""
+    return path == "/ws" or path.startswith("/web/") or is_management(path, method)
+
+
 def canonical(path: str) -> str:
     """The path as routes are written: one `/v1`, single slashes, no trailing slash."""
     path = _SLASHES.sub("/", path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nexus_proxy.api.asgi import Send
 from nexus_proxy.dialects.base import Dialect
 from nexus_proxy.dialects.foreign import error_body, id_headers
 from nexus_proxy.errors import MethodNotAllowedError, NexusError
@@ -36,3 +37,16 @@ async def refuse(
     answer = error_body(error, dialect, request_id.decode())
     more += id_headers(dialect, request_id)
     await responder.respond(error.status, [*own, *more], answer)
+
+
+async def refuse_websocket(send: Send, error: NexusError) -> None:
+    """Answer a handshake with `error` in place of the switch of protocols."""
+    body = error_body(error, None, "")
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send(
+        {"type": "websocket.http.response.start", "status": error.status, "headers": headers}
+    )
+    await send({"type": "websocket.http.response.body", "body": body, "more_body": False})

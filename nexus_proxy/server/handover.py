@@ -23,6 +23,8 @@ from nexus_proxy.tasks import spawn
 
 KEEP_ALIVE_SECONDS = 75.0
 MAX_HEAD = 64 * 1024
+ABORT = "nexus.abort"
+"""In the `state` of each scope: the call that cuts the connection at once."""
 _NO_HTTP = "this is not HTTP/1.1 as RFC 9112 has it; the connection is closed"
 _BROKEN = {
     431: f"the head of the request is longer than {MAX_HEAD // 1024} KiB; the connection is closed",
@@ -89,6 +91,7 @@ class HypercornSide:
         self._config.include_server_header = False
         self._config.keep_alive_timeout = KEEP_ALIVE_SECONDS
         self._config.h11_max_incomplete_size = MAX_HEAD
+        self._config.websocket_max_message_size = MAX_HEAD
 
     @property
     def open_now(self) -> int:
@@ -104,7 +107,8 @@ class HypercornSide:
         protocol.connection_made(transport)
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         reader.feed_data(received)
-        server = _Connection(self._app, loop, self._config, self._context, {}, reader, writer)
+        state = {ABORT: transport.abort}
+        server = _Connection(self._app, loop, self._config, self._context, state, reader, writer)
         task = spawn(server.run(), name="hypercorn connection")
         self._connections[task] = transport
         task.add_done_callback(self._connections.pop)

@@ -93,7 +93,7 @@ async def running_gateway(
 ) -> AsyncIterator[RunningGateway]:
     """Start a gateway with these `[[backends]]` and further tables (`routing={…}`).
 
-    `make` is another kind of `Gateway`.
+    `make` is another kind of `Gateway`; `port` 0: a free one.
     """
     raw: dict[str, Any] = {
         "discovery": {"enabled": False},

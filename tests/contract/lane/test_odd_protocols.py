@@ -91,7 +91,9 @@ async def test_a_body_at_the_limit_is_taken(
 async def test_a_websocket_is_refused_in_the_dialect(gateway: RunningGateway) -> None:
     upgrade = ("connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13")
     async with connected(gateway) as client:
-        answer = await client.ask(get("/ws", *upgrade, "sec-websocket-key: dGhlIHNhbXBsZQ=="))
+        answer = await client.ask(
+            get("/v1/realtime", *upgrade, "sec-websocket-key: dGhlIHNhbXBsZQ==")
+        )
         assert answer.status == 404
         assert "WebSocket" in answer.error["message"]
         assert await client.rest() == b""

@@ -1,0 +1,87 @@
+// Who is there, how it is, and what it is doing.
+
+import { act } from "./acts.js";
+import { slots } from "./charts.js";
+import { h } from "./dom.js";
+import { ago, clean, count, mark, milliseconds, name, plural, rate } from "./words.js";
+
+export function backends(state) {
+  const all = Object.values(state.backends).sort((a, b) => a.name.localeCompare(b.name));
+  return h("section", { class: "panel", key: "backends", id: "backends", "aria-labelledby": "h-backends" },
+    h("h2", { id: "h-backends" }, "Backends", h("small", null, count(all.length))),
+    all.length ? h("ul", { class: "cards" }, all.map((view) => card(view, state))) : nobody(state));
+}
+
+function nobody(state) {
+  return h("div", { class: "empty" },
+    h("p", null, "No backend yet. Start Ollama, LM Studio, llama.cpp or vLLM and it shows up here, or run ",
+      h("code", null, "nexus backends add URL"), "."),
+    state.searching.length > 0 && h("p", { class: "muted" }, `Looking at ${state.searching.map(clean).join(", ")}`));
+}
+
+function card(view, state) {
+  return h("li", { class: `card ${view.state}`, key: view.name },
+    h("header", null,
+      h("h3", null, name(view.name)),
+      mark(view.state)),
+    h("p", { class: "muted small" }, clean(view.type), " · ", h("span", { class: "zone" }, `zone ${clean(view.zone)}`), view.is_cloud && " · cloud",
+      view.version && ` · ${clean(view.version)}`),
+    view.reason && view.state !== "up" && h("p", { class: `reason ${view.state}` }, clean(view.reason)),
+    view.warning && h("p", { class: "reason draining" }, "▲ ", clean(view.warning)),
+    h("dl", { class: "facts" }, facts(view, state)),
+    h("footer", null, buttons(view)));
+}
+
+/** What there is to say of it: nothing of what is not known, unless it is up and should be. */
+function facts(view, state) {
+  const score = scoreOf(view, state);
+  const up = view.state === "up";
+  const waits = waiting(view, state);
+  const fact = (title, ...value) => h("div", null, h("dt", null, title), h("dd", null, value));
+  return [
+    (up || view.in_flight > 0) && fact("In flight", busy(view)),
+    waits > 0 && fact("Waiting for it", count(waits)),
+    (up || view.first_token_ms !== null) && fact("First token", milliseconds(view.first_token_ms)),
+    view.tokens_per_second !== null && fact("Speed", `${rate(view.tokens_per_second)} tok/s`),
+    (up || score !== null) && fact("Quality", score === null ? h("span", { class: "muted" }, "too few") : grade(score)),
+    view.requests > 0 && fact("Requests", count(view.requests), view.failures > 0 && h("span", { class: "bad" }, `, ${count(view.failures)} failed`)),
+    fact("Models", count(state.models[view.name]?.length ?? 0)),
+    view.state === "down" && fact("Last seen", ago(view.last_seen, state.clock)),
+  ];
+}
+
+function busy(view) {
+  if (view.slots === null) return count(view.in_flight);
+  return [slots(view.in_flight, view.slots, 10), ` ${view.in_flight} of ${view.slots}`];
+}
+
+function waiting(view, state) {
+  return state.queue.filter((one) => one.waits_for.some((obstacle) => obstacle.backend === view.name)).length;
+}
+
+function scoreOf(view, state) {
+  const own = Object.values(state.quality).filter((one) => one.backend === view.name && one.score !== null);
+  const total = own.reduce((sum, one) => sum + one.day.requests, 0);
+  return total ? own.reduce((sum, one) => sum + one.score * one.day.requests, 0) / total : null;
+}
+
+/** A score of 0 to 100, with a word for it. */
+export function grade(score) {
+  const [word, tone] = score >= 80 ? ["good", "good"] : score >= 50 ? ["fair", "warn"] : ["poor", "bad"];
+  return h("span", { class: tone }, `${score.toFixed(0)} ${word}`);
+}
+
+function buttons(view) {
+  const backend = view.name;
+  const verb = (title, command, question) => h("button", {
+    "aria-label": `${title} ${clean(view.name)}`, onclick: () => act(command, { backend }, question),
+  }, title);
+  return [
+    !view.accepted && verb("Accept", "backend.accept", `Let ${clean(view.name)} have traffic?`),
+    view.accepted && view.enabled && (view.drained
+      ? verb("Resume", "backend.resume", `Let ${clean(view.name)} take requests again?`)
+      : verb("Drain", "backend.drain", `Drain ${clean(view.name)}? Running requests finish, no new ones start.`)),
+    verb("Check now", "backend.check"),
+    view.pinned_models.length > 0 && h("span", { class: "muted small" }, `★ ${plural(view.pinned_models.length, "model")} pinned`),
+  ];
+}

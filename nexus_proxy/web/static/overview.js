@@ -1,0 +1,119 @@
+// What is answered in five seconds: my address, what is wrong, what runs, how fast, at what cost.
+
+import { copy, toggleAirplane } from "./acts.js";
+import { gauge, line, slots } from "./charts.js";
+import { h } from "./dom.js";
+import { ago, clean, count, duration, isRunning, milliseconds, money, plural, quantile, rate, span } from "./words.js";
+
+const SMOOTHED = 10; // seconds that a rate is over, as are the gateway's own
+const SECTIONS = ["Backends", "Requests", "Models", "Spend", "Quality"];
+
+export function bar(state) {
+  const address = `${state.endpoint}/v1`;
+  return h("header", { class: "bar", key: "bar" },
+    h("div", { class: "top" },
+      h("p", { class: "brand" }, h("span", { "aria-hidden": "true" }, "◆"), " Nexus"),
+      h("button", { class: "address", title: "Copy the address", onclick: () => copy(address) },
+        h("code", null, address), h("span", { class: "hint" }, "copy")),
+      h("span", { class: "gap" }),
+      verdict(state),
+      h("button", {
+        class: "switch", "aria-pressed": String(state.airplane), onclick: toggleAirplane,
+        title: "Airplane mode: nothing is sent to clouds",
+      }, h("i", { "aria-hidden": "true" }, "✈"), state.airplane ? " No cloud" : " Airplane"),
+      link(state)),
+    h("nav", { "aria-label": "Parts of this page" },
+      SECTIONS.map((title) => h("a", { href: `#${title.toLowerCase()}` }, title))));
+}
+
+function verdict(state) {
+  const backends = Object.values(state.backends);
+  const up = backends.filter((view) => view.state === "up").length;
+  const [glyph, tone, text] = state.draining ? ["◐", "warn", "stopping"]
+    : !backends.length ? ["○", "muted", "no backends yet"]
+    : up === 0 ? ["✕", "bad", "nothing is up"]
+    : state.problems.length ? ["▲", "warn", `${up} of ${backends.length} up`]
+    : ["●", "good", `all ${up} up`];
+  return h("span", { class: `mark verdict ${tone}`, role: "status" }, h("i", { "aria-hidden": "true" }, glyph), text);
+}
+
+function link(state) {
+  const live = state.link.up;
+  return h("span", { class: `mark link ${live ? "muted" : "bad"}`, title: live ? `Nexus ${state.version}, strategy ${state.strategy}` : "" },
+    h("i", { "aria-hidden": "true" }, live ? "◉" : "✕"),
+    live ? `live, up ${duration(state.clock - state.started_at)}` : "not connected");
+}
+
+export function problems(state) {
+  const lost = state.link.up ? [] : [`No connection to the gateway since ${duration(state.clock - state.link.since)}; trying again. What is shown is as it was.`];
+  const all = [...lost, ...state.problems.map(clean)];
+  return all.length > 0 && h("section", { class: "problems", key: "problems", "aria-label": "Problems" },
+    h("ul", { role: "alert" }, all.map((one) => h("li", null, one))));
+}
+
+export function tiles(state) {
+  return h("section", { class: "tiles", key: "tiles", "aria-label": "Now" },
+    flow("Requests", "per second", state.totals.requests_per_second, state.trend, "requests"),
+    flow("Tokens", "per second", state.totals.tokens_per_second, state.trend, "tokens"),
+    running(state),
+    firstToken(state),
+    spent(state));
+}
+
+function tile(title, value, unit, ...below) {
+  return h("article", { class: "tile" },
+    h("h3", null, title),
+    h("p", { class: "figure" }, h("b", null, value), " ", h("span", null, unit)),
+    below);
+}
+
+function flow(title, unit, value, trend, what) {
+  const rates = smooth(trend[what], SMOOTHED / trend.seconds).map((sum) => sum / SMOOTHED);
+  const top = Math.max(...rates, 0);
+  const span = duration(rates.length * trend.seconds);
+  return tile(title, rate(value), unit, line(rates.map((y, n) => [n / (rates.length - 1 || 1), y]), {
+    top, unit: `${rate(top)}/s`, from: `${span} ago`,
+    label: `${title} ${unit} over the last ${span}, at most ${rate(top)}, now ${rate(value)}`,
+  }));
+}
+
+/** Sums of so many parts in a row, without the last part, which is not over. */
+function smooth(parts, width) {
+  return parts.slice(0, -1).map((_, n) => parts.slice(Math.max(0, n + 1 - width), n + 1).reduce((sum, one) => sum + one, 0));
+}
+
+function running(state) {
+  const up = Object.values(state.backends).filter((view) => view.state === "up");
+  const known = up.filter((view) => view.slots !== null);
+  const total = known.reduce((sum, view) => sum + view.slots, 0);
+  const used = known.reduce((sum, view) => sum + view.in_flight, 0);
+  return tile("In flight", count(state.totals.in_flight), state.totals.in_flight === 1 ? "request" : "requests",
+    total > 0 && slots(used, total),
+    h("p", { class: "under" }, total > 0 && `${used} of ${plural(total, "slot")}, `, state.queue.length ? `≡ ${count(state.queue.length)} waiting` : "nobody waits"),
+    h("p", { class: "under muted" }, `${plural(state.totals.requests, "request")} since `, ago(state.started_at, state.clock),
+      state.totals.failures > 0 && h("span", { class: "bad" }, `, ${count(state.totals.failures)} failed`)));
+}
+
+function firstToken(state) {
+  const times = Object.values(state.requests)
+    .filter((one) => one.stream && !isRunning(one) && one.first_token_ms !== null)
+    .sort((a, b) => b.started - a.started).slice(0, 100).map((one) => one.first_token_ms);
+  const [value, unit] = span(quantile(times));
+  return tile("First token", value, unit,
+    h("p", { class: "under" }, times.length ? `95 % within ${milliseconds(quantile(times, 0.95))}` : "no stream has ended yet"),
+    times.length > 0 && h("p", { class: "under muted" }, `median of the last ${plural(times.length, "stream")}`));
+}
+
+function spent(state) {
+  const budget = state.budget;
+  if (!budget) return tile("Spent", "–", "not known");
+  const limit = budget.limit_usd;
+  return tile("Spent", money(budget.spent_usd), limit ? `of ${money(limit)}` : "this month",
+    limit ? gauge([[budget.spent_usd, budget.level], [budget.reserved_usd, "held"]], limit, {
+      label: `${money(budget.spent_usd)} of ${money(limit)} spent in ${budget.month}`,
+      marks: [limit * budget.soft_percent / 100],
+    }) : h("p", { class: "under" }, "no limit is set"),
+    h("p", { class: "under muted" },
+      budget.reserved_usd > 0 ? `${money(budget.reserved_usd)} put aside` : budget.month,
+      budget.unknown_requests > 0 && `, ${plural(budget.unknown_requests, "request")} of unknown price`));
+}

@@ -1,0 +1,41 @@
+// Where the money went this month.
+
+import { days } from "./charts.js";
+import { h } from "./dom.js";
+import { change } from "./store.js";
+import { count, money, name, plural } from "./words.js";
+
+const BY = { models: "model", backends: "backend", keys: "key" };
+
+export function spend(state) {
+  const { spend: month, budget } = state;
+  return h("section", { class: "panel half", key: "spend", id: "spend", "aria-labelledby": "h-spend" },
+    h("h2", { id: "h-spend" }, "Spend", month && h("small", null, month.month)),
+    month && budget ? [
+      h("p", { class: "sum" }, h("b", null, money(budget.spent_usd)), budget.limit_usd ? ` of ${money(budget.limit_usd)}` : " this month",
+        month.forecast_usd !== null && h("span", { class: "muted" }, `, heading for ${money(month.forecast_usd)}`),
+        budget.unknown_requests > 0 && h("span", { class: "warn" }, `, ${plural(budget.unknown_requests, "request")} of unknown price`)),
+      days(month.days.map(bar), `Spend per day in ${month.month}, in US dollars`),
+      h("div", { class: "choices", role: "group", "aria-label": "Spend by" },
+        Object.entries(BY).map(([by, word]) => h("button", { "aria-pressed": String(state.by === by), onclick: () => change({ by }) }, `by ${word}`))),
+      table(month[state.by], BY[state.by])]
+      : h("p", { class: "empty" }, "The ledger has not been read yet."));
+}
+
+const sum = (row) => row.usd_measured + row.usd_estimated;
+
+function bar(row) {
+  return { label: String(Number(row.label.slice(-2))), value: sum(row), title: `${row.label}: ${money(sum(row))}, ${plural(row.requests, "request")}` };
+}
+
+function table(rows, by) {
+  if (!rows.length) return h("p", { class: "empty" }, "Nothing ran this month yet.");
+  return h("table", { class: "small" },
+    h("thead", null, h("tr", null, h("th", { scope: "col" }, by),
+      ["Requests", "Tokens in → out", "Spent"].map((title) => h("th", { scope: "col", class: "n" }, title)))),
+    h("tbody", null, rows.map((row) => h("tr", { key: row.label },
+      h("td", null, row.label ? name(row.label) : h("span", { class: "muted" }, "without a key")),
+      h("td", { class: "n" }, count(row.requests)),
+      h("td", { class: "n" }, `${count(row.prompt_tokens)} → ${count(row.completion_tokens)}`),
+      h("td", { class: "n" }, row.free_requests === row.requests ? h("span", { class: "muted" }, "free") : money(sum(row)))))));
+}

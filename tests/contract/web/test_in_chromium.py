@@ -1,0 +1,244 @@
+"""The dashboard in a real Chromium, over a real gateway."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from nexus_proxy.tasks import spawn
+from tests.contract.api.test_access import KEY, open_gateway
+from tests.contract.web.test_page import HOSTILE
+from tests.support.browser import Connection, Page, chromium, driven
+from tests.support.gateway import RunningGateway, backend_entry, running_gateway
+from tests.support.scripted import Answer, ScriptedBackend, faults
+
+NAMES = (*HOSTILE, "👩‍👩‍👧‍👦 family", "e" + "\u0301" * 60, "עברית", "a b\n\tc")
+
+
+@pytest.fixture(scope="module")
+def devtools() -> Iterator[str]:
+    with chromium() as address:
+        yield address
+
+
+@pytest.fixture
+async def browser(devtools: str) -> AsyncIterator[Connection]:
+    async with driven(devtools) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def backend() -> AsyncIterator[ScriptedBackend]:
+    async with ScriptedBackend(["qwen3:8b"], name="one") as backend:
+        yield backend
+
+
+@pytest.fixture
+async def gateway(backend: ScriptedBackend) -> AsyncIterator[RunningGateway]:
+    async with running_gateway([backend_entry("one", backend.url)]) as gateway:
+        yield gateway
+
+
+async def opened(browser: Connection, gateway: RunningGateway, path: str = "/") -> Page:
+    """The page, drawn by its script."""
+    page = await browser.page()
+    await page.open(gateway.url + path)
+    await page.until("document.querySelector('.tiles') !== null")
+    return page
+
+
+def is_clean(page: Page, gateway: RunningGateway) -> bool:
+    """Nothing was wrong, and nobody else was asked for anything."""
+    assert page.errors == []
+    assert page.hosts <= {urlsplit(gateway.url).netloc, ""}
+    return True
+
+
+async def test_a_request_is_seen_while_it_runs_and_tells_its_story_after(
+    browser: Connection, gateway: RunningGateway, backend: ScriptedBackend
+) -> None:
+    page = await opened(browser, gateway)
+    await page.sees(f"{gateway.url}/v1", "all 1 up", "None yet.")
+    backend.behave(Answer(hold_before=2))
+    asking = spawn(gateway.chat("qwen3:8b", {"x-request-id": "mine"}, stream=True), name="asking")
+    await page.sees("streaming", "running 1")
+    backend.release()
+    await asking
+    await page.until("document.querySelector('.requests tbody').innerText.includes('done')")
+    await page.click(".requests .plainly")
+    await page.sees("Why it went there", "analyze", "Candidates, best first", "to the first token")
+    assert await page.look("location.hash") == "#why/mine"
+    await page.press("Escape")
+    await page.until("document.querySelector('dialog') === null")
+    assert await page.look("document.activeElement.className") == "plainly", "where one was"
+    assert is_clean(page, gateway)
+
+
+async def test_a_story_has_an_address(browser: Connection, gateway: RunningGateway) -> None:
+    await gateway.chat("no-such-model", {"x-request-id": "lost"})
+    page = await opened(browser, gateway, "/#why/lost")
+    await page.sees("no-such-model", "What it came to")
+    await page.look(
+        "history.pushState(null, '', '/'), dispatchEvent(new PopStateEvent('popstate'))"
+    )
+    await page.until("document.querySelector('dialog') === null")
+    await page.look("location.hash = '#why/never-heard-of'")
+    await page.sees("never-heard-of")
+    await page.until("document.querySelector('dialog').innerText.length > 30")
+
+
+async def test_foreign_names_are_text_and_break_nothing(browser: Connection) -> None:
+    async with (
+        ScriptedBackend(NAMES) as backend,
+        running_gateway([backend_entry("one", backend.url)]) as gateway,
+    ):
+        for name in NAMES:
+            await gateway.chat(name)
+        backend.behave(faults.status(500, HOSTILE[1]), times=9)
+        await gateway.chat(NAMES[0])
+        page = await opened(browser, gateway)
+        await page.resize(360, 740)
+        await page.sees(NAMES[0], HOSTILE[1], "{{ 7 * 7 }}")
+        await page.look(
+            "[...document.querySelectorAll('.requests tr')]"
+            ".find((row) => row.innerText.includes('done')).querySelector('.plainly').click()"
+        )
+        await page.sees("Why it went there")
+        assert await page.look("document.querySelectorAll('img, body script').length") == 0
+        assert "\u202e" not in await page.text()
+        assert await page.look("document.documentElement.scrollWidth") == 360
+        assert is_clean(page, gateway)
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(320, "dark"), (360, "light"), (820, "light"), (1440, "dark")]
+)
+async def test_it_fits_every_width_and_can_be_read(
+    browser: Connection, gateway: RunningGateway, width: int, scheme: str
+) -> None:
+    await gateway.chat("qwen3:8b")
+    page = await browser.page()
+    await page.resize(width, 800)
+    await page.prefer(color_scheme=scheme, reduced_motion="reduce")
+    await page.open(gateway.url)
+    await page.until("document.querySelector('.requests tbody tr') !== null")
+    assert await page.look("document.documentElement.scrollWidth") <= width
+    assert await page.look("document.getAnimations().length") == 0
+    assert await page.look(f"({LEAST_CONTRAST})()") >= 4.5
+
+
+LEAST_CONTRAST = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = (colour) => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const shine = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0);
+  const ground = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const colour = rgb(getComputedStyle(at).backgroundColor);
+      if (colour[3] > 200) return colour;
+    }
+    return rgb(getComputedStyle(document.body).backgroundColor);
+  };
+  let least = 21;
+  const root = document.getElementById("dashboard");
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim()) continue;
+    if (!node.checkVisibility({ visibilityProperty: true })) continue;
+    if (node.closest("svg, .pin, [aria-hidden]")) continue;
+    const [one, other] = [shine(rgb(getComputedStyle(node).color)), shine(ground(node))];
+    least = Math.min(least, (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05));
+  }
+  return least;
+}"""
+"""The least contrast of text with what is behind it, by the formula of WCAG 2.2."""
+
+
+async def test_without_javascript_the_plain_page_can_be_read(
+    browser: Connection, gateway: RunningGateway
+) -> None:
+    await gateway.chat("qwen3:8b")
+    page = await browser.page()
+    await page.resize(360, 740)
+    await page.call("Emulation.setScriptExecutionDisabled", value=True)
+    await page.open(gateway.url)
+    told = await page.call("DOMSnapshot.captureSnapshot", computedStyles=["visibility"])
+    texts = {told["strings"][n] for n in told["documents"][0]["layout"]["text"] if n >= 0}
+    for word in ("Backends", "one", "● up", "qwen3:8b", "✓ done"):
+        assert any(word in text for text in texts), (word, texts)
+    metrics = await page.call("Page.getLayoutMetrics")
+    assert metrics["cssContentSize"]["width"] == 360
+    assert is_clean(page, gateway)
+
+
+async def test_it_comes_back_after_the_gateway_was_restarted(
+    browser: Connection, backend: ScriptedBackend
+) -> None:
+    async with running_gateway([backend_entry("one", backend.url)]) as gateway:
+        page = await opened(browser, gateway)
+        port = urlsplit(gateway.url).port
+        assert port is not None
+    await page.sees("not connected", "No connection to the gateway", "one")
+    async with running_gateway([backend_entry("another", backend.url)], port=port):
+        await page.sees("live, up", "another")
+        assert "No connection" not in await page.text()
+
+
+async def test_an_act_asks_first_and_is_told(browser: Connection, gateway: RunningGateway) -> None:
+    page = await opened(browser, gateway)
+    await page.click("[aria-label='Drain one']")
+    await page.sees("Drain one?", "nobody else serves qwen3:8b")
+    assert await page.look("document.activeElement.innerText") == "Cancel"
+    await page.press("Enter")
+    await page.until("document.querySelector('dialog') === null")
+    assert not gateway.runtime.registry.get("one").drained
+    await page.click("[aria-label='Drain one']")
+    await page.click("dialog .primary")
+    await page.sees("one drains", "draining")
+    assert gateway.runtime.registry.get("one").drained
+    await page.click("[aria-label='Pin qwen3:8b on one']")
+    await page.click("dialog .primary")
+    await page.until("document.querySelector('.pin').getAttribute('aria-pressed') === 'true'")
+    await page.click(".switch")
+    await page.click("dialog .primary")
+    await page.sees("No cloud")
+    assert gateway.runtime.registry.airplane
+    assert is_clean(page, gateway)
+
+
+async def test_the_filter_and_the_choices_narrow_the_list(
+    browser: Connection, gateway: RunningGateway
+) -> None:
+    await gateway.chat("qwen3:8b")
+    await gateway.chat("no-such-model")
+    page = await opened(browser, gateway)
+    rows = "document.querySelectorAll('.requests tbody tr').length"
+    await page.until(f"{rows} === 2")
+    await page.press("/")
+    await page.type("QWEN")
+    await page.until(f"{rows} === 1")
+    assert await page.look("document.getElementById('filter').value") == "QWEN"
+    await page.look("[...document.querySelectorAll('.choices button')][2].click()")
+    await page.sees("No request fits that.")
+
+
+async def test_a_stranger_types_the_key_and_is_live(browser: Connection) -> None:
+    async with open_gateway({"MANAGEMENT": KEY}, key_env="MANAGEMENT") as client:
+        page = await browser.page()
+        await page.open(str(client.base_url))
+        await page.sees("Management key")
+        await page.type("wrong")
+        await page.press("Enter")
+        await page.sees("that is not the key")
+        await page.type(KEY)
+        await page.press("Enter")
+        await page.sees("No backend yet", "live, up")
+        assert KEY not in json.dumps(await page.look("[location.href, document.cookie]"))
