@@ -9,7 +9,6 @@ be computing the first answer.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +34,6 @@ from nexus_proxy.errors import (
     ConnectFailedError,
     InvalidRequestError,
     NexusError,
-    RequestCancelledError,
     UnknownModelError,
     UpstreamError,
     UpstreamStatusError,
@@ -49,6 +47,7 @@ from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call, Envelope
 from nexus_proxy.relay.delivery import Delivery
+from nexus_proxy.relay.endings import NO_PACE, Pace, for_people, note_leaving, pace_of, why_it_ended
 from nexus_proxy.relay.failing import tell_failure
 from nexus_proxy.relay.heard import Heard
 from nexus_proxy.relay.line import Lines
@@ -70,19 +69,13 @@ from nexus_proxy.routing.rules import Rules
 from nexus_proxy.routing.timing import EACH
 from nexus_proxy.routing.types import BYTES_PER_TOKEN, Candidate, RequestFacts, Stage
 from nexus_proxy.state import BackendState, RequestPhase
-from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, History, Record
+from nexus_proxy.telemetry.history import Attempt, History, Record
 from nexus_proxy.telemetry.tracing import Trace
-
-log = logging.getLogger(__name__)
 
 _WAITING, _DONE, _FAILED = RequestPhase.WAITING, RequestPhase.DONE, RequestPhase.FAILED
 _CANCELLED, _EMBEDDINGS = RequestPhase.CANCELLED, openai.Endpoint.EMBEDDINGS
 _LOADING = BackendState.LOADING
 _SERVED = Outcome.SERVED
-Pace = tuple[float | None, float | None]
-"""First-token time in ms and tokens per second, where they were seen."""
-NO_PACE = (None, None)
-LEFT = "the client left"
 NO_SUCH_PATH = (404, 405, 501)
 _NOTHING_ASKED = openai.RequestPeek(
     model="?",
@@ -185,16 +178,16 @@ class Relay:
                 record.phase, record.error, record.code = _CANCELLED, CANCELLED, stopped.code
                 await tell_failure(stopped, call)
             except Exception as error:  # noqa: BLE001 - a bug may cost this request, no more
-                failure = _for_people(error, record)
+                failure = for_people(error, record)
                 record.phase, record.code = _FAILED, failure.code
                 model = call.peek.model
                 record.error = without_quotations(failure.message, call.body, but=model)
                 await tell_failure(failure, call)
         except asyncio.CancelledError:
-            _note_leaving(record)
+            note_leaving(record)
             raise
         except ConnectionError:
-            _note_leaving(record)
+            note_leaving(record)
         finally:
             self.underway.leave(call)
             if call.admitted_tokens is not None:
@@ -433,11 +426,11 @@ class Relay:
             if not lacks_dialect:
                 return failure
         except (asyncio.CancelledError, ConnectionError):
-            attempt.error, attempt.code = _why_it_ended(call)
+            attempt.error, attempt.code = why_it_ended(call)
             raise
         finally:
             attempt.total_ms = attempt.elapsed_ms()
-            pace = _pace(call, attempt) if outcome is _SERVED else NO_PACE
+            pace = pace_of(call, attempt) if outcome is _SERVED else NO_PACE
             self._end(decision, backend, model, outcome, pace)
         if lacks_dialect:
             return await self._attempt(call, decision, candidate, others)
@@ -560,35 +553,6 @@ class Relay:
                 backend=backend.name,
             )
         return key or None
-
-
-def _pace(call: Call, attempt: Attempt) -> Pace:
-    """Of streams only."""
-    first, total = attempt.first_token_ms, attempt.total_ms
-    if first is None or total is None or not call.peek.stream:
-        return NO_PACE
-    tokens, generating_ms = call.record.completion_tokens or 0, total - first
-    if tokens < 2 or generating_ms <= 0:
-        return first, None
-    return first, (tokens - 1) / generating_ms * 1000.0
-
-
-def _for_people(error: Exception, record: Record) -> NexusError:
-    if isinstance(error, NexusError):
-        return error
-    log.error("request %s met a bug", record.id, exc_info=error)
-    return NexusError("the gateway failed on this request; its log says why")
-
-
-def _note_leaving(record: Record) -> None:
-    if record.phase not in (_FAILED, _CANCELLED):
-        record.phase, record.error, record.code = _CANCELLED, LEFT, CLIENT_LEFT
-
-
-def _why_it_ended(call: Call) -> tuple[str, str]:
-    if call.cancelled:
-        return CANCELLED, str(RequestCancelledError.code)
-    return LEFT, CLIENT_LEFT
 
 
 def _rename(call: Call, outbound: Outbound, served: str) -> ModelName | None:
