@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 
 PANES = {
-    "overview": Place("1", "Overview", OverviewPane),
+    "overview": Place("1", "Home", OverviewPane),
     "backends": Place("2", "Backends", BackendsPane),
     "models": Place("3", "Models", ModelsPane),
     "requests": Place("4", "Reqs", RequestsPane),
