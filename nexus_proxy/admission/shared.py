@@ -36,7 +36,11 @@ TAKE = Script(
     local answer = {}
     for i, key in ipairs(KEYS) do
         if not refused and cost[i] > 0 then full[i] = math.max(full[i], now) + cost[i] end
-        if full[i] > now then redis.call('SET', key, string.format('%.6f', full[i]), 'EX', life) end
+        if full[i] > now then
+            redis.call('SET', key, string.format('%.6f', full[i]), 'EX', life)
+        else
+            redis.call('DEL', key)
+        end
         answer[#answer + 1] = string.format('%.6f', wait[i])
         answer[#answer + 1] = string.format('%.6f', math.max(0, full[i] - now))
     end

@@ -16,9 +16,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LONGEST = 1000
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_API_PATH = re.compile(
-    r"((/v1|/v1beta(/openai)?)(/chat/completions|/completions|/embeddings|/messages|/models)?)+/*$"
-)
+_API_PATH = re.compile(r"(/v1(/chat/completions|/completions|/embeddings|/messages|/models)?)+/*$")
+_GOOGLE, _GOOGLE_PATH = "generativelanguage.googleapis.com", re.compile(r"/v1beta(/openai)?/*$")
+"""Whose own API stands beside the one for OpenAI's clients, which is what people copy."""
 _NUMERIC_HOST = re.compile(r"(0x[0-9a-f]*|\d+)(\.(0x[0-9a-f]*|\d+)){0,3}")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:ec2::254/128"))
@@ -33,8 +33,8 @@ def normalise(url: str) -> str:
     """The base URL of a backend: scheme, host, port unless it is the scheme's own, path prefix.
 
     A missing scheme becomes `http`, `0.0.0.0` and `::` become `127.0.0.1`; trailing slashes, any
-    number of `/v1` and a known endpoint behind it go, as does Google's `/v1beta/openai`.
-    `https://host/openai/v1` keeps `/openai`.
+    number of `/v1` and a known endpoint behind it go, as does `/v1beta/openai` of Google's own
+    host. `https://host/openai/v1` keeps `/openai`.
     Raises `ValueError` with a sentence for people.
     """
     text = url.strip()
@@ -52,7 +52,8 @@ def normalise(url: str) -> str:
     host = _host(parts.hostname or "")
     port = _port(parts)
     authority = host if port == _DEFAULT_PORTS[parts.scheme] else f"{host}:{port}"
-    return f"{parts.scheme}://{authority}{_prefix(parts.path)}"
+    path = _GOOGLE_PATH.sub("", parts.path) if host == _GOOGLE else parts.path
+    return f"{parts.scheme}://{authority}{_prefix(path)}"
 
 
 def canonical(base_url: str, local: frozenset[str] | None = None) -> str:

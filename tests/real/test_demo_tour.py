@@ -24,15 +24,15 @@ async def test_the_tour_plays_and_the_chat_answers_by_keys_alone(tmp_path: Path)
     }
     async with in_terminal(arguments, columns=120, rows=35, environ=environ) as terminal:
         await terminal.until(lambda: "1/1 up" in terminal.text, seconds=60)
-        terminal.type("4")
+        terminal.type("8")
         await terminal.until(lambda: "the tour is over" in terminal.text, seconds=100)
         for number, sight in enumerate(["streamed", "tool", "embedding", "four", "exist"], start=1):
             assert f"tour, {number} of 5" in terminal.text
             assert sight in terminal.text
-        terminal.type("3")
+        terminal.type("4")
         await terminal.until(lambda: terminal.text.count("✓ done") == 7)
         assert terminal.text.count("✕ failed") == 1
-        terminal.type("2")
+        terminal.type("3")
         await terminal.shows("Quant")
         terminal.type("c")
         await terminal.shows("model demo/smollm2")
@@ -41,7 +41,7 @@ async def test_the_tour_plays_and_the_chat_answers_by_keys_alone(tmp_path: Path)
         for columns, rows in SIZES:
             terminal.resize(columns, rows)
         terminal.resize(80, 24)
-        await terminal.until(lambda: "8 Chat" in terminal.text and "‹ demo" in terminal.text)
+        await terminal.until(lambda: "cChat" in terminal.text and "‹ demo" in terminal.text)
         terminal.type("\x1b")
         terminal.type("\x11")
         assert await terminal.exit_code() == 0

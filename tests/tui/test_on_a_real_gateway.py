@@ -144,7 +144,7 @@ async def test_u_undoes_the_last_acts_one_by_one_and_says_what(
 ) -> None:
     registry = gateway.runtime.registry
     async with screen(gateway, attached=attached) as (pilot, app):
-        await pilot.press("plus")
+        await pilot.press("2", "plus")
         await sees(pilot, lambda: told(app, "now has priority 40", "u undoes it"))
         await pilot.press("d")
         await sees(pilot, lambda: isinstance(app.screen, Confirm))
@@ -167,7 +167,7 @@ async def test_what_the_undoing_does_to_traffic_is_asked_first_too(
     registry = gateway.runtime.registry
     registry.set_drained("one", True)
     async with screen(gateway) as (pilot, app):
-        await pilot.press("d")
+        await pilot.press("2", "d")
         await sees(pilot, lambda: told(app, "one takes requests again"))
         await pilot.press("u")
         await sees(pilot, lambda: isinstance(app.screen, Confirm))

@@ -89,7 +89,7 @@ async def test_a_log_line_is_shown_in_full() -> None:
 
 
 async def test_help_lists_every_key_and_verb_and_mark() -> None:
-    async with looking(size=(140, 90)) as look:
+    async with looking(size=(160, 95)) as look:
         await look.press("question_mark")
         await look.sees(*(command.help for command in COMMANDS))
         await look.sees("Show only rows with words", "● up", "★ pinned", "⊘ cancelled")

@@ -44,6 +44,8 @@ class Mixed:
         await self.ask("m", stream=True)
         await self.ask("gpt-4o", max_tokens=50)
         await self.ask("m", path=EMBEDDINGS)
+        await self.one.until(lambda: _embedded(self.one) == 2)  # their vectors are compared
+        await self.two.until(lambda: _embedded(self.two) == 1)
         await self.ask("nobody-has-this-" + PROMPT.replace(" ", "-"))  # failed
         self.one.behave(faults.status(500, "out of memory"), times=1)
         await self.ask("m")  # one fails, two answers
@@ -75,6 +77,10 @@ class Mixed:
         assert (await staying).status_code == 200
         registry.set_drained("two", False)
         assert (await self.ask("m")).status_code == 200
+
+
+def _embedded(backend: ScriptedBackend) -> int:
+    return sum(request.path == EMBEDDINGS for request in backend.generations)
 
 
 @asynccontextmanager

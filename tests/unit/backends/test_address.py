@@ -32,6 +32,10 @@ SPELLINGS = {
     "https://openrouter.ai/api/v1": "https://openrouter.ai/api",
     "http://gate/ollama/": "http://gate/ollama",
     "http://gate/v1beta/openai": "http://gate/v1beta/openai",
+    "https://generativelanguage.googleapis.com/v1beta/openai/": (
+        "https://generativelanguage.googleapis.com"
+    ),
+    "https://api.anthropic.com/v1/messages": "https://api.anthropic.com",
     "http://gate/v10": "http://gate/v10",
     "http://gate/modèles/v1": "http://gate/mod%C3%A8les",
     "http://gate/a%2Fb": "http://gate/a%2Fb",
