@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from typing import Any
 
 from redis import Redis
@@ -14,11 +15,9 @@ class Valkey:
     """Keeps nothing on disk. `url` stays the same when it is stopped and started again."""
 
     def __init__(self) -> None:
-        self._server = ValkeyServer(save="")
-        self._server.start()
-        port = self._server.port
-        assert port is not None
-        self._port, self._pid = port, self._process_id()
+        with socket.create_server(("127.0.0.1", 0)) as free:  # its own search finds what all find
+            self._port = int(free.getsockname()[1])
+        self.start()
         self.url = f"redis://127.0.0.1:{self._port}/0"
 
     def ask(self, *words: str | int) -> Any:
@@ -32,7 +31,7 @@ class Valkey:
         self._server.stop()
 
     def start(self) -> None:
-        """Another one, on the same port."""
+        """Let one run, on the same port as the last."""
         self._server = ValkeyServer(port=self._port, save="")
         self._server.start()
         self._pid = self._process_id()
