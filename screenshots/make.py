@@ -73,12 +73,13 @@ class Scene:
 
 
 SCENES = (
-    Scene("backends"),
-    Scene("models", ("2",)),
-    Scene("requests", ("3",)),
-    Scene("request", ("3", "slash", *"gpt", "enter", "enter"), size=(120, 40)),
-    Scene("logs", ("4",)),
-    Scene("light", ("j",), theme="nexus-light"),
+    Scene("overview"),
+    Scene("backends", ("2",)),
+    Scene("models", ("3",)),
+    Scene("requests", ("4",)),
+    Scene("request", ("4", "slash", *"gpt", "enter", "enter"), size=(120, 40)),
+    Scene("logs", ("8",)),
+    Scene("light", ("2", "j"), theme="nexus-light"),
     Scene("small", size=(80, 24)),
 )
 
@@ -117,7 +118,8 @@ async def busy_gateway(config: str = CONFIG) -> AsyncIterator[Runtime]:
     """What `nexus --demo` runs, with clients that keep it busy."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "nexus.toml"
-        path.write_text(config, encoding="utf-8")
+        own = f'[state]\npath = "{folder}/nexus.db"\n\n'  # not what its maker has spent
+        path.write_text(own + config, encoding="utf-8")
         options = RunOptions(config=str(path), demo=True)
         loaded = read_config(options)
         async with gateway(options, loaded, open_socket(loaded), to_stderr=False) as running:

@@ -120,7 +120,8 @@ class Page:
         await self.call("Input.dispatchKeyEvent", type="keyUp", key=key, **more)
 
     async def type(self, text: str) -> None:
-        """Write into what has the focus."""
+        """Write into the field that has the focus, once there is one."""
+        await self.until("document.activeElement?.matches('input, textarea')")
         await self.call("Input.insertText", text=text)
 
     async def resize(self, width: int, height: int, *, scale: float = 1) -> None:
