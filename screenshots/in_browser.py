@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
-from pathlib import Path
 
 from make import CONFIG, FOLDER, busy_gateway
 
@@ -51,11 +49,9 @@ async def take(browser: Connection, runtime: Runtime, name: str) -> None:
 
 
 async def main(address: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        state = f'[state]\npath = "{Path(folder) / "nexus.db"}"\n'
-        async with busy_gateway(state + CONFIG + MORE) as runtime, driven(address) as browser:
-            for name in SCENES:
-                await take(browser, runtime, name)
+    async with busy_gateway(CONFIG + MORE) as runtime, driven(address) as browser:
+        for name in SCENES:
+            await take(browser, runtime, name)
 
 
 if __name__ == "__main__":
