@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -387,8 +387,7 @@ class Registry:
             backend.busy_elsewhere = max(0, probe.busy - backend.in_flight)
         if (backend.models, backend.learnt_slots, backend.max_loaded) != before:
             self._reindex()
-            count = len(backend.models)
-            self._changed(backend, f"lists {count} model{'' if count == 1 else 's'}")
+            self._changed(backend, _news(before[0], backend.models))
 
     def mark(self, name: str, health: BackendState, reason: str | None = None) -> None:
         """Set its health (UNKNOWN, LOADING, UP or DOWN) and why. Raises `NotFoundError`."""
@@ -559,6 +558,18 @@ def _forget_start(backend: Backend) -> None:
 def _warning(backend: Backend) -> str | None:
     at, sentence = backend.truncation or (0.0, "")
     return sentence if time.time() - at < WARNED_SECONDS else None
+
+
+def _news(before: Mapping[str, ModelInfo], now: Mapping[str, ModelInfo]) -> str:
+    """What a check found changed, for the log."""
+    if before.keys() == now.keys():
+        came = [name for name in now if now[name].loaded and not before[name].loaded]
+        went = [name for name in now if before[name].loaded and not now[name].loaded]
+        if came or went:
+            has = f"has {', '.join(came)} in memory" if came else ""
+            lost = f"has {', '.join(went)} in memory no more" if went else ""
+            return " and ".join(filter(None, (has, lost)))
+    return f"lists {len(now)} model{'' if len(now) == 1 else 's'}"
 
 
 def _note_company(backend: Backend) -> None:
