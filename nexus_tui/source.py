@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from nexus_proxy.cli.talk import Answer, Message, talk
 from nexus_proxy.commands import Act, Result
 from nexus_proxy.commands.settings import Draft, draft
 from nexus_proxy.config.settings import Setting, settings
@@ -19,7 +20,6 @@ from nexus_proxy.errors import CommandError, GatewayUnreachableError, NexusError
 from nexus_proxy.events import CHANGE_EVENTS
 from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
 from nexus_proxy.tasks import spawn
-from nexus_tui.talk import Answer, Message, talk
 
 if TYPE_CHECKING:
     import httpx

@@ -1,6 +1,6 @@
 """A chat with the gateway as any tool has it: over HTTP, streamed, by its OpenAI API.
 
-`talk` writes into an `Answer` whenever something comes; the screen looks when it is its time.
+`talk` writes into an `Answer` whenever something comes; whoever shows it looks when it is time.
 Nothing of what is said is kept anywhere else.
 """
 
