@@ -51,9 +51,10 @@ def completing(kind: str) -> Complete | None:
 
 def _state(context: click.Context) -> Snapshot | None:
     """None where no gateway answers in time: a shell waits for this."""
-    options = {name: context.find_root().params.get(name) for name in ("config", "host", "port")}
+    given = context.find_root().params
+    options = RunOptions(config=given.get("config"), host=given.get("host"), port=given.get("port"))
     try:
-        url = gateway_url(context.params.get("gateway"), RunOptions(**options))
+        url = gateway_url(context.params.get("gateway"), options)
         with Client(url, seconds=SECONDS) as client:
             return client.get("/nexus/v1/state", Snapshot)
     except (NexusError, click.ClickException):

@@ -62,7 +62,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
         if status is not None and not status.isdigit() and status not in _STATUSES:
             known = ", ".join(_STATUSES)
             raise click.BadParameter(
-                f"it is an HTTP status, or one of {known}", param_hint="STATUS"
+                f"it is an HTTP status, or one of {known}", param_hint="--status"
             )
 
     @property
@@ -110,6 +110,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 @click.pass_context
 def requests(
     context: click.Context,
+    /,
     follow: bool,
     limit: int,
     as_json: bool,

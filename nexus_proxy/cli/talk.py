@@ -74,6 +74,7 @@ class Answer:
 
     @property
     def first_token_ms(self) -> float | None:
+        """From the question to the first piece; None before it."""
         return None if self._first_at is None else (self._first_at - self.asked_at) * 1000
 
     @property
