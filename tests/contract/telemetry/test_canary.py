@@ -77,14 +77,13 @@ async def test_nothing_that_was_said_and_no_key_is_kept_or_told(
 async def test_no_screen_and_no_socket_shows_it() -> None:
     logs = Logs(LoggingConfig(level=LogLevel.DEBUG), secrets=(), to_stderr=False)
     async with mixed(logs=logs) as load:
-        async with listening(load) as heard:
+        async with listening(load, until="cannot tokenize") as (heard, came):
             await load.load()
             quoting = faults.status(400, f"cannot tokenize 'x {PROMPT}', sorry")
             load.cloud.behave(quoting, times=1)
             await load.ask("gpt-4o", max_tokens=5)
             async with asyncio.timeout(PATIENCE):
-                while not any("cannot tokenize" in message for message in heard):
-                    await asyncio.sleep(0.02)
+                await came.wait()
         page = await load.gateway.client.get("/", headers={"accept": "text/html"})
         told = [page.text, *await screens(load)]
         for view in load.gateway.runtime.snapshot().requests:
@@ -98,24 +97,31 @@ async def test_no_screen_and_no_socket_shows_it() -> None:
 
 
 @asynccontextmanager
-async def listening(load: Mixed) -> AsyncIterator[list[str]]:
-    """All that the dashboard's socket and the event stream tell."""
-    heard: list[str] = []
+async def listening(load: Mixed, *, until: str) -> AsyncIterator[tuple[list[str], asyncio.Event]]:
+    """All that the dashboard's socket and the event stream tell; the event is set once something
+    with `until` in it came."""
+    heard, came = list[str](), asyncio.Event()
+
+    def hear(told: str) -> None:
+        heard.append(told)
+        if until in told:
+            came.set()
+
     url = load.gateway.url.replace("http", "ws", 1) + "/ws"
 
     async def read_socket() -> None:
         async with connect(url, max_size=None, proxy=None, open_timeout=PATIENCE) as socket:
             async for message in socket:
-                heard.append(str(message))
+                hear(str(message))
 
     async def read_events() -> None:
         async with load.gateway.client.stream("GET", "/nexus/v1/events") as answer:
             async for line in answer.aiter_lines():
-                heard.append(line)
+                hear(line)
 
     reading = [spawn(one(), name="listening") for one in (read_socket, read_events)]
     try:
-        yield heard
+        yield heard, came
     finally:
         for task in reading:
             task.cancel()
