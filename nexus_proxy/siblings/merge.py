@@ -15,6 +15,7 @@ import msgspec
 
 from nexus_proxy.state import (
     BackendState,
+    BackendTrend,
     BackendView,
     KeyView,
     RequestPhase,
@@ -22,9 +23,9 @@ from nexus_proxy.state import (
     Snapshot,
     SpendSummary,
     Totals,
+    Trend,
     WaiterView,
 )
-from nexus_proxy.trends import BackendTrend, Trend
 
 SHOWN_REQUESTS = 1000
 SHOWN_LINES = 500
