@@ -13,6 +13,7 @@ from itertools import zip_longest
 
 import msgspec
 
+from nexus_proxy.registry import RECENT_ERRORS
 from nexus_proxy.state import (
     BackendState,
     BackendTrend,
@@ -29,7 +30,6 @@ from nexus_proxy.state import (
 
 SHOWN_REQUESTS = 1000
 SHOWN_LINES = 500
-RECENT_ERRORS = 8
 _WORST_FIRST = (
     BackendState.DOWN,
     BackendState.DISABLED,
