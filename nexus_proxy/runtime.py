@@ -528,7 +528,7 @@ class Runtime:
             return  # published and shown; the running configuration stays in force
 
     def _make_client(self) -> httpx.AsyncClient:
-        from nexus_proxy.control import make_client
+        from nexus_proxy.control_client import make_client
 
         return make_client(self.node_id, environ=self._environ, is_cloud=self._is_cloud_host)
 
