@@ -66,6 +66,7 @@ from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendView, RequestView, Snapshot
+from nexus_proxy.state.snapshot import SHOWN_LINES, SHOWN_REQUESTS
 from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import SharedSums
@@ -84,9 +85,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHOWN_REQUESTS = 1000
 SHOWN_DECISIONS = 50
-SHOWN_LINES = 500
 CONTENT_LOGGED = (
     "content logging is on: the log holds what is asked and answered; "
     "logging.enable_content_logging = false ends it"
