@@ -43,6 +43,7 @@ from nexus_proxy.accounting.usage import MOST_TOKENS
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
+from nexus_proxy.registry import EMA_WEIGHT
 from nexus_proxy.state import SpendReport, SpendSummary
 from nexus_proxy.store.machine import machine_id
 from nexus_proxy.store.schema import NANO
@@ -115,7 +116,9 @@ class Ledger:
         self._budget = budget
         self._calendar = Calendar(budget.time_zone)
         self._month = self._calendar.month(clock())
-        self.standing = standing_of(self._month, NOTHING, budget)
+        self._usual = 0.0
+        """What requests of this process put aside on average: nano-USD, a moving one."""
+        self.standing = standing_of(self._month, NOTHING, budget, self._usual)
         self._told = self.standing.level
 
     @property
@@ -197,6 +200,8 @@ class Ledger:
             raise
         if self._shared is not None and limits:
             await self._agree(self._shared, entry, limits)
+        if nanousd is not None:
+            self._usual += EMA_WEIGHT * (nanousd - self._usual) if self._usual else nanousd
         return entry
 
     def settle(self, entry: Entry, settled: Settlement) -> None:
@@ -467,10 +472,10 @@ class Ledger:
 
     def _judge(self) -> None:
         sums, before = self._total_of(ALL), self.standing
-        self.standing = standing_of(self._month, sums, self._budget)
+        self.standing = standing_of(self._month, sums, self._budget, self._usual)
         self._changes += self.standing != before
         # People are told of what is spent: what is only put aside comes and goes with each request.
-        level = level_of(sums.spent, self._budget)
+        level = level_of(Sums(spent=sums.spent), self._budget, self._usual)
         if level is not self._told:
             self._told = level
             what = sentence(level, self.standing)
