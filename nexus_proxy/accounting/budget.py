@@ -9,7 +9,6 @@ from nexus_proxy.errors import BudgetExceededError
 from nexus_proxy.state import BudgetLevel, BudgetStanding
 from nexus_proxy.store.schema import NANO
 
-
 REST_SHARE, MOST_REST_SHARE = 0.01, 0.1
 """Parts of a limit: with `block_all` it counts as spent when less than the first is left, or than
 requests usually put aside, up to the second. The rest is never spent: nothing fits into it."""

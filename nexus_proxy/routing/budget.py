@@ -1,10 +1,10 @@
 """Stage budget: what may be spent, on this request and this month.
 
 Three things remove a candidate: a spent budget (`block_cloud`: those that may cost money;
-`block_all`: everybody, and a little earlier, see `accounting.budget`), an estimate above what is left of it, and an estimate above what the
-request may cost, or none at all: a price that nobody knows is above any limit. Nearing the limit
-removes nobody: the schedule takes `SOFT_MALUS` off the score of those that cost, so that what is
-local wins.
+`block_all`: everybody, and a little earlier, see `accounting.budget`), an estimate above what is
+left of it, and an estimate above what the request may cost, or none at all: a price that nobody
+knows is above any limit. Nearing the limit removes nobody: the schedule takes `SOFT_MALUS` off the
+score of those that cost, so that what is local wins.
 
 The last dollar itself is decided by the ledger, when money is put aside: here, two requests may see
 the same standing.
