@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import NamedTuple
 
 import msgspec
@@ -102,7 +103,9 @@ class Ledger:
         self._others: dict[str, Sums] = {}
         """What other replicas have come to in the month in force, by key, as was last seen."""
         self._machine = machine_id()
-        self._owner = f"{os.getpid()}-{self._machine}-{secrets.token_hex(8)}"
+        self._run, self._numbers = secrets.token_hex(8), count()
+        """Together they name an entry: in order, so that the file takes them in one place."""
+        self._owner = f"{os.getpid()}-{self._machine}-{self._run}"
         self._beating: asyncio.Task[None] | None = None
         self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
         self._sums: dict[str, Sums] = {}
@@ -120,6 +123,7 @@ class Ledger:
         """What requests of this process put aside on average: nano-USD, a moving one."""
         self.standing = standing_of(self._month, NOTHING, budget, self._usual)
         self._told = self.standing.level
+        self._judged: tuple[str, BudgetConfig, Sums] | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -170,7 +174,7 @@ class Ledger:
         nanousd = _bounded(nanousd)
         day = self._calendar.day(now)
         entry = Entry(
-            id=secrets.token_hex(12),
+            id=f"{self._run}{next(self._numbers):09x}",
             request_id=request_id,
             owner=self._owner,
             at=now,
@@ -183,18 +187,19 @@ class Ledger:
             nanousd=nanousd,
         )
 
-        limits = self._limits(key, key_limit_usd)
+        own, limits = Sums(reserved=nanousd or 0), self._limits(key, key_limit_usd)
 
         def job(connection: sqlite3.Connection) -> BySums:
-            self._check(entry, limits, lambda one: entries.sums(connection, month, one))
             entries.reserve(connection, entry)
-            return _told(connection, entry)
+            told = _told(connection, entry)
+            self._check(entry, limits, lambda one: told[one] + -own)  # undone where that raises
+            return told
 
         try:
             await self._store.write(job, done=partial(self._learn, entry, NOTHING))
         except StoreUnavailableError:
             self._check(entry, limits, self._sums_of)
-            self._post(entry, entries.reserve, Sums(reserved=nanousd or 0))
+            self._post(entry, entries.reserve, own)
         except asyncio.CancelledError:
             self._post(entry, entries.release, NOTHING)  # whether it was written, nobody knows yet
             raise
@@ -472,10 +477,16 @@ class Ledger:
 
     def _judge(self) -> None:
         sums, before = self._total_of(ALL), self.standing
+        judged = (self._month, self._budget, sums)
+        if judged == self._judged:
+            return
+        self._judged = judged
         self.standing = standing_of(self._month, sums, self._budget, self._usual)
         self._changes += self.standing != before
         # People are told of what is spent: what is only put aside comes and goes with each request.
-        level = level_of(Sums(spent=sums.spent), self._budget, self._usual)
+        level = self.standing.level
+        if sums.reserved:
+            level = level_of(Sums(spent=sums.spent), self._budget, self._usual)
         if level is not self._told:
             self._told = level
             what = sentence(level, self.standing)
