@@ -16,7 +16,7 @@ from functools import partial
 import msgspec
 
 from nexus_proxy.admission.keys import Key
-from nexus_proxy.admission.limits import Limits
+from nexus_proxy.admission.limits import Admitted, Limits
 from nexus_proxy.admission.queue import Admission, options
 from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config
@@ -146,8 +146,8 @@ class Relay:
             note_leaving(record)
         finally:
             self.underway.leave(call)
-            if call.admitted_tokens is not None:
-                self._settle_limits(call, call.admitted_tokens)
+            if call.admitted is not None:
+                self._settle_limits(call, call.admitted)
             if call.heard is not None:
                 record.said = call.heard.said(call.body)
             self._history.close(record)
@@ -260,12 +260,11 @@ class Relay:
             return key.allows(decision.resolution.names)
         key.require(call.peek.model, decision.resolution.names)
         tokens = decision.facts.prompt_tokens + (call.peek.max_tokens or 0)
-        await self.limits.admit_everywhere(key, tokens)
-        call.admitted_tokens = tokens
+        call.admitted = await self.limits.admit_everywhere(key, tokens)
         call.base_headers += self.limits.headers(key)
         return True
 
-    def _settle_limits(self, call: Call, admitted: int) -> None:
+    def _settle_limits(self, call: Call, admitted: Admitted) -> None:
         """Put right what was taken off the API key's limits, by what the request used."""
         key, record = call.envelope.key, call.record
         assert key is not None, "only a request with a key is admitted"

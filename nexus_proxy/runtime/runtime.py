@@ -186,7 +186,12 @@ class Runtime:
         )
 
     def _make_comparison(self) -> VectorComparison:
-        return VectorComparison(self.registry, make_client=self._make_client, environ=self._environ)
+        return VectorComparison(
+            self.registry,
+            admission=self.admission,
+            make_client=self._make_client,
+            environ=self._environ,
+        )
 
     def _make_discovery(self) -> Discovery:
         return Discovery(
