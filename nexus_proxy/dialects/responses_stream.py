@@ -130,11 +130,9 @@ class Answer:
         return {**item, "type": "function_call", "arguments": arguments, "status": status}
 
 
-def from_chat(
-    answer: Json, translation: Translation, *, response_id: str, created: int, model: str
-) -> Json:
-    """A whole answer of chat as a response. See `Answer` for the arguments."""
-    stream = FromChatStream(translation, response_id=response_id, created=created, model=model)
+def from_chat(answer: Json, translation: Translation, **named: Any) -> Json:
+    """A whole answer of chat as a response. See `FromChatStream` for the arguments."""
+    stream = FromChatStream(translation, **named)
     stream.feed(as_chunk(answer))
     return stream.ending()
 
@@ -183,12 +181,20 @@ class FromChatStream:
     """Chunks of a chat stream in, events of the Responses API out.
 
     `feed` takes each chunk, `finish` ends a whole stream, `error` a broken one. A stream that gave
-    no finish reason is not whole: that is for the caller to see. See `Answer` for the arguments.
+    no finish reason is not whole: that is for the caller to see. `keep` is called with the items of
+    a whole answer; see `Answer` for the other arguments.
     """
 
     def __init__(
-        self, translation: Translation, *, response_id: str, created: int, model: str
+        self,
+        translation: Translation,
+        *,
+        response_id: str,
+        created: int,
+        model: str,
+        keep: Callable[[list[Json]], None] | None = None,
     ) -> None:
+        self._keep = keep
         self._answer = Answer(translation, response_id=response_id, created=created, model=model)
         self._events: list[bytes] = []
         self._sequence = 0
@@ -225,6 +231,8 @@ class FromChatStream:
         self._close(status)
         for call in self._calls.all:
             self._end_call(call, status)
+        if self._keep is not None:
+            self._keep(self._output)
         return self._answer.ended(self._reason, self._output, self._usage)
 
     def error(self, error: NexusError) -> list[bytes]:
