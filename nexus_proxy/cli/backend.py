@@ -13,8 +13,7 @@ from nexus_proxy.cli.names import completing
 from nexus_proxy.cli.output import json_option, say, show_json
 from nexus_proxy.cli.text import milliseconds, pad, table, tokens, uptime
 from nexus_proxy.errors import NotFoundError
-from nexus_proxy.state import BackendView, ModelInfo, QualityView, Snapshot
-from nexus_proxy.trends import BackendTrend
+from nexus_proxy.state import BackendTrend, BackendView, ModelInfo, QualityView, Snapshot
 
 _LABEL = 12
 

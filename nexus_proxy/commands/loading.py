@@ -17,7 +17,7 @@ from nexus_proxy.commands.base import (
 )
 from nexus_proxy.commands.traffic import finishing
 from nexus_proxy.lifecycle.operation import sentence
-from nexus_proxy.operations import OperationView
+from nexus_proxy.state import OperationView
 
 
 async def _load(operations: Operations, arguments: Arguments) -> Result:

@@ -3,9 +3,9 @@
 A message is a JSON object. `{"type": "snapshot", …}` replaces all that the reader knows.
 `{"type": "changes", …}` has the parts that changed: those of `PARTS` whole, and of the collections
 (`backends`, `trends`, `models`, `requests`, `quality`) `{"set": {key: value}, "gone": [key]}`.
-Both have `now`, seconds since the epoch by the gateway's clock. Values are as `nexus_proxy.state`
-declares them, but for what would make many of them large: a backend's models are a collection of
-their own, and a request's decision is left out; `/nexus/v1/why/{id}` tells it.
+Both have `now`, seconds since the epoch by the gateway's clock. Values are as
+`nexus_proxy.state` declares them, but for what would make many of them large: a backend's models
+are a collection of their own, and a request's decision is left out; `/nexus/v1/why/{id}` tells it.
 """
 
 from __future__ import annotations
