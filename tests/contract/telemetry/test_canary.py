@@ -17,7 +17,7 @@ from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.logs import Logs
 from nexus_tui.app import NexusApp
 from nexus_tui.screens.dashboard import Dashboard
-from nexus_tui.source import RuntimeSource
+from nexus_tui.source.in_process import RuntimeSource
 from tests.contract.telemetry.mixed import ANSWER, PROMPT, PROVIDER, SECRET, Mixed, mixed
 from tests.support.gateway import PATIENCE
 from tests.support.scripted import faults
