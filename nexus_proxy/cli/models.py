@@ -9,8 +9,9 @@ from nexus_proxy.cli import loading
 from nexus_proxy.cli.client import Client, connected, gateway_url, url_option
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
-from nexus_proxy.cli.text import count, tokens, uptime
+from nexus_proxy.cli.text import tokens, uptime
 from nexus_proxy.errors import CommandError
+from nexus_proxy.wording import plural
 
 
 class Model(Struct, frozen=True):
@@ -120,8 +121,8 @@ def health(context: click.Context, client: Client, as_json: bool) -> None:
     else:
         backends = found.backends
         say(f"{found.status}: nexus {found.version} at {client.url}")
-        say(f"up for {uptime(found.uptime_seconds)}, {count(found.models.total, 'model')}")
-        say(f"{backends.healthy} of {count(backends.total, 'backend')} healthy")
+        say(f"up for {uptime(found.uptime_seconds)}, {plural(found.models.total, 'model')}")
+        say(f"{backends.healthy} of {plural(backends.total, 'backend')} healthy")
         for operation in operations:
             say(loading.told(operation))
     if found.status == "unhealthy":

@@ -8,6 +8,7 @@ import time
 from msgspec import Struct
 
 from nexus_proxy.state import OperationKind, OperationPhase, OperationView
+from nexus_proxy.wording import plural
 
 MOST_PROGRESS = 0.99
 """Of what is not over yet, however long it takes."""
@@ -139,11 +140,8 @@ def sentence(view: OperationView) -> str:
         case OperationPhase.WAITING:
             return f"{view.kind.value} {model} {where}: {view.acts_on} has other models to see to"
         case OperationPhase.DRAINING:
-            plural = "" if view.waits_for == 1 else "s"
-            return (
-                f"{view.kind.value} {model} {where}: {view.waits_for} request{plural} on "
-                f"{view.acts_on} finish first"
-            )
+            first = f"{plural(view.waits_for, 'request')} on {view.acts_on} will finish first"
+            return f"{view.kind.value} {model} {where}: {first}"
         case phase:
             eta = view.eta_seconds if phase is OperationPhase.LOADING else None
             about = "" if eta is None else f", which takes about {max(1, round(eta))} s"

@@ -24,6 +24,7 @@ from nexus_proxy.state import (
     Traits,
     Truncation,
 )
+from nexus_proxy.wording import plural
 
 UNABLE_SECONDS = 300.0
 """How long it is believed that a server lacks a route; less if it restarts or is upgraded."""
@@ -255,8 +256,7 @@ class Registry:
             backend.busy_elsewhere = max(0, probe.busy - backend.in_flight)
         if (backend.models, backend.learnt_slots, backend.max_loaded) != before:
             self._reindex()
-            count = len(backend.models)
-            self._changed(backend, f"lists {count} model{'' if count == 1 else 's'}")
+            self._changed(backend, f"lists {plural(len(backend.models), 'model')}")
 
     def mark(self, name: str, health: BackendState, reason: str | None = None) -> None:
         """Set its health (UNKNOWN, LOADING, UP or DOWN) and why. Raises `NotFoundError`."""
