@@ -295,6 +295,11 @@ def test_what_is_dropped_is_noted_and_what_changes_nothing_is_not() -> None:
     assert notes(**asked, logit_bias={}, service_tier=None) == ["stop", "presence_penalty", "seed"]
     body = say(**asked)
     assert (body["stop_sequences"], body["metadata"]) == (["END"], {"user_id": "u"})
+    picture = {"url": "data:image/png;base64,iVBO", "detail": "low"}
+    said = [
+        {"role": "user", "name": "Bo", "content": [{"type": "image_url", "image_url": picture}]}
+    ]
+    assert notes(messages=said) == ["messages", "messages"]
     assert say([{"role": "system", "content": "alone"}])["messages"] == [
         {"role": "user", "content": [{"type": "text", "text": "alone"}]}
     ]
