@@ -13,13 +13,14 @@ from typing import Literal, NamedTuple
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.config.model import Zone
-from nexus_proxy.operations import OperationPhase, OperationView
 from nexus_proxy.state import (
     BackendState,
     BackendView,
     Capability,
     KeyView,
     ModelInfo,
+    OperationPhase,
+    OperationView,
     QualityState,
     RequestPhase,
     RequestView,

@@ -27,7 +27,7 @@ def port_in_use(error: PortInUseError) -> PortInUseError:
 async def _identify(host: str, port: int) -> tuple[str, bool]:
     """What answers there, in words, and whether it could be a backend."""
     from nexus_proxy.backends.fingerprint import IsNexus, NotABackend, fingerprint
-    from nexus_proxy.control import make_client
+    from nexus_proxy.control_client import make_client
 
     url = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     try:

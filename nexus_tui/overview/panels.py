@@ -17,8 +17,8 @@ from nexus_proxy.state import (
     BudgetStanding,
     RequestPhase,
     RequestView,
+    Trend,
 )
-from nexus_proxy.trends import Trend
 from nexus_tui.format import (
     NONE,
     PHASES,

@@ -21,7 +21,7 @@ from nexus_tui.themes import paint
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Sighting
-    from nexus_tui.source import Source
+    from nexus_tui.source.base import Source
 
 HINT = "What answers there is shown here. With or without /v1. Enter adds it, Esc cancels."
 PAUSE = 0.5
