@@ -9,8 +9,8 @@ completion, since no template is wanted there. `/api/embed` and `/api/embeddings
   their own names. `num_ctx` and how the model is loaded are the backend's to say, so they are left
   out with a note, as is `keep_alive`. `truncate` and `shift` are consumed: a prompt that is too
   long is always refused.
-- A request without any prompt, with which Ollama loads or unloads a model, is refused, as are
-  `template` and `context`.
+- A request without any prompt, with which Ollama unloads a model, is refused, as are `template`
+  and `context`. One that loads does not come here (`api/loading`).
 """
 
 from __future__ import annotations
