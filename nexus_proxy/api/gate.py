@@ -119,10 +119,9 @@ class Gate:
         ]
 
     def _judge_host(self, host: str) -> bool:
-        read = _HOST.fullmatch(host.strip().lower())
-        if read is None:
+        name = _name_in(host)
+        if name is None:
             return False
-        name = (read["v6"] or read["name"]).rstrip(".")
         if name in self._own_names or name.endswith(".localhost"):
             return True
         try:
@@ -130,6 +129,20 @@ class Gate:
         except ValueError:
             return False
         return address.is_loopback or address.is_private
+
+
+def names_loopback(host: str) -> bool:
+    """Whether a `Host` can only mean the machine that the client is on."""
+    name = _name_in(host) or ""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def _name_in(host: str) -> str | None:
+    read = _HOST.fullmatch(host.strip().lower())
+    return None if read is None else (read["v6"] or read["name"]).rstrip(".")
 
 
 def _is_of(origin: bytes, host: str) -> bool:
