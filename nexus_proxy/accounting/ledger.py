@@ -22,6 +22,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import count
 
 import msgspec
 
@@ -42,6 +43,7 @@ from nexus_proxy.accounting.usage import MOST_TOKENS
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
 from nexus_proxy.errors import StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
+from nexus_proxy.registry import EMA_WEIGHT
 from nexus_proxy.state import SpendReport, SpendSummary
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.store.sqlite import Store
@@ -80,6 +82,8 @@ class Ledger:
         self._store, self._bus, self._clock = store, bus, clock
         self._shared = shared
         self._lease = Lease(clock)
+        self._run, self._numbers = secrets.token_hex(8), count()
+        """Together they name an entry: in order, so that the file takes them in one place."""
         self._beating: asyncio.Task[None] | None = None
         self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
         self._problem: str | None = None
@@ -87,8 +91,11 @@ class Ledger:
         self._budget = budget
         self._calendar = Calendar(budget.time_zone)
         self._balance = Balance(self._calendar.month(clock()), self._lease.owner)
-        self.standing = standing_of(self._balance.month, NOTHING, budget)
+        self._usual = 0.0
+        """What requests of this process put aside on average: nano-USD, a moving one."""
+        self.standing = standing_of(self._balance.month, NOTHING, budget, self._usual)
         self._told = self.standing.level
+        self._judged: tuple[str, BudgetConfig, Sums] | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -139,7 +146,7 @@ class Ledger:
         nanousd = _bounded(nanousd)
         day = self._calendar.day(now)
         entry = Entry(
-            id=secrets.token_hex(12),
+            id=f"{self._run}{next(self._numbers):09x}",
             request_id=request_id,
             owner=self._lease.owner,
             at=now,
@@ -152,23 +159,26 @@ class Ledger:
             nanousd=nanousd,
         )
 
-        limits = self._limits(key, key_limit_usd)
+        own, limits = Sums(reserved=nanousd or 0), self._limits(key, key_limit_usd)
 
         def job(connection: sqlite3.Connection) -> BySums:
-            self._check(entry, limits, lambda one: entries.sums(connection, month, one))
             entries.reserve(connection, entry)
-            return _told(connection, entry)
+            told = _told(connection, entry)
+            self._check(entry, limits, lambda one: told[one] + -own)  # undone where that raises
+            return told
 
         try:
             await self._store.write(job, done=partial(self._learn, entry, NOTHING))
         except StoreUnavailableError:
             self._check(entry, limits, self._balance.own)
-            self._post(entry, entries.reserve, Sums(reserved=nanousd or 0))
+            self._post(entry, entries.reserve, own)
         except asyncio.CancelledError:
             self._post(entry, entries.release, NOTHING)  # whether it was written, nobody knows yet
             raise
         if self._shared is not None and limits:
             await self._agree(self._shared, entry, limits)
+        if nanousd is not None:
+            self._usual += EMA_WEIGHT * (nanousd - self._usual) if self._usual else nanousd
         return entry
 
     def settle(self, entry: Entry, settled: Settlement) -> None:
@@ -383,10 +393,16 @@ class Ledger:
 
     def _judge(self) -> None:
         sums, before = self._balance.total(ALL), self.standing
-        self.standing = standing_of(self._balance.month, sums, self._budget)
+        judged = (self._balance.month, self._budget, sums)
+        if judged == self._judged:
+            return
+        self._judged = judged
+        self.standing = standing_of(self._balance.month, sums, self._budget, self._usual)
         self._changes += self.standing != before
         # People are told of what is spent: what is only put aside comes and goes with each request.
-        level = level_of(sums.spent, self._budget)
+        level = self.standing.level
+        if sums.reserved:
+            level = level_of(Sums(spent=sums.spent), self._budget, self._usual)
         if level is not self._told:
             self._told = level
             what = sentence(level, self.standing)

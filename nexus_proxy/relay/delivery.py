@@ -412,7 +412,7 @@ class Delivery:
 
     def _returned(self) -> HeaderList:
         headers = self._hide_in(returned(self._head.headers))
-        if self._call.admitted_tokens is not None:  # the limits that it has here are others
+        if self._call.admitted is not None:  # the limits that it has here are others
             headers = [h for h in headers if b"-ratelimit-" not in h[0]]
         return headers
 

@@ -51,10 +51,13 @@ from nexus_proxy.health.problems import about_backends
 from nexus_proxy.health.vectors import VectorComparison
 from nexus_proxy.lifecycle.service import Lifecycle
 from nexus_proxy.quality import rows as quality_rows
+from nexus_proxy.quality.affinity import Affinity
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay.aloft import Aloft
-from nexus_proxy.relay.attempts import Relay
+from nexus_proxy.relay.attempts import Attempts
+from nexus_proxy.relay.reading import Reader
+from nexus_proxy.relay.relay import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.timing import timed
@@ -63,6 +66,7 @@ from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendView, RequestView, Snapshot
+from nexus_proxy.state.snapshot import SHOWN_LINES, SHOWN_REQUESTS
 from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import SharedSums
@@ -81,9 +85,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHOWN_REQUESTS = 1000
 SHOWN_DECISIONS = 50
-SHOWN_LINES = 500
 CONTENT_LOGGED = (
     "content logging is on: the log holds what is asked and answered; "
     "logging.enable_content_logging = false ends it"
@@ -146,18 +148,12 @@ class Runtime:
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.lifecycle = self._make_lifecycle()
         self.aloft = Aloft(self.registry, self.bus)
-        self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
-        self.relay.timed_stages = timed(self.tally.note_stage)
+        self.relay = self._make_relay()
         self.fleet = Fleet(self.store, self.registry, self.lifecycle.times, lambda: self.config)
         self.pace = Pace()
-        self.history.readers += [
-            self.tally,
-            RequestLog(logs),
-            self.ledger.read,
-            self.fleet.read,
-            self.pace,
-        ]
+        told = (self.tally, RequestLog(logs), self.ledger.read, self.fleet.read, self.pace)
+        self.history.readers += told
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -190,7 +186,12 @@ class Runtime:
         )
 
     def _make_comparison(self) -> VectorComparison:
-        return VectorComparison(self.registry, make_client=self._make_client, environ=self._environ)
+        return VectorComparison(
+            self.registry,
+            admission=self.admission,
+            make_client=self._make_client,
+            environ=self._environ,
+        )
 
     def _make_discovery(self) -> Discovery:
         return Discovery(
@@ -218,19 +219,31 @@ class Runtime:
         )
 
     def _make_relay(self) -> Relay:
+        affinity, till = Affinity(), Till(self.ledger, self.prices)
+        reader = Reader(self.registry, affinity, till)
+        reader.timed_stages = timed(self.tally.note_stage)
+        attempts = Attempts(
+            registry=self.registry,
+            history=self.history,
+            environ=self._environ,
+            suspect=self.health.suspect,
+            compare=self._make_comparison().want,
+            quality=self.quality,
+            affinity=affinity,
+            till=till,
+            aloft=self.aloft,
+            timeouts=self.config.timeouts,
+        )
         return Relay(
             registry=self.registry,
             history=self.history,
             node_id=self.node_id,
-            environ=self._environ,
-            get_config=lambda: self.config,
-            suspect=self.health.suspect,
-            compare=self._make_comparison().want,
-            quality=self.quality,
             limits=self.limits,
-            till=Till(self.ledger, self.prices),
+            till=till,
             admission=self.admission,
-            aloft=self.aloft,
+            reader=reader,
+            attempts=attempts,
+            config=self.config,
         )
 
     @property
@@ -312,7 +325,7 @@ class Runtime:
         self.spending.stop()
         self.ledger.stop()
         await self.store.close()
-        self.relay.pools.close()
+        self.relay.attempts.pools.close()
         self.history.settle()
         if self._tracer is not None:
             await self._tracer.stop()
@@ -510,7 +523,7 @@ class Runtime:
 
     def _close_pools(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):
-            self.relay.lines.forget(event.name)
+            self.relay.attempts.lines.forget(event.name)
 
 
 def _is_exposed(config: Config) -> bool:

@@ -27,9 +27,8 @@ from nexus_proxy.state import (
     Trend,
     WaiterView,
 )
+from nexus_proxy.state.snapshot import SHOWN_LINES, SHOWN_REQUESTS
 
-SHOWN_REQUESTS = 1000
-SHOWN_LINES = 500
 _WORST_FIRST = (
     BackendState.DOWN,
     BackendState.DISABLED,

@@ -13,6 +13,10 @@ from nexus_proxy.state.requests import RequestView
 from nexus_proxy.state.spend import BudgetStanding, SpendSummary
 from nexus_proxy.state.trends import BackendTrend, Trend
 
+SHOWN_REQUESTS = 1000
+SHOWN_LINES = 500
+"""How many of each a snapshot has at the most."""
+
 
 class LogLine(Struct, frozen=True, kw_only=True):
     """One log record, redacted. `worker` is the process that wrote it, where several do."""

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,6 @@ CRASHING = str(Path(__file__).with_name("crashing.py"))
 QUIET = ("--no-discovery", "--port", "0")
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 F12 = "\x1b[24~"
-
-
-@pytest.fixture
-async def backend(tmp_path: Path) -> AsyncIterator[ScriptedBackend]:
-    async with ScriptedBackend(name="one") as backend:
-        yield backend
-
-
-@pytest.fixture
-def config(tmp_path: Path, backend: ScriptedBackend) -> str:
-    path = tmp_path / "nexus.toml"
-    path.write_text(f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\n')
-    return str(path)
 
 
 def address(text: str) -> str:

@@ -141,22 +141,27 @@ async def test_nobody_is_told_of_a_spent_budget_while_there_is_enough(
     assert statuses == [200] * served + [402] * (30 - served)
 
 
-async def test_at_the_limit_what_costs_is_refused_and_local_goes_on(
-    cloud: ScriptedBackend, local: ScriptedBackend
+@pytest.mark.parametrize(("action", "at_home"), [("block_cloud", 200), ("block_all", 402)])
+async def test_at_the_limit_what_costs_is_refused_and_the_action_says_what_of_local(
+    cloud: ScriptedBackend, local: ScriptedBackend, action: str, at_home: int
 ) -> None:
-    budget = {"monthly_limit_usd": 0.003}
+    budget = {"monthly_limit_usd": 0.02, "hard_limit_action": action}
     entries = [paid(cloud.url, priority=1), backend_entry("local", local.url, priority=90)]
     async with running_gateway(
         entries, environ=KEY, routing={"budget": budget, "strategy": "priority_only"}
     ) as gateway:
         forced = asked(model=f"cloud/{MODEL}", max_tokens=100)
-        answers = [await post(gateway, forced) for _ in range(40)]
-        statuses = [answer.status_code for answer in answers]
-        assert statuses[0] == 200
-        assert statuses[-1] == 402
-        error = error_of(answers[-1], 402, "budget_exceeded")
-        assert "budget of $0.003" in error["message"]
-        assert 0.001 < (await report(gateway)).spent_usd <= 0.003
+        for _ in range(int(0.015 / COST)):
+            assert (await post(gateway, forced)).status_code == 200
+        assert (await post(gateway, asked(model=f"local/{MODEL}"))).status_code == 200
+        while (refused := await post(gateway, forced)).status_code == 200:
+            pass
+        assert "budget of $0.02" in error_of(refused, 402, "budget_exceeded")["message"]
+        assert 0.018 <= (await report(gateway)).spent_usd <= 0.02
+        served = await post(gateway, asked(model=f"local/{MODEL}"))
+        assert served.status_code == at_home
+        if at_home == 402:
+            error_of(served, 402, "budget_exceeded")
 
 
 async def test_near_the_limit_local_is_preferred(

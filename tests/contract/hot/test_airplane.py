@@ -149,12 +149,12 @@ async def test_a_stale_decision_does_not_slip_through(
     """Decided before, sent after: what is asked last is the switch, not the decision."""
     registry = house.runtime.registry
     home.behave(Answer())
-    original = house.runtime.relay._attempt
+    original = house.runtime.relay.attempts.make
 
     async def switched(*arguments: Any) -> Any:
         registry.set_airplane(True)
         return await original(*arguments)
 
-    house.runtime.relay._attempt = switched  # type: ignore[assignment, method-assign]
+    house.runtime.relay.attempts.make = switched  # type: ignore[assignment, method-assign]
     assert (await house.chat()).headers["x-nexus-backend"] == "home"
     assert not cloud.generations

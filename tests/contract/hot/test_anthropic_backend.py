@@ -50,14 +50,6 @@ async def gateway(cloud: ScriptedBackend) -> AsyncIterator[RunningGateway]:
 
 
 @pytest.fixture
-async def sdk(gateway: RunningGateway) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key=CLIENT_KEY, max_retries=0
-    ) as client:
-        yield client
-
-
-@pytest.fixture
 async def messages(gateway: RunningGateway) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(
         base_url=gateway.url, api_key=CLIENT_KEY, max_retries=0

@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.contract.hot.asking import CHAT, CLIENT_KEY, post
+from tests.contract.hot.asking import CHAT, post
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Exchange, ScriptedBackend, faults
 from tests.support.scripted.answers import SSE_HEADERS
@@ -102,14 +102,6 @@ async def gateway(cloud: ScriptedBackend) -> AsyncIterator[RunningGateway]:
         routing={"aliases": {"mine": MODEL}, "max_retries": 0},
     ) as running:
         yield running
-
-
-@pytest.fixture
-async def sdk(gateway: RunningGateway) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key=CLIENT_KEY, max_retries=0
-    ) as client:
-        yield client
 
 
 def entry(backend: ScriptedBackend, **more: Any) -> dict[str, Any]:
