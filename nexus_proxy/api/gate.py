@@ -47,6 +47,9 @@ PREFLIGHT_SECONDS = b"600"
 
 _HOST = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
 
+_ORIGIN = re.compile(r"null|[a-z][a-z\d+.-]*://(?:\[[\da-f:.]+\]|[^\s:,@/?#\[\]]*)(?::\d+)?")
+"""What a browser says: a `*` for the port must not take more of a name along."""
+
 Headers = Mapping[bytes, bytes]
 
 
@@ -94,9 +97,8 @@ class Gate:
 
     def allows(self, origin: bytes) -> bool:
         """Whether a browser page of this origin may call. Several origins are none."""
-        if b" " in origin or b"," in origin:
-            return False
-        return self._origins.match(origin.decode("latin-1").lower()) is not None
+        name = origin.decode("latin-1").lower()
+        return _ORIGIN.fullmatch(name) is not None and self._origins.match(name) is not None
 
     def cors(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         """CORS headers for an answer to a request that passed `check`."""

@@ -10,6 +10,7 @@ import click
 from msgspec import Struct
 
 from nexus_proxy.cli.client import Client, connected
+from nexus_proxy.cli.listing import ListGroup
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
 from nexus_proxy.commands import COMMANDS, Argument, Command, Danger, Result
 from nexus_proxy.config.model import BackendType, Zone
@@ -38,7 +39,7 @@ class Question(Struct, frozen=True):
     question: str | None
 
 
-@click.group()
+@click.group(cls=ListGroup)
 def backends() -> None:
     """List backends, and change how they are used."""
 
