@@ -13,7 +13,7 @@ from nexus_proxy.commands.base import (
     Removed,
     Result,
 )
-from nexus_proxy.commands.traffic import emptied, narrowed, preferred, requests, takes
+from nexus_proxy.commands.traffic import emptied, finishing, narrowed, preferred, takes
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.state import Source
 
@@ -50,7 +50,7 @@ async def _remove(operations: Operations, arguments: Arguments) -> Result:
     backend = registry.remove(name)
     operations.config_file.remove_backend(name)
     return Result(
-        message=f"{name} removed; {requests(backend.in_flight)} finish on it",
+        message=f"{name} removed; {finishing(backend.in_flight)}",
         inverse=Act("backend.restore", {"backend": name}) if is_kept else None,
     )
 
@@ -95,7 +95,7 @@ async def _disable(operations: Operations, arguments: Arguments) -> Result:
     operations.registry.disable(name)
     _keep(operations, name)
     return Result(
-        message=f"{name} is disabled: {requests(backend.in_flight)} finish, none start until it "
+        message=f"{name} is disabled: {finishing(backend.in_flight)}, none start until it "
         "is accepted again",
         inverse=Act("backend.accept", {"backend": name}) if was else None,
     )
@@ -114,7 +114,7 @@ def _switched(operations: Operations, name: str, *, drained: bool) -> Result:
     was = backend.drained
     operations.registry.set_drained(name, drained)
     _keep(operations, name)
-    left = f"{requests(backend.in_flight)} finish, no new ones start"
+    left = f"{finishing(backend.in_flight)}, no new ones start"
     undo = "backend.resume" if drained else "backend.drain"
     return Result(
         message=f"{name} drains: {left}" if drained else f"{name} takes requests again",

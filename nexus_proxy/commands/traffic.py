@@ -21,6 +21,13 @@ def requests(count: int) -> str:
     return f"{count} request" if count == 1 else f"{count} requests"
 
 
+def finishing(count: int) -> str:
+    """`1 request finishes`, `2 requests finish`, `nothing runs there`."""
+    if count == 0:
+        return "nothing runs there"
+    return f"{requests(count)} {'finishes' if count == 1 else 'finish'}"
+
+
 def few(names: Iterable[str]) -> str:
     """`a, b, c and 4 more`."""
     all_ = list(names)

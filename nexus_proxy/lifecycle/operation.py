@@ -29,6 +29,7 @@ class Operation:
         self.eta_seconds: float | None = None
         self.waits_for = 0
         self.error: str | None = "the gateway stopped, or the backend was removed"
+        self.told = ""
 
     @property
     def key(self) -> tuple[OperationKind, str, str, str | None]:
@@ -139,11 +140,12 @@ def sentence(view: OperationView) -> str:
         case OperationPhase.WAITING:
             return f"{view.kind.value} {model} {where}: {view.acts_on} has other models to see to"
         case OperationPhase.DRAINING:
-            plural = "" if view.waits_for == 1 else "s"
-            return (
-                f"{view.kind.value} {model} {where}: {view.waits_for} request{plural} on "
-                f"{view.acts_on} finish first"
+            first = (
+                f"1 request on {view.acts_on} finishes"
+                if view.waits_for == 1
+                else f"{view.waits_for} requests on {view.acts_on} finish"
             )
+            return f"{view.kind.value} {model} {where}: {first} first"
         case phase:
             eta = view.eta_seconds if phase is OperationPhase.LOADING else None
             about = "" if eta is None else f", which takes about {max(1, round(eta))} s"
