@@ -181,7 +181,7 @@ class RequestDetailScreen(StoryScreen):
         self.redraw()
 
     def story(self) -> Sequence[Line]:
-        return request_story(self._view, self._now, self._body.size.width or self.size.width)
+        return request_story(self._view, self._now, self.width)
 
     def selection(self) -> Selection:
         return Selection(self._view.backend, self._view.model, self._view.id)

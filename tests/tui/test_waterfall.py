@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_proxy.state import AttemptView, RequestPhase, RequestView
+from nexus_tui.format import Line
 from nexus_tui.overview.drawing import length
 from nexus_tui.screens.request_detail import request_story
 from nexus_tui.waterfall import spans, waterfall
@@ -84,6 +86,21 @@ def test_what_failed_did_not_run_on_your_own_machines(backend: str | None, statu
     told = ["".join(cell.text for cell in line) for line in request_story(failed, NOW, 80)]
     (cost,) = [line for line in told if line.lstrip().startswith("cost")]
     assert cost.split() == ["cost", "nothing"]
+
+
+async def test_the_detail_fits_from_the_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = []
+
+    def told(view: RequestView, now: float, width: int) -> Sequence[Line]:
+        widths.append(width)
+        return request_story(view, now, width)
+
+    monkeypatch.setattr("nexus_tui.screens.request_detail.request_story", told)
+    source = ScriptedSource(snapshot(requests=(request(),)))
+    async with looking(source, size=(80, 24), tab="requests") as look:
+        await look.press("enter")
+        await look.sees("Clocks")
+    assert {*widths} == {75}
 
 
 async def test_the_detail_shows_it_live() -> None:
