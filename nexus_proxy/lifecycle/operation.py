@@ -8,6 +8,7 @@ import time
 from msgspec import Struct
 
 from nexus_proxy.state import OperationKind, OperationPhase, OperationView
+from nexus_proxy.wording import plural
 
 MOST_PROGRESS = 0.99
 """Of what is not over yet, however long it takes."""
