@@ -110,16 +110,18 @@ def show(options: RunOptions, as_json: bool, gateway: str | None) -> None:
 @json_option
 @click.make_pass_decorator(RunOptions, ensure=True)
 def path(options: RunOptions, as_json: bool) -> None:
-    """Show which file is used, and where it is looked for."""
+    """Show which file is used and, on standard error, where it is looked for."""
     used = find(options.config, os.environ)
     if as_json:
         looked = places(options.config, os.environ)
         paths = [{"by": by, "path": place and str(place)} for by, place, _ in looked]
         show_json({"file": used and str(used), "looked_for": paths})
         return
-    say(str(used or "no file is in use: the defaults are"))
-    say("")
-    say("looked for here, the first one wins:")
+    if used:
+        say(str(used))
+    else:
+        remark("no file is in use: the defaults are")
+    remark("looked for here, the first one wins:")
     for label, place, _required in places(options.config, os.environ):
         if place is None:
             state = "not given"
@@ -127,7 +129,7 @@ def path(options: RunOptions, as_json: bool) -> None:
             state = f"{place} (in use)"
         else:
             state = f"{place} ({'not needed' if os.path.lexists(place) else 'not there'})"
-        say(f"  {label:<14} {state}")
+        remark(f"  {label:<14} {state}")
 
 
 for _name in ("set", "unset", "reload"):

@@ -286,6 +286,9 @@ async def test_the_filter_and_the_choices_narrow_the_list(
 async def test_a_stranger_types_the_key_and_is_live(browser: Connection) -> None:
     async with open_gateway({"MANAGEMENT": KEY}, key_env="MANAGEMENT") as client:
         page = await browser.page()
+        through_a_proxy = {"X-Forwarded-For": "203.0.113.9"}
+        await page.call("Network.enable")
+        await page.call("Network.setExtraHTTPHeaders", headers=through_a_proxy)
         await page.open(str(client.base_url))
         await page.sees("Management key")
         await page.type("wrong")
