@@ -249,7 +249,8 @@ class Ledger:
         """A reader of `History`: adds up the tokens of requests that cost nothing."""
         self._changes += bool(ended)
         for record in ended:
-            if record.priced or record.backend is None or record.prompt_tokens is None:
+            told = record.prompt_tokens is not None or record.completion_tokens
+            if record.priced or record.backend is None or not told:
                 continue
             day = self._calendar.day(record.started)
             where = (day, record.backend, record.model or "?", record.key or "")
