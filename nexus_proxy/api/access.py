@@ -64,9 +64,10 @@ class Management:
         if scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), key):
             return
         if not session.holds(headers.get(b"cookie", b""), key, now=time.time()):
+            wrong = "that is not the management key: " if given.strip() else ""
             raise UnauthorizedError(
-                f"the management API takes the key in {self._variable} of the gateway, as "
-                "`Authorization: Bearer …`; `nexus` sends what is in NEXUS_API_KEY"
+                f"{wrong}the management API takes the key in {self._variable} of the "
+                "gateway, as `Authorization: Bearer …`; `nexus` sends what is in NEXUS_API_KEY"
             )
 
     def admit(self, given: str) -> str:

@@ -75,7 +75,7 @@ class Client:
     """One gateway. Every call raises `GatewayUnreachableError` where none answers, and
     `CommandError` with the gateway's own words where it refuses."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
         import httpx
 
         key = os.environ.get(KEY_VARIABLE, "")
@@ -83,7 +83,7 @@ class Client:
         self._http = httpx.Client(
             base_url=url,
             headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=SECONDS,
+            timeout=seconds,
             trust_env=False,
         )
 

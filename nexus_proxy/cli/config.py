@@ -111,7 +111,7 @@ def path(options: RunOptions, as_json: bool) -> None:
         say(f"  {label:<14} {state}")
 
 
-for _name in ("set", "unset"):
+for _name in ("set", "unset", "reload"):
     config.add_command(verb(_name, BY_NAME[f"config.{_name}"]))
 
 

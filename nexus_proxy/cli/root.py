@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
@@ -26,6 +27,7 @@ COMMANDS = {
     "aliases": "naming:aliases",
     "announce": "announce:announce",
     "backends": "backends:backends",
+    "chat": "chat:chat",
     "completions": "completions:completions",
     "config": "config:config",
     "doctor": "doctor:doctor",
@@ -33,6 +35,7 @@ COMMANDS = {
     "fleet": "fleet:fleet",
     "health": "models:health",
     "keys": "keys:keys",
+    "logs": "logs:logs",
     "models": "models:models",
     "quality": "quality:quality",
     "queue": "queue:queue",
@@ -64,6 +67,17 @@ class Root(click.Group):
         command = getattr(importlib.import_module(f"nexus_proxy.cli.{module}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant. One that does not exist is refused with the nearest one,
+        which click finds only among those that are imported."""
+        name = args[0]
+        if not ctx.resilient_parsing and self.get_command(ctx, name) is None:
+            near = get_close_matches(name, self.list_commands(ctx), n=1)
+            ctx.fail(f"No such command '{name}'." + "".join(f" Did you mean '{n}'?" for n in near))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command of `ctx`."""

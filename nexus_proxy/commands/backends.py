@@ -13,7 +13,7 @@ from nexus_proxy.commands.base import (
     Removed,
     Result,
 )
-from nexus_proxy.commands.traffic import emptied, narrowed, preferred, takes
+from nexus_proxy.commands.traffic import emptied, finishing, narrowed, preferred, takes
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.state import Source
 from nexus_proxy.wording import plural
@@ -51,7 +51,7 @@ async def _remove(operations: Operations, arguments: Arguments) -> Result:
     backend = registry.remove(name)
     operations.config_file.remove_backend(name)
     return Result(
-        message=f"{name} removed; {plural(backend.in_flight, 'request')} will finish on it",
+        message=f"{name} removed; {finishing(backend.in_flight)}",
         inverse=Act("backend.restore", {"backend": name}) if is_kept else None,
     )
 
@@ -98,8 +98,8 @@ async def _disable(operations: Operations, arguments: Arguments) -> Result:
     operations.registry.disable(name)
     _keep(operations, name)
     return Result(
-        message=f"{name} is disabled: {plural(backend.in_flight, 'request')} will finish, "
-        "none start until it is accepted again",
+        message=f"{name} is disabled: {finishing(backend.in_flight)}, none start until it "
+        "is accepted again",
         inverse=Act("backend.accept", {"backend": name}) if was else None,
     )
 
@@ -117,7 +117,7 @@ def _switched(operations: Operations, name: str, *, drained: bool) -> Result:
     was = backend.drained
     operations.registry.set_drained(name, drained)
     _keep(operations, name)
-    left = f"{plural(backend.in_flight, 'request')} will finish, no new ones start"
+    left = f"{finishing(backend.in_flight)}, no new ones start"
     undo = "backend.resume" if drained else "backend.drain"
     return Result(
         message=f"{name} drains: {left}" if drained else f"{name} takes requests again",

@@ -17,6 +17,13 @@ FEW = 3
 _BY_PRIORITY = {Strategy.SMART, Strategy.PRIORITY_ONLY}
 
 
+def finishing(count: int) -> str:
+    """`1 request finishes`, `2 requests finish`, `nothing runs there`."""
+    if count == 0:
+        return "nothing runs there"
+    return f"{plural(count, 'request')} {'finishes' if count == 1 else 'finish'}"
+
+
 def few(names: Iterable[str]) -> str:
     """`a, b, c and 4 more`."""
     all_ = list(names)

@@ -5,7 +5,6 @@ A stream has no last event: it ends after the finish reason of each candidate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -49,25 +48,26 @@ class Candidates:
         if not answer.get("candidates") and (reason := feedback.get("blockReason")):
             refusal = f"Google blocked the prompt ({reason})"
             return [(0, {"role": "assistant", "refusal": refusal}, "content_filter")]
-        id_ = str(answer.get("responseId"))
-        told = answer.get("candidates") or ()
-        return [piece for candidate in told for piece in self._candidate(candidate, id_)]
+        pieces: list[Piece] = []
+        for candidate in answer.get("candidates") or ():
+            self._candidate(candidate, answer.get("responseId"), pieces)
+        return pieces
 
-    def _candidate(self, candidate: Json, id_: str) -> Iterator[Piece]:
+    def _candidate(self, candidate: Json, id_: Any, pieces: list[Piece]) -> None:
         index = int(candidate.get("index") or 0)
         if index not in self._calls:
             self._calls[index] = 0
-            yield index, {"role": "assistant"}, None
-        for part in (candidate.get("content") or {}).get("parts") or ():
-            if (delta := self._part(part, index, id_)) is not None:
-                yield index, delta, None
+            pieces.append((index, {"role": "assistant"}, None))
+        parts = (candidate.get("content") or {}).get("parts") or ()
+        deltas = [self._part(part, index, id_) for part in parts]
+        pieces += [(index, delta, None) for delta in deltas if delta is not None]
         if reason := candidate.get("finishReason"):
             if reason in _BROKEN:
                 said = candidate.get("finishMessage") or "it called a tool in a way that is none"
                 self.problem = f"{said} ({reason})"
-            yield index, {}, self._finish(str(reason), index)
+            pieces.append((index, {}, self._finish(str(reason), index)))
 
-    def _part(self, part: Json, index: int, id_: str) -> Json | None:
+    def _part(self, part: Json, index: int, id_: Any) -> Json | None:
         if call := part.get("functionCall"):
             position, self._calls[index] = self._calls[index], self._calls[index] + 1
             call_id = str(call.get("id") or f"call_{id_}_{index}_{position}")
@@ -101,6 +101,8 @@ class GeminiEar:
         self._named = named
         self._splitter = EventSplitter()
         self._candidates = Candidates(signatures)
+        self._id: Any = None
+        self._head = b""
 
     @property
     def pending(self) -> int:
@@ -118,27 +120,36 @@ class GeminiEar:
                     raise ValueError("no answer of Gemini's") from None
         return b"".join(out)
 
-    def _events(self, answer: Any) -> Iterator[bytes]:
+    def _events(self, answer: Any) -> list[bytes]:
         answer = answer[0] if isinstance(answer, list) and answer else answer
         if error := answer.get("error"):
-            yield _event({"error": failed(error)})
-            return
+            return [_event({"error": failed(error)})]
+        if not self._head or answer.get("responseId") != self._id:
+            self._frame(answer.get("responseId"))
+        out: list[bytes] = []
+        is_last = False
+        for index, delta, finish in self._candidates.read(answer):
+            if finish is not None:
+                if (problem := self._candidates.problem) is not None:
+                    return [*out, _event({"error": failed({"message": problem, "code": 502})})]
+                is_last = True
+            told = (self._head, index, _encode(delta), _encode(finish))
+            out.append(b'%b"choices":[{"index":%d,"delta":%b,"finish_reason":%b}]}\n\n' % told)
+        if is_last and (usage := usage_of(answer.get("usageMetadata"))) is not None:
+            told_last = _encode({"choices": [], **usage_fields(usage)})
+            out.append(self._head + told_last[1:] + b"\n\n")
+        return out
+
+    def _frame(self, id_: Any) -> None:
+        """What is the same in each chunk."""
+        self._id = id_
         top = {
-            "id": f"chatcmpl-{answer.get('responseId')}",
+            "id": f"chatcmpl-{id_}",
             "object": "chat.completion.chunk",
             "created": self._named.created,
             "model": self._named.model,
         }
-        is_last = False
-        for index, delta, finish in self._candidates.read(answer):
-            if self._candidates.problem is not None and finish is not None:
-                yield _event({"error": failed({"message": self._candidates.problem, "code": 502})})
-                return
-            is_last = is_last or finish is not None
-            choice = {"index": index, "delta": delta, "finish_reason": finish}
-            yield _event({**top, "choices": [choice]})
-        if is_last and (usage := usage_of(answer.get("usageMetadata"))) is not None:
-            yield _event({**top, "choices": [], **usage_fields(usage)})
+        self._head = b"data: " + _encode(top)[:-1] + b","
 
 
 def failed(error: Json) -> Json:

@@ -8,7 +8,8 @@
 - Pictures and files in the output of a tool follow it in a user message, since the tool messages
   of chat hold text only.
 - Records of tools that OpenAI ran itself, and reasoning that only OpenAI can decrypt, are left out
-  with a note. References to what OpenAI stored, and items of unknown kinds, are refused.
+  with a note. References to items that are in no recent answer (`responses_recent`), and items of
+  unknown kinds, are refused.
 """
 
 from __future__ import annotations
@@ -301,8 +302,9 @@ def _image(part: Json) -> Json:
 def _unknown(kind: Any) -> InvalidRequestError:
     if kind == "item_reference":
         return InvalidRequestError(
-            "input refers to a stored item (item_reference), and Nexus keeps none: send the item "
-            "itself. The Vercel AI SDK does so with providerOptions.openai.store = false",
+            "input refers to an item (item_reference) that Nexus does not have: it remembers those "
+            "of recent answers only, in memory and for the same API key. Send the item itself; the "
+            "Vercel AI SDK does so with providerOptions.openai.store = false",
             param="input",
         )
     return InvalidRequestError(

@@ -1,8 +1,9 @@
 """The OpenAI Responses dialect: requests as chat.
 
 Nexus keeps no conversations, so what asks for one is refused: `store: true`,
-`previous_response_id`, `conversation`, `background` and stored prompts. See `responses_input` and
-`responses_tools` for what becomes of items and tools. Parameters:
+`previous_response_id`, `conversation`, `background` and stored prompts. Single items of recent
+answers may be referred to, see `responses_recent`; see `responses_input` and `responses_tools` for
+what becomes of items and tools. Parameters:
 - carried: `temperature`, `top_p`, `parallel_tool_calls`, `user`, `max_output_tokens`,
   `reasoning.effort`, `text.format`, `top_logprobs`, and whatever the API does not know
   (`top_k`, `seed` …);

@@ -30,6 +30,7 @@ class Operation:
         self.eta_seconds: float | None = None
         self.waits_for = 0
         self.error: str | None = "the gateway stopped, or the backend was removed"
+        self.told = ""
 
     @property
     def key(self) -> tuple[OperationKind, str, str, str | None]:
@@ -140,8 +141,9 @@ def sentence(view: OperationView) -> str:
         case OperationPhase.WAITING:
             return f"{view.kind.value} {model} {where}: {view.acts_on} has other models to see to"
         case OperationPhase.DRAINING:
-            first = f"{plural(view.waits_for, 'request')} on {view.acts_on} will finish first"
-            return f"{view.kind.value} {model} {where}: {first}"
+            who = f"{plural(view.waits_for, 'request')} on {view.acts_on}"
+            verb = "finishes" if view.waits_for == 1 else "finish"
+            return f"{view.kind.value} {model} {where}: {who} {verb} first"
         case phase:
             eta = view.eta_seconds if phase is OperationPhase.LOADING else None
             about = "" if eta is None else f", which takes about {max(1, round(eta))} s"

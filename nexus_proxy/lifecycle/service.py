@@ -198,8 +198,12 @@ class Lifecycle:
 
     def _tell(self, operation: Operation) -> None:
         view = operation.view()
+        what = sentence(view)
+        if what == operation.told:
+            return
+        operation.told = what
         failed = view.phase is OperationPhase.FAILED
-        self._bus.publish(OperationChanged(id=view.id, what=sentence(view), failed=failed))
+        self._bus.publish(OperationChanged(id=view.id, what=what, failed=failed))
 
     def _backend_left(self, event: Event) -> None:
         assert isinstance(event, BackendRemoved)

@@ -7,7 +7,7 @@ tell it what they saw or want, and the relay tells it what real traffic met.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nexus_proxy.config.model import BackendType, Zone
@@ -256,7 +256,7 @@ class Registry:
             backend.busy_elsewhere = max(0, probe.busy - backend.in_flight)
         if (backend.models, backend.learnt_slots, backend.max_loaded) != before:
             self._reindex()
-            self._changed(backend, f"lists {plural(len(backend.models), 'model')}")
+            self._changed(backend, _news(before[0], backend.models))
 
     def mark(self, name: str, health: BackendState, reason: str | None = None) -> None:
         """Set its health (UNKNOWN, LOADING, UP or DOWN) and why. Raises `NotFoundError`."""
@@ -371,6 +371,18 @@ class Registry:
 
     def _changed(self, backend: Backend, what: str) -> None:
         self._bus.publish(BackendChanged(name=backend.name, what=what))
+
+
+def _news(before: Mapping[str, ModelInfo], now: Mapping[str, ModelInfo]) -> str:
+    """What a check found changed, for the log."""
+    if before.keys() == now.keys():
+        came = [name for name in now if now[name].loaded and not before[name].loaded]
+        went = [name for name in now if before[name].loaded and not now[name].loaded]
+        if came or went:
+            has = f"has {', '.join(came)} in memory" if came else ""
+            lost = f"has {', '.join(went)} in memory no more" if went else ""
+            return " and ".join(filter(None, (has, lost)))
+    return f"lists {plural(len(now), 'model')}"
 
 
 def _average(old: float | None, newest: float) -> float:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from nexus_proxy.cli.talk import Answer, Message
 from nexus_proxy.commands import Result
 from nexus_proxy.commands.settings import Draft
 from nexus_proxy.config.settings import Setting
 from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
-from nexus_tui.talk import Answer, Message
 
 
 class Source(Protocol):

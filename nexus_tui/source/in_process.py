@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nexus_proxy.cli.talk import Answer, Message, talk
 from nexus_proxy.commands import Result
 from nexus_proxy.commands.settings import Draft, draft
 from nexus_proxy.config.settings import Setting, settings
@@ -14,7 +15,6 @@ from nexus_proxy.errors import CommandError, NexusError
 from nexus_proxy.events import CHANGE_EVENTS
 from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
 from nexus_tui.source.base import credentials
-from nexus_tui.talk import Answer, Message, talk
 
 if TYPE_CHECKING:
     from nexus_proxy.runtime import Runtime

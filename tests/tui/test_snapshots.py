@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from nexus_proxy.cli.talk import Answer, Piece
 from nexus_proxy.state import Snapshot
 from nexus_tui.app import NexusApp
 from nexus_tui.screens.dashboard import PANES, Dashboard
-from nexus_tui.talk import Answer, Piece
 from tests.support.sample_snapshot import empty_snapshot, snapshot
 from tests.tui.scripted import ScriptedSource
 

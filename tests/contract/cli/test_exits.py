@@ -99,6 +99,17 @@ async def test_wrong_usage_is_2(shell: Shell, command: tuple[str, ...]) -> None:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("command", "meant"), [(("helth",), "health"), (("backends", "drian"), "drain")]
+)
+async def test_a_mistyped_command_is_told_the_nearest(
+    shell: Shell, command: tuple[str, ...], meant: str
+) -> None:
+    done = await shell.nexus(*command)
+    assert done.code == 2
+    assert f"Did you mean '{meant}'?" in done.err
+
+
 async def test_a_traceback_is_shown_at_debug_only(shell: Shell) -> None:
     quiet = await shell.nexus("health")
     loud = await shell.nexus("--log-level", "debug", "health")

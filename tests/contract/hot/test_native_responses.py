@@ -213,6 +213,7 @@ async def test_a_server_without_the_route_is_asked_in_chat_from_then_on(
     ("more", "path"),
     [
         ({}, RESPONSES),
+        ({"store": None}, CHAT),
         ({"tools": [{"type": "function", "name": "f", "parameters": {}}]}, RESPONSES),
         ({"tools": [{"type": "web_search"}]}, CHAT),
         ({"input": [{"role": "developer", "content": "x"}]}, CHAT),
@@ -226,6 +227,7 @@ async def test_vllm_is_sent_plain_requests_as_they_are(more: dict[str, Any], pat
 
         server.behave(answer)
         async with running_gateway([backend_entry("v", server.url, type="vllm")]) as gateway:
-            got = await post(gateway, {"model": MODEL, "input": "hi", **more}, RESPONSES)
+            body = {"model": MODEL, "input": "hi", "store": False, **more}
+            got = await post(gateway, body, RESPONSES)
             assert json.loads(got.content)["status"] == "completed"
         assert server.generations[0].path == path

@@ -90,6 +90,37 @@ async def test_a_story_has_an_address(browser: Connection, gateway: RunningGatew
     await page.until("document.querySelector('dialog').innerText.length > 30")
 
 
+async def test_what_one_would_rather_look_at_is_drawn(browser: Connection) -> None:
+    async with (
+        ScriptedBackend(["gpt-4o"], name="cloud") as backend,
+        running_gateway(
+            [backend_entry("cloud", backend.url, type="openai", api_key_env="KEY")],
+            environ={"KEY": "sk-0123456789"},
+        ) as gateway,
+    ):
+        page = await browser.page()
+        await page.resize(390, 844)
+        await page.open(gateway.url)
+        for stream in (True, False):
+            assert (await gateway.chat("gpt-4o", stream=stream, max_tokens=9)).status_code == 200
+        backend.behave(faults.status(400, "no"), times=1)
+        assert (await gateway.chat("gpt-4o", max_tokens=9)).status_code == 400
+        for drawn in (
+            ".tile:nth-child(1) .stroke",
+            ".tile:nth-child(1) .wrong",
+            ".tile:nth-child(2) .stroke",
+            ".tile:nth-child(3) .stroke",
+            ".tile:nth-child(5) .some",
+            ".card .lately .some",
+            ".days g:last-of-type .column",
+            ".shares .paid",
+            ".sliver .wait",
+        ):
+            await page.until(f"document.querySelector('{drawn}')?.getBoundingClientRect().width")
+        assert await page.look("document.documentElement.scrollWidth") == 390
+        assert is_clean(page, gateway)
+
+
 async def test_foreign_names_are_text_and_break_nothing(browser: Connection) -> None:
     async with (
         ScriptedBackend(NAMES) as backend,

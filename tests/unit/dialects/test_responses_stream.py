@@ -224,12 +224,22 @@ def test_an_answer_comes_back_as_the_same_message(pair: tuple[Json, list[Json]])
     assert not told.notes
 
 
-def test_an_answer_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nexus_proxy.dialects.chat_pieces.MOST_CHARACTERS", 5)
+@pytest.mark.parametrize(
+    ("fits", "too_much"),
+    [
+        (chunk({"content": "a" * 900}), calls(call_piece(0, "{12}" * 25, id="a", name="f"))),
+        (chunk({"content": "a"}), chunk({"reasoning_content": "b"})),
+        (calls(call_piece(0, "", id="a", name="f")), calls(call_piece(1, "", id="b", name="f"))),
+    ],
+)
+def test_an_answer_has_its_limits(
+    monkeypatch: pytest.MonkeyPatch, fits: Json, too_much: Json
+) -> None:
+    monkeypatch.setattr("nexus_proxy.dialects.chat_pieces.MOST_CHARACTERS", 2000)
     machine = stream()
-    machine.feed(chunk({"content": "abc"}))
-    with pytest.raises(ValueError, match="longer than 5"):
-        machine.feed(calls(call_piece(0, "{12}", id="a", name="f")))
+    machine.feed(fits)
+    with pytest.raises(ValueError, match="longer than 2000"):
+        machine.feed(too_much)
 
 
 @given(st.lists(st.fixed_dictionaries({}, optional={"choices": JSON, "usage": JSON}), max_size=4))
