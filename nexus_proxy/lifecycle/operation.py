@@ -141,9 +141,9 @@ def sentence(view: OperationView) -> str:
         case OperationPhase.WAITING:
             return f"{view.kind.value} {model} {where}: {view.acts_on} has other models to see to"
         case OperationPhase.DRAINING:
-            who = f"{plural(view.waits_for, 'request')} on {view.acts_on}"
-            verb = "finishes" if view.waits_for == 1 else "finish"
-            return f"{view.kind.value} {model} {where}: {who} {verb} first"
+            ends = "finishes" if view.waits_for == 1 else "finish"
+            first = f"{plural(view.waits_for, 'request')} on {view.acts_on} {ends}"
+            return f"{view.kind.value} {model} {where}: {first} first"
         case phase:
             eta = view.eta_seconds if phase is OperationPhase.LOADING else None
             about = "" if eta is None else f", which takes about {max(1, round(eta))} s"
