@@ -276,5 +276,7 @@ async def test_who_cannot_be_paid_is_passed_over(
         answer = await post(gateway, asked(), headers=headers)
         assert answer.headers["x-nexus-backend"] == "local"
         refused = await post(gateway, asked(model=f"cloud/{MODEL}"), headers=headers)
-        assert "the API key 'poor'" in error_of(refused, 402, "budget_exceeded")["message"]
+        said = error_of(refused, 402, "budget_exceeded")["message"]
+        assert said.startswith("this may cost $0.00")
+        assert "the API key 'poor' has $0.0001 left of $0.0001" in said
         assert not cloud.generations
