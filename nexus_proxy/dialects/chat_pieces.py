@@ -30,6 +30,7 @@ class _Delta(Struct):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_opaque: str | None = None
     refusal: str | None = None
     annotations: list[dict[str, Any]] | None = None
     tool_calls: list[_CallPiece] | None = None

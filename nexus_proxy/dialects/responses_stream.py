@@ -2,7 +2,8 @@
 
 Items come in the order in which the backend began them, each with an `output_index` of its own:
 reasoning, messages, calls. Reasoning is in the clear, as `reasoning_text`; where the client asked
-for a summary, it stands in its place, since many clients show nothing else. Text of another kind
+for a summary, it stands in its place, since many clients show nothing else. `encrypted_content`
+holds it once more, with the signatures that Anthropic wants back. Text of another kind
 ends the item before; calls stay open to the end, since pieces of parallel calls may come in turn.
 The input of a custom tool comes whole, once its arguments are complete.
 
@@ -30,7 +31,7 @@ from nexus_proxy.dialects.chat_pieces import (
     check,
     counts,
 )
-from nexus_proxy.dialects.responses_input import sealed
+from nexus_proxy.dialects.responses_input import Reasoning, sealed
 from nexus_proxy.dialects.responses_request import ENCRYPTED, Translation
 from nexus_proxy.dialects.responses_tools import unwrapped
 from nexus_proxy.dialects.sse import PING
@@ -157,7 +158,7 @@ class _Open:
 
     __slots__ = (
         *("_sums_up", "annotations", "deltas", "id", "index", "kind", "logprobs"),
-        *("part_name", "pieces", "place", "seals"),
+        *("opaque", "part_name", "pieces", "place", "seals"),
     )
 
     def __init__(self, kind: str, id_: str, index: int, *, seals: bool) -> None:
@@ -169,6 +170,7 @@ class _Open:
         self.pieces: list[str] = []
         self.logprobs: list[Json] = []
         self.annotations: list[Json] = []
+        self.opaque = ""
         self.deltas = _Deltas(f"response.{kind}.delta", self.place)
 
     def part(self, text: str) -> Json:
@@ -179,10 +181,13 @@ class _Open:
             return {"type": "refusal", "refusal": text}
         return {"type": "summary_text" if self._sums_up else self.kind, "text": text}
 
+    def seal(self, text: str) -> str:
+        return sealed(Reasoning(text, self.opaque))
+
     def item(self, content: list[Json], status: str) -> Json:
         if self.kind.startswith("reasoning"):
             told = {"summary": content} if self._sums_up else {"summary": [], "content": content}
-            seal = sealed(content[0]["text"]) if self.seals and content else None
+            seal = self.seal(content[0]["text"]) if self.seals and content else None
             return {"id": self.id, "type": "reasoning", **told, "encrypted_content": seal}
         return {
             "id": self.id,
@@ -221,6 +226,7 @@ class FromChatStream:
         self._calls = Calls(lambda position: self._answer.item_id("call", position), self._room)
         self._places: dict[int, int] = {}
         self._deltas: dict[int, _Deltas] = {}
+        self._seals: dict[int, str] = {}
         self._reason: str | None = None
         self._usage: Counts | None = None
 
@@ -249,7 +255,8 @@ class FromChatStream:
         for call in self._calls.all:
             self._end_call(call, status)
         if self._keep is not None:
-            self._keep(self._output)
+            signed = {n: {"encrypted_content": seal} for n, seal in self._seals.items()}
+            self._keep([{**item, **signed.get(n, {})} for n, item in enumerate(self._output)])
         return self._answer.ended(self._reason, self._output, self._usage)
 
     def error(self, error: NexusError) -> list[bytes]:
@@ -278,6 +285,8 @@ class FromChatStream:
         delta = choice.get("delta") or {}
         if thought := delta.get("reasoning_content") or delta.get("reasoning"):
             self._say(self._answer.thoughts, thought)
+        if opaque := delta.get("reasoning_opaque"):
+            self._sign(opaque)
         if text := delta.get("content"):
             told = choice.get("logprobs")
             self._say("output_text", text, _logprobs(told) if told else [])
@@ -299,6 +308,14 @@ class FromChatStream:
         more = b',"logprobs":' + _encode(logprobs) if kind == "output_text" else b""
         self._events.append(opened.deltas.event(self._sequence, text, more))
         self._sequence += 1
+
+    def _sign(self, opaque: str) -> None:
+        """What the provider wants back with its thoughts, shown or not."""
+        opened = self._open
+        if opened is None or opened.kind != self._answer.thoughts:
+            opened = self._begin(self._answer.thoughts)
+        self._room.take(len(opaque))
+        opened.opaque += opaque
 
     def _begin(self, kind: str) -> _Open:
         self._close("completed")
@@ -324,6 +341,8 @@ class FromChatStream:
         self._emit(f"response.{opened.kind}.done", {**place, **done})
         self._emit(f"response.{opened.part_name}.done", {**place, "part": part})
         item = self._output[opened.index] = opened.item([part], status)
+        if opened.opaque:
+            self._seals[opened.index] = opened.seal(text)
         self._emit("response.output_item.done", {"output_index": opened.index, "item": item})
 
     def _annotate(self, note: Json) -> None:

@@ -33,6 +33,7 @@ from nexus_proxy.relay.tap import StreamTap
 from nexus_proxy.state import ModelInfo
 from tests.support.scripted.claude import framed
 from tests.support.scripted.payloads import sse
+from tests.support.wording import in_responses
 
 CHUNKS, ROUNDS = 200, 60
 PIECES = (" the", " gateway", " reads", " what", " comes", " by,", " é", "\n")
@@ -181,26 +182,10 @@ def _in_ollamas(chat: Json) -> Json:
     return OllamaTongue(32_768).say(chat, MODEL, None).body
 
 
-def _in_responses(chat: Json) -> Json:
-    items: list[Json] = []
-    for message in chat["messages"]:
-        items += [
-            {"type": "function_call", "call_id": call["id"], **call["function"]}
-            for call in message.get("tool_calls", ())
-        ]
-        if message["role"] == "tool":
-            told = {"call_id": message["tool_call_id"], "output": message["content"]}
-            items.append({"type": "function_call_output", **told})
-        elif "tool_calls" not in message:
-            items.append({"role": message["role"], "content": message["content"]})
-    tools = [{"type": "function", **tool["function"]} for tool in chat["tools"]]
-    return {"model": "m", "stream": True, "input": items, "tools": tools}
-
-
 _IN_OTHER_WORDS: dict[Endpoint | None, Callable[[Json], Json]] = {
     None: lambda chat: chat,
     Endpoint.MESSAGES: _in_messages,
-    Endpoint.RESPONSES: _in_responses,
+    Endpoint.RESPONSES: in_responses,
     Endpoint.OLLAMA_CHAT: _in_ollamas,
 }
 

@@ -13,7 +13,8 @@ import pytest
 
 from nexus_proxy.admission.keys import hash_of
 from nexus_proxy.state import SpendReport
-from tests.contract.hot.asking import HELLO, error_of, post
+from nexus_proxy.tasks import spawn
+from tests.contract.hot.asking import CHAT, HELLO, error_of, post
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Cut, ScriptedBackend, faults
 from tests.support.scripted.wire import Exchange
@@ -103,6 +104,33 @@ async def test_a_failed_attempt_costs_nothing_and_a_cut_one_what_was_relayed(
         assert connection.execute("SELECT state, provenance FROM entries").fetchall() == [
             ("interrupted", "estimated")
         ]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_who_leaves_is_billed_for_the_prompt_and_what_was_relayed(
+    cloud: ScriptedBackend, stream: bool
+) -> None:
+    cloud.behave(Answer(hold_before=3 if stream else "headers"), times=1)
+    async with running_gateway([paid(cloud.url)], environ=KEY) as gateway:
+        if stream:
+            async with gateway.client.stream("POST", CHAT, json=asked(stream=True)) as answer:
+                await anext(answer.aiter_bytes())
+        else:
+            asking = spawn(post(gateway, asked()), name="client")
+            await cloud.until(lambda: cloud.in_flight == 1)
+            asking.cancel()
+        await gateway.until(lambda: gateway.runtime.history.in_flight == 0)
+        gateway.runtime.history.settle()
+        view = gateway.runtime.history.newest(1)[0]
+        spent = await report(gateway)
+        (row,) = spent.rows
+    assert (view.phase.value, view.cost_source) == ("cancelled", "estimated")
+    assert view.cost_usd == pytest.approx(row.usd_estimated)
+    assert (row.usd_measured, row.usd_reserved) == (0.0, 0.0)
+    assert 0 < row.usd_estimated < COST * 2
+    assert (row.completion_tokens > 0) is stream
+    with closing(sqlite3.connect(gateway.runtime.store.path)) as connection:
+        assert connection.execute("SELECT state FROM entries").fetchall() == [("interrupted",)]
 
 
 async def test_the_money_is_in_the_file_before_the_backend_hears_of_the_request(

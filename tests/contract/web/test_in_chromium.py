@@ -11,9 +11,11 @@ import pytest
 from nexus_proxy.tasks import spawn
 from tests.contract.api.test_access import KEY, open_gateway
 from tests.contract.web.test_page import HOSTILE
+from tests.support import shelves
 from tests.support.browser import Connection, Page, chromium, driven
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, ScriptedBackend, faults
+from tests.support.shelves import Shelf
 
 NAMES = (*HOSTILE, "👩‍👩‍👧‍👦 family", "e" + "\u0301" * 60, "עברית", "a b\n\tc")
 
@@ -243,6 +245,26 @@ async def test_an_act_asks_first_and_is_told(browser: Connection, gateway: Runni
     await page.sees("No cloud")
     assert gateway.runtime.registry.airplane
     assert is_clean(page, gateway)
+
+
+async def test_a_model_is_loaded_and_one_sees_how_far_it_is(browser: Connection) -> None:
+    shelf = Shelf("m")
+    async with (
+        shelves.ollama(shelf) as box,
+        running_gateway([backend_entry("box", box.url, type="ollama")]) as gateway,
+    ):
+        gateway.runtime.lifecycle.times.learn("box", "m", 60.0)
+        shelf.open.clear()
+        page = await opened(browser, gateway)
+        await page.click("[aria-label='load m on box']")
+        await page.click("dialog .primary")
+        await page.sees("Loading and unloading", "usually 1 m 00 s")
+        bar = "document.querySelector('.rejections .share .fine')"
+        await page.until(f"{bar}?.getBoundingClientRect().width > 0")
+        shelf.open.set()
+        await page.until("document.querySelector('[aria-label=\"unload m on box\"]') !== null")
+        await page.until(f"{bar} === null")
+        assert is_clean(page, gateway)
 
 
 async def test_the_filter_and_the_choices_narrow_the_list(

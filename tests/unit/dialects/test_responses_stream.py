@@ -206,24 +206,6 @@ def test_a_stream_says_what_the_whole_answer_says(pair: tuple[Json, list[Json]])
         assert own[-1]["item"] == item
 
 
-@given(answers())
-def test_an_answer_comes_back_as_the_same_message(pair: tuple[Json, list[Json]]) -> None:
-    """What a stateless client sends in its next turn is what the model said."""
-    answer, _ = pair
-    message = answer["choices"][0]["message"]
-    output = from_chat(answer, to_chat(asked()), **NAMED)["output"]
-    results = [
-        {"type": "function_call_output", "call_id": item["call_id"], "output": "ok"}
-        for item in output
-        if item["type"] == "function_call"
-    ]
-    told = to_chat(asked([*output, *results, {"role": "user", "content": "next"}]))
-    said = [one for one in told.chat["messages"] if one["role"] == "assistant"]
-    # Thoughts alone lead to nothing, and no model wants them back.
-    assert said == ([message] if message["content"] or "tool_calls" in message else [])
-    assert not told.notes
-
-
 @pytest.mark.parametrize(
     ("fits", "too_much"),
     [
