@@ -327,10 +327,13 @@ class Delivery:
         self._passes = self._call.voice is None and self._call.heard is None
 
     def note_interrupted(self) -> None:
-        """The answer broke off, or its client left: what came of it counts."""
+        """The answer broke off, or its client left: what came of it counts. A client that had the
+        last event had all, though the backend's body goes on for a moment."""
         if not self._has_tap or not self._call.committed:
             return
         tap = self._tap
+        if tap.done and tap.error is None and self._call.voice is None:
+            self._call.record.phase, self._call.record.status = RequestPhase.DONE, 200
         record, self._call.relayed_tokens = self._call.record, tap.token_events
         if tap.usage is not None:
             self._note(tap.usage, tap.finish_reason)
