@@ -137,10 +137,6 @@ def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
 
 
-def plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def rate(value: float | None) -> str:
     """A rate with one decimal below ten: `0.8`, `41`."""
     if value is None:

@@ -24,16 +24,19 @@ def over_limit(sums: Sums, nanousd: int | None, limit_usd: float) -> bool:
 
 def refusal(entry: Entry, key: str, sums: Sums, limit_usd: float) -> BudgetExceededError:
     """Why an entry cannot be put aside: for its API key `key`, or for all (`ALL`)."""
-    used = f"{money(sums.spent / NANO)} are spent, {money(sums.reserved / NANO)} reserved"
+    left = max(0.0, limit_usd - (sums.spent + sums.reserved) / NANO)
     if key == ALL:
-        return BudgetExceededError(
-            f"this would pass the budget of {money(limit_usd)} for {entry.month}: {used}. "
-            "Raise routing.budget.monthly_limit_usd, or use a local model."
-        )
-    return BudgetExceededError(
-        f"the API key {key!r} has used its {money(limit_usd)} of {entry.month}: {used}. "
-        "Raise its monthly_limit_usd, or wait for the next month."
-    )
+        has = f"the budget of {money(limit_usd)} for {entry.month} has {money(left)} left"
+        raised = "routing.budget.monthly_limit_usd"
+    else:
+        has = f"the API key {key!r} has {money(left)} left of {money(limit_usd)} for {entry.month}"
+        raised = "its monthly_limit_usd"
+    if sums.reserved:
+        has += f", beside {money(sums.reserved / NANO)} put aside for what runs"
+    if entry.nanousd is None or not left:
+        return BudgetExceededError(f"{has}. Raise {raised}, or use a local model.")
+    cost = f"this may cost {money(entry.nanousd / NANO)}, and {has}"
+    return BudgetExceededError(f"{cost}. Lower max_tokens, raise {raised}, or use a local model.")
 
 
 def standing_of(month: str, sums: Sums, budget: BudgetConfig, usual: float) -> BudgetStanding:

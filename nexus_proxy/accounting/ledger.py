@@ -39,8 +39,8 @@ from nexus_proxy.accounting.calendar import Calendar
 from nexus_proxy.accounting.entries import ALL, NOTHING, Entry, Settlement, Sums
 from nexus_proxy.accounting.lease import Lease
 from nexus_proxy.accounting.report import checked, spend, summary
-from nexus_proxy.accounting.usage import MOST_TOKENS
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
+from nexus_proxy.dialects.openai_stream import MOST_TOKENS
 from nexus_proxy.errors import StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
 from nexus_proxy.registry import EMA_WEIGHT

@@ -18,8 +18,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-MOST_TOKENS = 10**12
-"""No model reads or writes a thousandth of it in one request: more is no count."""
+from nexus_proxy.dialects.openai_stream import MOST_TOKENS
 
 
 class Provenance(str, Enum):

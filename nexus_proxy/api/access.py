@@ -15,6 +15,7 @@ from quart import Quart, g, request
 from nexus_proxy.admission.keys import Key
 from nexus_proxy.api import session
 from nexus_proxy.api.asgi import Scope
+from nexus_proxy.api.gate import names_loopback
 from nexus_proxy.api.paths import is_management
 from nexus_proxy.errors import UnauthorizedError
 from nexus_proxy.relay import headers as wire_headers
@@ -57,7 +58,7 @@ class Management:
     def check(self, scope: Scope) -> None:
         """Judge a request or a WebSocket by its ASGI scope. Raises `UnauthorizedError`."""
         headers = wire_headers.joined(scope["headers"])
-        if self._loopback and _is_near(scope.get("client"), headers):
+        if _is_near(scope.get("client"), headers) and (self._loopback or _calls_it_near(headers)):
             return
         key = self._key()
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
@@ -101,3 +102,9 @@ def _is_near(client: tuple[str, int] | None, headers: Headers) -> bool:
         return ipaddress.ip_address(client[0]).is_loopback
     except ValueError:
         return False
+
+
+def _calls_it_near(headers: Headers) -> bool:
+    """Where others may come by other ways, a tunnel on this machine speaks for somebody else too,
+    and a page in a browser here can have its own name lead to this address."""
+    return names_loopback(headers.get(b"host", b"").decode("latin-1"))

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from nexus_proxy.cli.backend import show
 from nexus_proxy.cli.client import Client, connected
+from nexus_proxy.cli.listing import ListGroup
 from nexus_proxy.cli.names import completing
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
 from nexus_proxy.commands import COMMANDS, Argument, Command, Danger, Result
@@ -40,7 +41,7 @@ class Question(Struct, frozen=True):
     question: str | None
 
 
-@click.group()
+@click.group(cls=ListGroup)
 def backends() -> None:
     """List backends, and change how they are used."""
 

@@ -64,7 +64,7 @@ def chat(
     with Client(url) as client:
         client.get("/health/live", object)  # tells better than a stream who does not answer
     said = [Message("system", system)] if system else []
-    said.append(Message("user", sys.stdin.read() if prompt is None else prompt))
+    said.append(Message("user", _typed() if prompt is None else prompt))
     answer = Answer()
     asyncio.run(_ask(url, model, said, answer, is_shown=not as_json))
     if as_json:
@@ -72,6 +72,12 @@ def chat(
     else:
         click.echo()
         remark(_summary(answer))
+
+
+def _typed() -> str:
+    if sys.stdin.isatty():
+        remark("Type the prompt; Ctrl-D on a line of its own ends it.")
+    return sys.stdin.read()
 
 
 async def _ask(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -30,6 +31,7 @@ SILENCE_SECONDS = 35.0
 """The event stream has a comment every ten seconds."""
 
 _NODE = "x-nexus-node"
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 
 # Its parameter is not called `url`, since a verb may have an argument of that name.
@@ -151,8 +153,9 @@ class Client:
             ) from error
 
     def _unreachable(self, error: Exception) -> GatewayUnreachableError:
+        reason = _ERRNO.sub("", str(error)) or type(error).__name__
         return GatewayUnreachableError(
-            f"no gateway answers at {self.url}: {str(error) or type(error).__name__}. "
+            f"no gateway answers at {self.url}: {reason}. "
             "Start one with `nexus` or `nexus serve`, or give its address with --url."
         )
 

@@ -10,9 +10,10 @@ from nexus_proxy.cli.client import Client, connected, gateway_url, url_option
 from nexus_proxy.cli.names import completing
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
-from nexus_proxy.cli.text import count, tokens, uptime
+from nexus_proxy.cli.text import tokens, uptime
 from nexus_proxy.errors import CommandError
 from nexus_proxy.state import Snapshot
+from nexus_proxy.wording import plural
 
 
 class Model(Struct, frozen=True):
@@ -131,8 +132,8 @@ def health(context: click.Context, client: Client, as_json: bool) -> None:
     else:
         backends = found.backends
         say(f"{found.status}: nexus {found.version} at {client.url}")
-        say(f"up for {uptime(found.uptime_seconds)}, {count(found.models.total, 'model')}")
-        say(f"{backends.healthy} of {count(backends.total, 'backend')} healthy")
+        say(f"up for {uptime(found.uptime_seconds)}, {plural(found.models.total, 'model')}")
+        say(f"{backends.healthy} of {plural(backends.total, 'backend')} healthy")
         if now is not None:
             say(_traffic(now))
         for operation in operations:
@@ -154,8 +155,8 @@ def _now(client: Client) -> Snapshot | None:
 def _traffic(now: Snapshot) -> str:
     totals = now.totals
     line = (
-        f"{count(totals.in_flight, 'request')} in flight, {len(now.queue)} waiting; "
+        f"{plural(totals.in_flight, 'request')} in flight, {len(now.queue)} waiting; "
         f"{totals.requests_per_second:.1f} requests/s, {totals.tokens_per_second:.0f} tokens/s; "
-        f"{count(totals.requests, 'request')} so far, {totals.failures} failed"
+        f"{plural(totals.requests, 'request')} so far, {totals.failures} failed"
     )
     return f"{line}; airplane mode is on" if now.airplane else line

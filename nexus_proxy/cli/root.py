@@ -213,6 +213,8 @@ def _run(options: RunOptions, run_ui: RunUi | None, *, no_ui: bool) -> int:
                     f"--workers {options.workers}`, and `nexus attach` in another terminal"
                 )
             return run_ui(options)
+        if _has_keys_and_screen():
+            click.echo("standard error, where the UI draws, leads elsewhere: running without it")
         click.echo("no terminal here: running without the UI, as with --no-ui", err=True)
     if options.workers > 1:
         from nexus_proxy.cli.workers import run_workers
@@ -232,4 +234,9 @@ def _refuse_run_options(given: dict[str, Any]) -> None:
 
 
 def _has_terminal() -> bool:
+    """Textual draws on standard error."""
+    return _has_keys_and_screen() and sys.stderr.isatty()
+
+
+def _has_keys_and_screen() -> bool:
     return sys.stdout.isatty() and sys.stdin.isatty() and os.environ.get("TERM") != "dumb"

@@ -152,9 +152,7 @@ async def _read_stream(response: httpx.Response, answer: Answer) -> None:
     async for chunk in response.aiter_bytes():
         for event in splitter.feed(chunk):
             data = payload(event)
-            if data == DONE:
-                return
-            if data:
+            if data and data != DONE:  # after which the body still has to end
                 _read_event(data, answer)
     if answer.finish is None:
         raise CommandError("The stream ended before the answer did.")

@@ -16,6 +16,7 @@ from nexus_proxy.commands.base import (
 from nexus_proxy.commands.traffic import emptied, finishing, narrowed, preferred, takes
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.state import Source
+from nexus_proxy.wording import plural
 
 
 async def _add(operations: Operations, arguments: Arguments) -> Result:
@@ -29,7 +30,7 @@ async def _add(operations: Operations, arguments: Arguments) -> Result:
     backend = operations.registry.get(name)
     return Result(
         message=f"{name} added: {backend.type.value} at {backend.url}, "
-        f"{backend.state.value}, {len(backend.models)} models",
+        f"{backend.state.value}, {plural(len(backend.models), 'model')}",
         data={"backend": name, "type": backend.type.value, "state": backend.state.value},
         inverse=Act("backend.remove", {"backend": name}),
     )
@@ -60,7 +61,9 @@ async def _restore(operations: Operations, arguments: Arguments) -> Result:
     gone = operations.removed.get(name)
     if gone is None:
         known = ", ".join(operations.removed) or "none"
-        raise NotFoundError(f"no backend {name!r} was removed since the start (removed: {known})")
+        raise NotFoundError(
+            f"there is no {name!r} to bring back (removed since the start: {known})"
+        )
     if name in operations.registry:
         raise CommandError(f"a backend called {name!r} is there already")
     await operations.reload_config()  # so that its entry is a change, however soon it comes back

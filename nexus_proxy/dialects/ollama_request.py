@@ -11,8 +11,8 @@ completion, since no template is wanted there. `/api/embed` and `/api/embeddings
   long is always refused.
 - Pictures that a tool shows follow its result in a user message. Fields that Ollama does not have
   are left out with a note.
-- A request without any prompt, with which Ollama loads or unloads a model, is refused, as are
-  `template` and `context`.
+- A request without any prompt, with which Ollama unloads a model, is refused, as are `template`
+  and `context`. One that loads does not come here (`api/loading`).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import time
 from msgspec import Struct
 
 from nexus_proxy.state import OperationKind, OperationPhase, OperationView
+from nexus_proxy.wording import plural
 
 MOST_PROGRESS = 0.99
 """Of what is not over yet, however long it takes."""
@@ -140,11 +141,8 @@ def sentence(view: OperationView) -> str:
         case OperationPhase.WAITING:
             return f"{view.kind.value} {model} {where}: {view.acts_on} has other models to see to"
         case OperationPhase.DRAINING:
-            first = (
-                f"1 request on {view.acts_on} finishes"
-                if view.waits_for == 1
-                else f"{view.waits_for} requests on {view.acts_on} finish"
-            )
+            ends = "finishes" if view.waits_for == 1 else "finish"
+            first = f"{plural(view.waits_for, 'request')} on {view.acts_on} {ends}"
             return f"{view.kind.value} {model} {where}: {first} first"
         case phase:
             eta = view.eta_seconds if phase is OperationPhase.LOADING else None

@@ -24,6 +24,7 @@ from nexus_proxy.state import (
     Traits,
     Truncation,
 )
+from nexus_proxy.wording import plural
 
 UNABLE_SECONDS = 300.0
 """How long it is believed that a server lacks a route; less if it restarts or is upgraded."""
@@ -381,7 +382,7 @@ def _news(before: Mapping[str, ModelInfo], now: Mapping[str, ModelInfo]) -> str:
             has = f"has {', '.join(came)} in memory" if came else ""
             lost = f"has {', '.join(went)} in memory no more" if went else ""
             return " and ".join(filter(None, (has, lost)))
-    return f"lists {len(now)} model{'' if len(now) == 1 else 's'}"
+    return f"lists {plural(len(now), 'model')}"
 
 
 def _average(old: float | None, newest: float) -> float:

@@ -51,7 +51,7 @@ def _objection(
         if costs or standing.action == "block_all":
             rest = _left(standing)
             return (
-                f"the budget of ${standing.limit_usd or 0:g} for {standing.month} is spent"
+                f"the budget of ${_plain(standing.limit_usd or 0)} for {standing.month} is spent"
                 + (f" but for ${_plain(rest)}" if rest > 0 else ""),
                 "raise routing.budget.monthly_limit_usd, or wait for the next month",
             )
@@ -84,7 +84,7 @@ def _last_dollar(purse: Purse, candidate: Candidate) -> tuple[str, str] | None:
     if estimate == 0.0 or estimate <= left:
         return None
     reason = (
-        f"the budget of ${standing.limit_usd:g} for {standing.month} is spent but for "
+        f"the budget of ${_plain(standing.limit_usd)} for {standing.month} is spent but for "
         f"${_plain(left)}, and it may cost ${_plain(estimate)}"
     )
     fix = "lower max_tokens, raise routing.budget.monthly_limit_usd, or wait for the next month"

@@ -111,6 +111,7 @@ def _fields(record: Record) -> dict[str, object]:
         "stream": record.stream,
         "attempts": len(record.attempts),
         "route_ms": _rounded(record.route_ms),
+        "connect_ms": _rounded(record.attempts[-1].connect_ms if record.attempts else None),
         "first_token_ms": _rounded(record.first_token_ms),
         "total_ms": _rounded(record.total_ms),
         "prompt_tokens": record.prompt_tokens,

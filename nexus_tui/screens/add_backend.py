@@ -14,7 +14,8 @@ from textual.worker import Worker, WorkerState
 
 from nexus_proxy.commands import Result
 from nexus_proxy.errors import NexusError
-from nexus_tui.format import Cell, Line, milliseconds, names, plural
+from nexus_proxy.wording import plural
+from nexus_tui.format import Cell, Line, milliseconds, names
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.modal import Question
 from nexus_tui.themes import paint

@@ -11,8 +11,9 @@ const r = (value) => Math.round(value * 10) / 10;
 export function line(points, { top, label, from, until = "now", unit, bad = [] }) {
   const [width, height] = [240, 44];
   const at = ([x, value]) => `${r(x * width)} ${r(height - 1 - (value / (top || 1)) * (height - 3))}`;
+  const above = (point) => (point[1] > 0 ? at(point) : `${r(point[0] * width)} ${height}`);
   const area = (kind, shown) => shown.length > 1 &&
-    h("path", { class: kind, d: `M${r(shown[0][0] * width)} ${height} L${shown.map(at).join(" L")} L${r(shown.at(-1)[0] * width)} ${height}z` });
+    h("path", { class: kind, d: `M${r(shown[0][0] * width)} ${height} L${shown.map(kind === "wrong" ? above : at).join(" L")} L${r(shown.at(-1)[0] * width)} ${height}z` });
   return h("figure", { class: "line" },
     h("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label },
       h("line", { class: "axis", x1: 0, x2: width, y1: height - 0.5, y2: height - 0.5 }),

@@ -99,7 +99,7 @@ function running(state) {
   const top = Math.max(...most, 0);
   return tile("In flight", count(state.totals.in_flight), state.totals.in_flight === 1 ? "request" : "requests",
     h("p", { class: "under" }, total > 0 && [slots(used, total, 10), ` ${used} of ${plural(total, "slot")}`],
-      state.queue.length > 0 ? ` ≡ ${count(state.queue.length)} waiting` : total === 0 && "nobody waits"),
+      state.queue.length > 0 ? `${total > 0 ? ", " : ""}≡ ${count(state.queue.length)} waiting` : total === 0 && "nobody waits"),
     line(placed(most), { top, unit: count(top), ...ends(state.trend), label: `Requests in flight, at most ${count(top)}` }));
 }
 

@@ -13,7 +13,8 @@ import pytest
 
 from nexus_proxy.admission.keys import hash_of
 from nexus_proxy.state import SpendReport
-from tests.contract.hot.asking import HELLO, error_of, post
+from nexus_proxy.tasks import spawn
+from tests.contract.hot.asking import CHAT, HELLO, error_of, post
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Cut, ScriptedBackend, faults
 from tests.support.scripted.wire import Exchange
@@ -103,6 +104,33 @@ async def test_a_failed_attempt_costs_nothing_and_a_cut_one_what_was_relayed(
         assert connection.execute("SELECT state, provenance FROM entries").fetchall() == [
             ("interrupted", "estimated")
         ]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_who_leaves_is_billed_for_the_prompt_and_what_was_relayed(
+    cloud: ScriptedBackend, stream: bool
+) -> None:
+    cloud.behave(Answer(hold_before=3 if stream else "headers"), times=1)
+    async with running_gateway([paid(cloud.url)], environ=KEY) as gateway:
+        if stream:
+            async with gateway.client.stream("POST", CHAT, json=asked(stream=True)) as answer:
+                await anext(answer.aiter_bytes())
+        else:
+            asking = spawn(post(gateway, asked()), name="client")
+            await cloud.until(lambda: cloud.in_flight == 1)
+            asking.cancel()
+        await gateway.until(lambda: gateway.runtime.history.in_flight == 0)
+        gateway.runtime.history.settle()
+        view = gateway.runtime.history.newest(1)[0]
+        spent = await report(gateway)
+        (row,) = spent.rows
+    assert (view.phase.value, view.cost_source) == ("cancelled", "estimated")
+    assert view.cost_usd == pytest.approx(row.usd_estimated)
+    assert (row.usd_measured, row.usd_reserved) == (0.0, 0.0)
+    assert 0 < row.usd_estimated < COST * 2
+    assert (row.completion_tokens > 0) is stream
+    with closing(sqlite3.connect(gateway.runtime.store.path)) as connection:
+        assert connection.execute("SELECT state FROM entries").fetchall() == [("interrupted",)]
 
 
 async def test_the_money_is_in_the_file_before_the_backend_hears_of_the_request(
@@ -222,6 +250,19 @@ async def test_spend_survives_the_gateway(cloud: ScriptedBackend, tmp_path: Path
             assert (await report(gateway)).spent_usd == pytest.approx(expected)
 
 
+async def test_what_a_key_has_spent_survives_too(cloud: ScriptedBackend, tmp_path: Path) -> None:
+    keys = [{"name": "ci", "hash": hash_of(SECRET), "monthly_limit_usd": 0.00105}]
+    state, headers = {"path": str(tmp_path / "kept.db")}, {"authorization": f"Bearer {SECRET}"}
+    for status in (200, 402):
+        async with running_gateway(
+            [paid(cloud.url)], environ=KEY, state=state, keys=keys
+        ) as gateway:
+            assert (await post(gateway, asked(), headers=headers)).status_code == status
+            (view,) = gateway.runtime.snapshot().keys
+            assert view.spent_usd == pytest.approx(COST)
+            assert view.requests == 1, "its use is counted anew"
+
+
 async def test_who_cannot_be_paid_is_passed_over(
     cloud: ScriptedBackend, local: ScriptedBackend
 ) -> None:
@@ -235,5 +276,7 @@ async def test_who_cannot_be_paid_is_passed_over(
         answer = await post(gateway, asked(), headers=headers)
         assert answer.headers["x-nexus-backend"] == "local"
         refused = await post(gateway, asked(model=f"cloud/{MODEL}"), headers=headers)
-        assert "the API key 'poor'" in error_of(refused, 402, "budget_exceeded")["message"]
+        said = error_of(refused, 402, "budget_exceeded")["message"]
+        assert said.startswith("this may cost $0.00")
+        assert "the API key 'poor' has $0.0001 left of $0.0001" in said
         assert not cloud.generations

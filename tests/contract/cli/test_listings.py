@@ -148,6 +148,7 @@ async def test_requests_are_listed_oldest_first(tmp_path: Path) -> None:
     ("command", "hint"),
     [
         (("backends", "list"), "nexus backends add URL"),
+        (("backends",), "nexus backends add URL"),
         (("models",), "nexus backends list"),
         (("requests",), "No requests yet"),
         (("quality",), "No request has reached a backend yet"),

@@ -22,12 +22,12 @@ from nexus_proxy.accounting.prices import (
     estimate,
 )
 from nexus_proxy.accounting.usage import (
-    MOST_TOKENS,
     Provenance,
     TokenUsage,
     counted_inside,
 )
 from nexus_proxy.dialects.claude_usage import Counted
+from nexus_proxy.dialects.openai_stream import MOST_TOKENS
 
 RATES = st.floats(0, 10_000)
 SET = st.none() | RATES
