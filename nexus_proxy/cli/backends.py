@@ -9,10 +9,10 @@ from typing import Any
 import click
 from msgspec import Struct
 
-from nexus_proxy.cli.backend import show
+from nexus_proxy.cli.backend_detail import show
 from nexus_proxy.cli.client import Client, connected
+from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.listing import ListGroup
-from nexus_proxy.cli.names import completing
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
 from nexus_proxy.commands import COMMANDS, Argument, Command, Danger, Result
 from nexus_proxy.config.model import BackendType, Zone

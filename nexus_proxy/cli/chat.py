@@ -12,7 +12,7 @@ import click
 from msgspec import Struct
 
 from nexus_proxy.cli.client import KEY_VARIABLE, Client, gateway_url, url_option
-from nexus_proxy.cli.names import completing
+from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, show_json
 from nexus_proxy.cli.talk import Answer, Message, talk

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.cli.client import Client, connected
-from nexus_proxy.cli.names import completing
+from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.output import json_option, say, show_json
 from nexus_proxy.cli.text import GAP, clean, milliseconds, table, tokens
 from nexus_proxy.config.model import Zone

@@ -7,7 +7,7 @@ from msgspec import Struct, to_builtins
 
 from nexus_proxy.cli import loading
 from nexus_proxy.cli.client import Client, connected, gateway_url, url_option
-from nexus_proxy.cli.names import completing
+from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
 from nexus_proxy.cli.text import tokens, uptime

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from nexus_proxy.cli.backends import verb
 from nexus_proxy.cli.client import Client, gateway_url, url_option
-from nexus_proxy.cli.names import completing
+from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, show_json, show_json_line, show_table
 from nexus_proxy.cli.text import clean, milliseconds, pad, tokens

@@ -24,14 +24,14 @@ EPILOG = (
 )
 COMMANDS = {
     "airplane": "airplane:airplane",
-    "aliases": "naming:aliases",
+    "aliases": "aliases:aliases",
     "announce": "announce:announce",
     "backends": "backends:backends",
     "chat": "chat:chat",
     "completions": "completions:completions",
     "config": "config:config",
     "doctor": "doctor:doctor",
-    "fallbacks": "naming:fallbacks",
+    "fallbacks": "aliases:fallbacks",
     "fleet": "fleet:fleet",
     "health": "models:health",
     "keys": "keys:keys",

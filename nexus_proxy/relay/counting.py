@@ -38,7 +38,8 @@ _decode = msgspec.json.Decoder(_Answer).decode
 async def counted_by_backend(
     relay: Relay, facts: RequestFacts, body: bytes, headers: Headers, key: Key | None
 ) -> int | None:
-    """Tokens of the prompt of `body`; None where nobody can tell. `key` is the caller's API key."""
+    """Tokens of the prompt of `body`; None where nobody can tell. `key` is the caller's API key.
+    Raises `ModelNotAllowedError`."""
     candidate = _first(relay, facts, key)
     if candidate is None or not isinstance(backend := candidate.backend, Backend):
         return None
@@ -58,8 +59,11 @@ async def counted_by_backend(
 
 def _first(relay: Relay, facts: RequestFacts, key: Key | None) -> Candidate | None:
     try:
-        for decision in plan(facts, relay.registry, relay.rules):
-            if decision.candidates and (key is None or key.allows(decision.resolution.names)):
+        for number, decision in enumerate(plan(facts, relay.registry, relay.rules)):
+            names = decision.resolution.names
+            if key is not None and not number:
+                key.require(facts.model_asked, names)
+            if decision.candidates and (key is None or key.allows(names)):
                 return decision.candidates[0]
     except UnknownModelError:
         pass

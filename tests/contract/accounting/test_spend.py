@@ -250,6 +250,19 @@ async def test_spend_survives_the_gateway(cloud: ScriptedBackend, tmp_path: Path
             assert (await report(gateway)).spent_usd == pytest.approx(expected)
 
 
+async def test_what_a_key_has_spent_survives_too(cloud: ScriptedBackend, tmp_path: Path) -> None:
+    keys = [{"name": "ci", "hash": hash_of(SECRET), "monthly_limit_usd": 0.00105}]
+    state, headers = {"path": str(tmp_path / "kept.db")}, {"authorization": f"Bearer {SECRET}"}
+    for status in (200, 402):
+        async with running_gateway(
+            [paid(cloud.url)], environ=KEY, state=state, keys=keys
+        ) as gateway:
+            assert (await post(gateway, asked(), headers=headers)).status_code == status
+            (view,) = gateway.runtime.snapshot().keys
+            assert view.spent_usd == pytest.approx(COST)
+            assert view.requests == 1, "its use is counted anew"
+
+
 async def test_who_cannot_be_paid_is_passed_over(
     cloud: ScriptedBackend, local: ScriptedBackend
 ) -> None:

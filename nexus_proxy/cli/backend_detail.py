@@ -9,7 +9,7 @@ import click
 from msgspec import Struct
 
 from nexus_proxy.cli.client import Client, connected
-from nexus_proxy.cli.names import completing
+from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.output import json_option, say, show_json
 from nexus_proxy.cli.text import milliseconds, pad, table, tokens, uptime
 from nexus_proxy.errors import NotFoundError
