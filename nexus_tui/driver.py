@@ -9,6 +9,7 @@ paints the whole screen once the terminal reads again.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 ROOM_FOR_THE_END = 15
 """Places in the queue kept for what restores the terminal when the screen closes."""
+GLANCE_SECONDS = 0.1
+"""How long after the last look it is seen whether the terminal has caught up."""
 LAST_WORDS_SECONDS = 1.0
 """How long closing waits for a terminal that does not read."""
 
@@ -61,21 +64,39 @@ class DroppingDriver(LinuxDriver):
         """Queue `data`, or drop it while the terminal is behind."""
         if self._writer_thread is None:
             return
-        if self._writer_thread._queue.qsize() >= self._most:
+        if self._writer_thread._queue.qsize() < self._most:
+            self._writer_thread.write(data)
+        elif not self._dropped:
             self._dropped = True
+            self._loop.call_later(GLANCE_SECONDS, self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Paint the whole screen if the terminal reads again, else look again later. What was
+        dropped may have been the last that the app had to say for a while."""
+        if self._writer_thread is None or not self._app.is_running:
             return
-        if self._dropped:
+        if self._writer_thread._queue.empty():
             self._dropped = False
-            self._loop.call_soon(lambda: self._app.refresh(repaint=True, layout=True))
-        self._writer_thread.write(data)
+            self._app.refresh(repaint=True, layout=True)
+        else:
+            self._loop.call_later(GLANCE_SECONDS, self._catch_up)
 
     def stop_application_mode(self) -> None:
         """Queue what restores the terminal, into the places kept for it."""
         self._most = MAX_QUEUED_WRITES - 1
         super().stop_application_mode()
 
+    def _sigcont_application(self, *_: object) -> None:
+        """Take the terminal again, if it was left by a stop. The end of a session sends this
+        signal too."""
+        if self._must_signal_resume:
+            super()._sigcont_application()
+
     def close(self) -> None:
-        """End the writing thread; one that is stuck is left to die with the process."""
+        """End the writing thread; one that is stuck is left to die with the process. From here on
+        stopping and going on concern the gateway, and not the terminal."""
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.signal(signal.SIGCONT, signal.SIG_DFL)
         writer = self._writer_thread
         if writer is not None and not writer._queue.full():
             writer._queue.put_nowait(None)

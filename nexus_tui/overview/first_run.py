@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
 
 _WAYS = (
-    ("a", "add a backend by its URL, here; or in another terminal:"),
+    ("a", "add a backend by its URL here; or in another terminal:"),
     ("nexus backends add http://HOST:PORT", ""),
-    ("nexus announce", "on a machine with a model server: Nexus finds it over the network"),
+    ("nexus announce", "where a model server runs: makes it found from here"),
     ("nexus doctor", "why was this box not found?"),
     ("nexus --demo", "try it with a real small model on this machine"),
 )
-_COMMAND = 37
+_COMMAND = 16
 
 
 def first_run(snapshot: Snapshot) -> Sequence[Line]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TWO_COLUMNS, THREE_COLUMNS = 110, 180
 """Cells from which on panels stand beside each other."""
+_HIGH = 16
+"""Lines from which on that has a point; in fewer, their frames would be all there is."""
 _BOX = 2
 """Lines that a box takes for itself; its sides and their margin take twice as many cells."""
 _MOST_TROUBLES = 3
@@ -63,12 +65,12 @@ _REQUESTS = _Panel("requests", "4 Requests", requests)
 def overview(snapshot: Snapshot, width: int, height: int) -> Drawing:
     """The first screen in `width` × `height` cells."""
     sheet = _Sheet(snapshot, width, height)
-    if width >= THREE_COLUMNS:
-        _three_columns(sheet)
-    elif width >= TWO_COLUMNS:
+    if width < TWO_COLUMNS or sheet.left < _HIGH:
+        _one_column(sheet)
+    elif width < THREE_COLUMNS:
         _two_columns(sheet)
     else:
-        _one_column(sheet)
+        _three_columns(sheet)
     return Drawing(sheet.lines[:height], sheet.spots)
 
 

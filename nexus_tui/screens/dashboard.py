@@ -151,7 +151,8 @@ class Dashboard(Screen[None]):
 
     @on(TabbedContent.TabActivated)
     def _pane_changed(self) -> None:
-        self.pane.focus_table()
+        if self.focused is None or self.pane not in self.focused.ancestors_with_self:
+            self.pane.focus_table()
         if self.snapshot is not None:
             self.show(self.snapshot)
         self.refresh_bindings()
@@ -163,6 +164,7 @@ class Dashboard(Screen[None]):
         # has the focus: a pane with two places for it could not be left.
         self.set_focus(None)
         self._tabs.active = name
+        self.pane.focus_table()  # at once: the next key may be there already
 
     def action_chat(self) -> None:
         """Go to the playground, with what is selected."""

@@ -109,7 +109,7 @@ class ChatPane(Vertical):
 
     def focus_table(self) -> None:
         """Go to where something is typed."""
-        self._input.focus()
+        self.screen.set_focus(self._input)
 
     def choose(self, selection: Selection, snapshot: Snapshot) -> None:
         """Chat with what is selected: a model on its backend, or the first one of a backend."""
@@ -227,7 +227,7 @@ class ChatPane(Vertical):
             self._log.focus()
 
     def action_focus_input(self) -> None:
-        self._input.focus()
+        self.screen.set_focus(self._input)
 
     def action_retry(self) -> None:
         """Ask the last question again, of the model that is chosen now."""

@@ -14,7 +14,8 @@ GAP = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Column(Generic[T]):
-    """One column: a fixed width, or at least `width` where it grows.
+    """One column: a fixed width, or from `width` to `most` where it grows. The last of those shown
+    takes all that is left if it grows: what is read across a wide gap is read wrongly.
 
     `priority` 0 is never dropped; of the others the highest goes first, from right to left.
     `sort` gives the raw value of a row; None in it sorts last.
@@ -25,6 +26,7 @@ class Column(Generic[T]):
     priority: int = 0
     right: bool = False
     grow: bool = False
+    most: int = 40
     sort: Callable[[T], Any] | None = None
 
 
@@ -41,12 +43,14 @@ def fit_columns(columns: Sequence[Column[T]], width: int) -> Fitted:
             return _squeezed(columns, shown, width)
         shown.remove(max(droppable, key=lambda index: (columns[index].priority, index)))
     spare = width - _needed(columns, shown)
-    growing = [index for index in shown if columns[index].grow]
     widths = {index: columns[index].width for index in shown}
-    for place, index in enumerate(growing):
-        share = spare // (len(growing) - place)
+    room = {i: max(0, columns[i].most - columns[i].width) for i in shown if columns[i].grow}
+    for place, index in enumerate(sorted(room, key=lambda index: room[index])):
+        share = min(spare // (len(room) - place), room[index])
         widths[index] += share
         spare -= share
+    if shown and shown[-1] in room:
+        widths[shown[-1]] += spare
     return tuple(widths.items())
 
 

@@ -58,7 +58,7 @@ class FilterBar(Horizontal):
 
     def open(self) -> None:
         self.display = True
-        self._input.focus()
+        self.screen.set_focus(self._input)  # at once: the next key may be there already
 
     def action_clear(self) -> None:
         """Filter nothing, and go away."""

@@ -65,7 +65,7 @@ class ModelsPane(TablePane[Served]):
     def columns(self) -> Sequence[Column[Served]]:
         return (
             Column(title="Model", width=16, grow=True, sort=lambda row: row.model.id),
-            Column(title="Backend", width=14, sort=lambda row: row.backend),
+            Column(title="Backend", width=14, grow=True, most=24, sort=lambda row: row.backend),
             Column(title="Now", width=8),
             Column(
                 title="Context",

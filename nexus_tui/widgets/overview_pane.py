@@ -63,4 +63,4 @@ class OverviewPane(Vertical, can_focus=True):
         return None
 
     def focus_table(self) -> None:
-        self.focus()
+        self.screen.set_focus(self)

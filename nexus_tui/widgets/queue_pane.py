@@ -31,7 +31,7 @@ class QueuePane(TablePane[WaiterView]):
             Column(title="Model", width=16, grow=True),
             Column(title="Priority", width=8, priority=2),
             Column(title="Turn in", width=8, right=True, priority=1),
-            Column(title="Waits for", width=28, grow=True),
+            Column(title="Waits for", width=28, grow=True, most=100),
             Column(title="Request", width=16, priority=3),
         )
 

@@ -44,7 +44,7 @@ class RequestsPane(TablePane[RequestView]):
         return (
             Column(title=title, width=8, right=True, sort=lambda view: -view.started),
             Column(title="Model", width=16, grow=True),
-            Column(title="Backend", width=12),
+            Column(title="Backend", width=12, grow=True, most=24),
             Column(title="Phase", width=11),
             Column(title="Tokens", width=11, right=True, priority=2),
             Column(title="1st token", width=9, right=True, priority=3),

@@ -141,7 +141,7 @@ class TablePane(Vertical, Generic[T]):
             self.show(self.snapshot)
 
     def focus_table(self) -> None:
-        self.table.focus()
+        self.screen.set_focus(self.table)
 
     def action_filter(self) -> None:
         self._bar.open()

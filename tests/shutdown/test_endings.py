@@ -104,7 +104,9 @@ async def test_a_crash_of_the_screen_leaves_the_gateway_serving(config: str) -> 
         terminal.type(F12)
         await terminal.until(lambda: b"still serves" in terminal.output)
         assert terminal.restored
+        terminal.signal(signal.SIGCONT)  # as `fg` does, and the end of a session
         assert (await ask(url)).status_code == 200
+        assert terminal.restored
         assert f"nexus attach {url}".encode() in terminal.output
         terminal.signal(signal.SIGINT)
         assert await terminal.exit_code() == 1

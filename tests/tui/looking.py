@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,6 +35,11 @@ class Looking:
         return "\n".join(strip.text.rstrip() for strip in strips)
 
     @property
+    def picture(self) -> str:
+        """The screen as SVG, without the number of its contents that Rich writes all over it."""
+        return re.sub(r"terminal-\d+-", "terminal-", self.app.export_screenshot(simplify=True))
+
+    @property
     def toasts(self) -> list[str]:
         return [toast.message for toast in self.app._notifications]
 
@@ -62,6 +68,12 @@ class Looking:
     async def type(self, text: str) -> None:
         """Paste into what has the focus."""
         self.app.screen.post_message(events.Paste(text))
+        await self.pilot.pause()
+
+    async def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size, and wait until all is drawn in it."""
+        await self.pilot.resize_terminal(columns, rows)
+        await self.until(lambda: self.app.screen.size == (columns, rows))
         await self.pilot.pause()
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -47,3 +47,14 @@ def test_columns_drop_from_the_right_and_growing_ones_take_the_rest() -> None:
     assert fit_columns(three, 30) == ((0, 18), (1, 10))
     assert fit_columns(three, 12) == ((0, 12),)
     assert fit_columns(three, 6) == ((0, 6),)
+
+
+def test_what_grows_does_not_leave_a_gap_that_is_hard_to_read_across() -> None:
+    three = [
+        Column[str](title="a", width=10, grow=True),
+        Column[str](title="b", width=10, grow=True, most=12),
+        Column[str](title="c", width=10),
+    ]
+    assert fit_columns(three, 250) == ((0, 40), (1, 12), (2, 10))
+    last = [*three, Column[str](title="d", width=10, grow=True)]
+    assert fit_columns(last, 250) == ((0, 40), (1, 12), (2, 10), (3, 250 - 62 - 3 * GAP))

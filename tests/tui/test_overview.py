@@ -16,7 +16,7 @@ from tests.support.sample_snapshot import backend, empty_snapshot, request, snap
 from tests.tui.looking import looking
 from tests.tui.scripted import ScriptedSource
 
-SIZES = [(60, 13), (80, 20), (110, 27), (140, 40), (180, 30), (250, 66)]
+SIZES = [(60, 13), (80, 20), (110, 27), (140, 40), (180, 30), (250, 13), (250, 66)]
 
 
 def drawn(shown: Snapshot, size: tuple[int, int] = (120, 40)) -> str:
@@ -32,6 +32,11 @@ def test_it_fills_every_size_exactly(size: tuple[int, int]) -> None:
         lines = overview(shown, *size).lines
         assert len(lines) == size[1]
         assert {length(line) for line in lines if line} == {size[0]}
+
+
+@given(st.integers(1, 300), st.integers(1, 90))
+def test_no_size_on_the_way_to_another_is_too_much_for_it(width: int, height: int) -> None:
+    assert len(overview(snapshot(), width, height).lines) <= height
 
 
 @pytest.mark.parametrize("size", [(80, 20), (120, 30), (200, 45)])

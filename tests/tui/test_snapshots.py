@@ -1,115 +1,181 @@
 """What each screen looks like. Behaviour is asserted elsewhere; these are the pictures.
 
 `pytest tests/tui/test_snapshots.py --snapshot-update` takes them anew: look at them before they
-are committed.
+are committed. An app is started for each group of screens and theme, and then led from one to the
+next, since starting it takes ten times as long as a picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import pytest
-from textual.pilot import Pilot
+from pytest_textual_snapshot import SVGImageExtension
+from syrupy.assertion import SnapshotAssertion
 
 from nexus_proxy.cli.talk import Answer, Piece
-from nexus_proxy.state import Snapshot
-from nexus_tui.app import NexusApp
-from nexus_tui.screens.dashboard import PANES, Dashboard
+from nexus_proxy.config.model import Zone
+from nexus_proxy.state import Sighting
+from nexus_tui.screens import add_backend, dashboard
+from nexus_tui.screens.dashboard import PANES
 from tests.support.sample_snapshot import empty_snapshot, snapshot
+from tests.tui.looking import Looking, looking
 from tests.tui.scripted import ScriptedSource
 
-SMALL, LARGE = (80, 24), (120, 36)
-
-Compare = Callable[..., bool]
-
-
-def matches(
-    compare: Compare,
-    *keys: str,
-    size: tuple[int, int] = LARGE,
-    theme: str = "nexus-dark",
-    shown: Callable[[], Snapshot] = snapshot,
-    says: Sequence[Piece] = (),
-) -> bool:
-    """Run the app over a fixed snapshot, press the keys, and compare the picture."""
-    source = ScriptedSource(shown())
-    source.says = list(says)
-    app = NexusApp(source, theme=theme)
-
-    async def settle(pilot: Pilot[Any]) -> None:
-        dashboard = app.screen_stack[0]
-        assert isinstance(dashboard, Dashboard)
-        while dashboard.snapshot is None:
-            await pilot.pause(0.01)
-        await pilot.press(*keys)
-        await pilot.pause(0.2)  # the detail pane follows the cursor with a delay
-
-    return compare(app, terminal_size=size, run_before=settle)
+SIZES = {"small": (80, 24), "large": (120, 36), "widest": (250, 70)}
+SOON = 0.001
+THEMES = {"dark": "nexus-dark", "light": "nexus-light"}
 
 
-@pytest.mark.parametrize("tab", PANES)
-@pytest.mark.parametrize(
-    ("size", "theme"),
-    [(SMALL, "nexus-light"), (LARGE, "nexus-dark")],
-    ids=["small-light", "large-dark"],
+class Scene(NamedTuple):
+    """A way to a screen: the keys, what is to be read on it once it is there, and the keys back."""
+
+    keys: Sequence[str]
+    sees: str
+    back: Sequence[str] = ()
+    typed: str = ""
+    """What is pasted once the keys are pressed."""
+
+
+SAID = (
+    Piece(True, "The user asks for a sum. "),
+    Piece(False, "Two and two is [bold]four[/]: 二たす二は四です。"),
 )
-def test_tab(snap_compare: Compare, tab: str, size: tuple[int, int], theme: str) -> None:
-    assert matches(snap_compare, PANES[tab].key, size=size, theme=theme)
+SEEN = Sighting(
+    url="http://192.168.1.20:8000",
+    name="vllm-192.168.1.20",
+    kind="vLLM",
+    version="0.11.2",
+    models=("meta-llama/Llama-3.3-70B-Instruct", "BAAI/bge-m3"),
+    zone=Zone.INTERNAL,
+    needs_key=False,
+    key_variable=None,
+    probe_ms=12.4,
+)
+DRAIN = (
+    "Drain ollama? 1 request in flight will finish; qwen3:8b goes to lmstudio; nobody else"
+    " serves llava:13b, nomic-embed-text"
+)
+
+ESC = ("escape",)
+SETTLED = {"models": "▶ next"}
+"""What comes to a tab a moment after its table."""
+SCENES: dict[str, dict[str, Scene]] = {
+    "tabs": {
+        name: Scene((place.key,), SETTLED.get(name, ""), ESC if name == "chat" else ())
+        for name, place in PANES.items()
+    },
+    "stories": {
+        "filter": Scene(("4", "slash"), "1 of 7", ESC, "status:failed"),
+        "backend": Scene(("2", "g", "enter"), "found by", ESC),
+        "request": Scene(("4", "g", "j", "j", "j", "j", "enter"), "Clocks", ESC),
+        "quality of one": Scene(("7", "G", "enter"), "esc Back", ESC),
+        "spend of one": Scene(("6", "enter"), "esc Back", ESC),
+        "key": Scene(("0", "enter"), "esc Back", ESC),
+        "log line": Scene(("8", "enter"), "esc Back", ESC),
+        "help": Scene(("2", "question_mark"), "On this screen", ESC),
+    },
+    "questions": {
+        "palette": Scene(("2", "g", "ctrl+p"), "Search for commands", ESC),
+        "drain": Scene(("2", "d"), "Drain ollama?", ESC),
+        "zone": Scene(("2", "z"), "least closed", ESC),
+        "tags": Scene(("2", "t"), "separated by commas", ESC),
+        "add": Scene(("2", "a"), "answered in", ESC, "192.168.1.20:8000"),
+        "quit": Scene(("2", "q"), "Stay (s)", ESC),
+        "setting": Scene(("9", "g", "j", "enter"), "Enter shows what", ESC),
+        "draft": Scene(("9", "g", "j", "enter", "0", "enter"), "Apply (y)", (*ESC, *ESC)),
+    },
+    "first run": {
+        "first run": Scene(("1",), "No backends yet"),
+        "first run, backends": Scene(("2",), "No backends yet"),
+        "first run, models": Scene(("3",), "No models"),
+        "first run, requests": Scene(("4",), "No requests yet"),
+    },
+    "chat": {"answered": Scene((), "is [bold]four")},
+}
 
 
-def test_without_backends(snap_compare: Compare) -> None:
-    assert matches(snap_compare, size=SMALL, shown=empty_snapshot)
-
-
-@pytest.mark.parametrize("size", [(60, 20), (160, 45), (250, 70)], ids=["least", "wide", "widest"])
-def test_overview(snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert matches(snap_compare, size=size)
-
-
-def test_request_story(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "4", "j", "j", "j", "j", "enter", size=(100, 44))
-
-
-def test_quality_story(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "7", "G", "enter", size=(100, 44))
-
-
-@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
-def test_setting(snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert matches(snap_compare, "9", "j", "enter", size=size)
-
-
-def test_draft_of_a_setting(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "9", "j", "enter", "0", "enter", size=SMALL)
-
-
-def test_high_contrast_theme(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "j", "j", theme="nexus-high-contrast")
-
-
-def test_question(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "q", size=SMALL)
-
-
-def test_colour_blind_theme(snap_compare: Compare) -> None:
-    assert matches(snap_compare, "2", "j", "j", theme="nexus-colour-blind")
-
-
-def test_no_colour(snap_compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert matches(snap_compare, "j", size=SMALL)
-
-
-@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
-@pytest.mark.parametrize("theme", ["nexus-dark", "nexus-light"])
-def test_chat(
-    snap_compare: Compare, size: tuple[int, int], theme: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for a person, and no figure comes from a clock."""
+    monkeypatch.setattr(dashboard, "_DETAIL_DELAY", SOON)
+    monkeypatch.setattr(add_backend, "PAUSE", SOON)
     monkeypatch.setattr(Answer, "first_token_ms", 85.0)
-    says = [
-        Piece(True, "The user asks for a sum. "),
-        Piece(False, "Two and two is [bold]four[/]: 二たす二は四です。"),
-    ]
-    keys = ("c", *"Two_and_two?", "enter")
-    assert matches(snap_compare, *keys, size=size, theme=theme, says=says)
+
+
+@pytest.fixture
+def pictures(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    return snapshot.use_extension(SVGImageExtension)
+
+
+async def arrive(look: Looking, scene: Scene) -> None:
+    """Press the keys, and wait for what they lead to."""
+    for key in scene.keys:
+        await look.pilot.press(key)
+    if scene.typed:
+        await look.type(scene.typed)
+    await look.sees(scene.sees)
+    await look.pilot.pause()
+
+
+@asynccontextmanager
+async def scripted(group: str, size: tuple[int, int], theme: str) -> AsyncIterator[Looking]:
+    """An app before all that the scenes of a group ask of a gateway."""
+    source = ScriptedSource(empty_snapshot() if group == "first run" else snapshot())
+    source.says, source.sighting = list(SAID), SEEN
+    source.questions["backend.drain"] = DRAIN
+    async with looking(source, size=size, tab="overview") as look:
+        look.app.theme = theme
+        if group == "chat":
+            await look.press("c", *"Two_and_two?", "enter")
+        yield look
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("group", SCENES)
+async def test_every_screen_at_every_size(
+    group: str, theme: str, pictures: SnapshotAssertion
+) -> None:
+    different = []
+    async with scripted(group, SIZES["small"], THEMES[theme]) as look:
+        for size, cells in SIZES.items():
+            await look.resize(*cells)
+            for name, scene in SCENES[group].items():
+                await arrive(look, scene)
+                if look.picture != pictures(name=f"{name}-{size}-{theme}"):
+                    different.append(f"{name}, {size}:\n{look.text}")
+                for key in scene.back:
+                    await look.press(key)
+    assert not different, "\n".join(different)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "theme"),
+    [
+        ("overview", (60, 16), "nexus-dark"),
+        ("overview", (160, 45), "nexus-dark"),
+        ("backends", (120, 36), "nexus-high-contrast"),
+        ("backends", (120, 36), "nexus-colour-blind"),
+    ],
+)
+async def test_other_sizes_and_themes(
+    name: str, size: tuple[int, int], theme: str, pictures: SnapshotAssertion
+) -> None:
+    async with scripted("tabs", size, theme) as look:
+        await arrive(look, SCENES["tabs"][name])
+        assert look.picture == pictures
+
+
+async def test_no_colour(pictures: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with scripted("tabs", SIZES["small"], THEMES["dark"]) as look:
+        await arrive(look, SCENES["tabs"]["backends"])
+        assert look.picture == pictures
+
+
+async def test_too_small(pictures: SnapshotAssertion) -> None:
+    async with looking(size=(59, 15), tab="overview") as look:
+        await look.sees("Terminal too small")
+        assert look.picture == pictures
