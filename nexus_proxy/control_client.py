@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from nexus_proxy.relay.connections.proxy import Proxies, Proxy, ProxyError, authority
 from nexus_proxy.relay.headers import HOPS
-from nexus_proxy.relay.proxy import Proxies, Proxy, ProxyError, authority
 
 
 class _ByProxy(httpx.AsyncBaseTransport):

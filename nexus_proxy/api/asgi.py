@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+from nexus_proxy.relay.connections.wire import Wait
 from nexus_proxy.relay.responder import HeaderList
-from nexus_proxy.relay.wire import Wait
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

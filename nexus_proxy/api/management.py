@@ -15,7 +15,7 @@ from nexus_proxy.api.dry_run import facts_from, models_from
 from nexus_proxy.commands import COMMANDS, Command
 from nexus_proxy.config.entries import key_entry
 from nexus_proxy.errors import InvalidRequestError
-from nexus_proxy.relay.foresight import dry_run, previews
+from nexus_proxy.relay.dry_run import dry_run, previews
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.telemetry.history import KEPT
 

@@ -55,7 +55,7 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
             return _told(tokens, "backend")
         if problem is not None:
             raise problem
-        count = runtime.relay.till.count(encoded, peek.model, peek.prompt_bytes)
+        count = runtime.relay.billing.count(encoded, peek.model, peek.prompt_bytes)
         return _told(count.tokens, count.source.value)
 
 

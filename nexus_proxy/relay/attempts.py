@@ -23,20 +23,20 @@ from nexus_proxy.quality.affinity import NO_KEYS, Affinity
 from nexus_proxy.quality.service import Outcome, Quality
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.relay import headers as wire_headers
-from nexus_proxy.relay.abroad import put
-from nexus_proxy.relay.aloft import Aloft
+from nexus_proxy.relay.billing import Billing
 from nexus_proxy.relay.blame import Blame
 from nexus_proxy.relay.call import Call
+from nexus_proxy.relay.cloud_requests import CloudRequests
+from nexus_proxy.relay.connections.upstream import Exchange, Pools
 from nexus_proxy.relay.delivery import Delivery
-from nexus_proxy.relay.endings import NO_PACE, Pace, pace_of, why_it_ended
+from nexus_proxy.relay.key_masking import KeyMask
 from nexus_proxy.relay.line import Lines
 from nexus_proxy.relay.outbound import Outbound
-from nexus_proxy.relay.patience import Patience, Watch
-from nexus_proxy.relay.secrecy import Secret
+from nexus_proxy.relay.outbound_dialects import put
+from nexus_proxy.relay.outcomes import NO_PACE, Pace, pace_of, why_it_ended
+from nexus_proxy.relay.retries import Failure
 from nexus_proxy.relay.tap import ModelName
-from nexus_proxy.relay.till import Till
-from nexus_proxy.relay.tries import Failure
-from nexus_proxy.relay.upstream import Exchange, Pools
+from nexus_proxy.relay.timeouts import Timeouts, Watch
 from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.routing.pipeline import Decision
 from nexus_proxy.routing.types import Candidate
@@ -55,7 +55,7 @@ class Attempts:
     the vectors of those that embed with a model.
 
     Attributes:
-        aloft: what is on its way to clouds.
+        cloud_requests: what is on its way to clouds.
         lines: the ways to the backends, over the connections of `pools`.
     """
 
@@ -69,16 +69,16 @@ class Attempts:
         compare: Callable[[str], None],
         quality: Quality,
         affinity: Affinity,
-        till: Till,
-        aloft: Aloft,
+        billing: Billing,
+        cloud_requests: CloudRequests,
         timeouts: TimeoutsConfig,
     ) -> None:
-        self.aloft = aloft
+        self.cloud_requests = cloud_requests
         self.pools = Pools(environ)
         self._registry, self._history, self._environ = registry, history, environ
         self._blame, self._compare = Blame(registry, suspect), compare
         self._watch = Watch()
-        self._quality, self._affinity, self._till = quality, affinity, till
+        self._quality, self._affinity, self._billing = quality, affinity, billing
         self.apply(timeouts)
 
     def apply(self, timeouts: TimeoutsConfig) -> None:
@@ -104,12 +104,12 @@ class Attempts:
             call.route_headers.append((b"x-nexus-queued-ms", b"%d" % record.queued_ms))
         self._history.progressed(record)
         model, outcome = candidate.model.id, Outcome.BLAMELESS
-        price = self._till.price(backend, candidate.model, served_id)
+        price = self._billing.price(backend, candidate.model, served_id)
         self._begin(decision, backend, model)
         lacks_dialect = False
         try:
             if is_away(is_cloud, candidate.zone):
-                async with self.aloft.flight(backend.name):
+                async with self.cloud_requests.flight(backend.name):
                     await self._send(call, backend, candidate, attempt, price)
             else:
                 await self._send(call, backend, candidate, attempt, price)
@@ -131,6 +131,7 @@ class Attempts:
                 return failure
         except (asyncio.CancelledError, ConnectionError):
             attempt.error, attempt.code = why_it_ended(call)
+            outcome = _SERVED if attempt.error is None else outcome
             raise
         finally:
             attempt.total_ms = attempt.elapsed_ms()
@@ -173,7 +174,7 @@ class Attempts:
             await self._exchange(call, backend, candidate, attempt)
             return
         call.usage, call.relayed_tokens = None, 0
-        with await self._till.open(call, backend, price) as bill:
+        with await self._billing.open(call, backend, price) as bill:
             usd = bill.estimated.usd
             text = b"unknown" if usd is None else b"%.6f" % usd
             call.route_headers.append((b"x-nexus-cost-estimated", text))
@@ -193,20 +194,20 @@ class Attempts:
         async with Exchange(line.pool, request, connect_seconds=connect_seconds) as exchange:
             attempt.connect_ms = attempt.elapsed_ms()
             exchange.may_reuse = line.traits.reuse_after_stream or not outbound.streams
-            with Patience(
+            with Timeouts(
                 self._watch,
                 exchange,
                 line.clocks,
                 backend=backend.name,
                 loading=backend.health is _LOADING or candidate.model.loaded is False,
                 ask_host=None if line.traits.is_cloud else line.host_answers,
-            ) as patience:
+            ) as timeouts:
                 delivery = Delivery(
                     call,
                     exchange,
-                    patience,
+                    timeouts,
                     attempt,
-                    secret=Secret(key) if key else None,
+                    key_mask=KeyMask(key) if key else None,
                     rename=_rename(call, outbound, candidate.served_id),
                     outbound=outbound,
                 )

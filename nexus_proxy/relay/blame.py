@@ -16,7 +16,7 @@ from nexus_proxy.errors import (
     UpstreamStatusError,
 )
 from nexus_proxy.registry import Backend, Registry
-from nexus_proxy.relay.tries import Failure
+from nexus_proxy.relay.retries import Failure
 from nexus_proxy.state import BackendState, Capability
 
 LONGEST_BUSY = 300.0

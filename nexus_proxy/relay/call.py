@@ -17,10 +17,10 @@ from nexus_proxy.dialects.openai_stream import Usage
 from nexus_proxy.dialects.sse import MEDIA_TYPE, PING
 from nexus_proxy.errors import InvalidRequestError, NexusError
 from nexus_proxy.quality.affinity import NO_KEYS, Keys
+from nexus_proxy.relay.connections.wire import Wait
+from nexus_proxy.relay.content_log import ContentLog
 from nexus_proxy.relay.headers import Header, HeaderList, Wishes
-from nexus_proxy.relay.heard import Heard
 from nexus_proxy.relay.responder import Responder
-from nexus_proxy.relay.wire import Wait
 from nexus_proxy.state import ModelInfo
 from nexus_proxy.telemetry.history import History, Record
 
@@ -92,7 +92,7 @@ class Call(Struct):
     `endpoint` is the one that backends are asked at. Of a request in another dialect, `body` and
     `peek` are its translation, `notes` what that could not carry, `original` what the client sent,
     `untranslatable` why it can only be sent as it is; `asked` is what its answer must know, and
-    `voice` puts the stream that is under way into the caller's events. `heard` is there while
+    `voice` puts the stream that is under way into the caller's events. `content_log` is there while
     content logging is on."""
 
     envelope: Envelope
@@ -109,7 +109,7 @@ class Call(Struct):
     notes: Sequence[str] = ()
     untranslatable: InvalidRequestError | None = None
     voice: ChatStream | None = None
-    heard: Heard | None = None
+    content_log: ContentLog | None = None
     keys: Keys = NO_KEYS
     admitted: Admitted | None = None
     most_tokens: int | None = None

@@ -15,9 +15,9 @@ from nexus_proxy.dialects.edit import edit
 from nexus_proxy.dialects.openai import UNREADABLE, Endpoint
 from nexus_proxy.errors import AirplaneError, UnknownModelError, UpstreamError
 from nexus_proxy.registry import Backend
+from nexus_proxy.relay.connections.upstream import Exchange
 from nexus_proxy.relay.headers import Headers, anthropics, fixed_lines
 from nexus_proxy.relay.relay import Relay
-from nexus_proxy.relay.upstream import Exchange
 from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.routing.pipeline import plan
 from nexus_proxy.routing.types import Candidate, RequestFacts
@@ -50,7 +50,7 @@ async def counted_by_backend(
     try:
         async with asyncio.timeout(SECONDS):
             if is_away(backend.traits.is_cloud, candidate.zone):
-                async with relay.attempts.aloft.flight(backend.name):
+                async with relay.attempts.cloud_requests.flight(backend.name):
                     return await _ask(relay, backend, f"{path}/count_tokens", body, headers)
             return await _ask(relay, backend, f"{path}/count_tokens", body, headers)
     except (UpstreamError, AirplaneError, TimeoutError):

@@ -28,14 +28,14 @@ from nexus_proxy.errors import (
 )
 from nexus_proxy.relay import truncation
 from nexus_proxy.relay.call import Call
+from nexus_proxy.relay.connections.upstream import Exchange
+from nexus_proxy.relay.connections.wire import Head, Wait
 from nexus_proxy.relay.headers import HeaderList, retry_after_seconds, returned
+from nexus_proxy.relay.key_masking import KeyMask
 from nexus_proxy.relay.outbound import Outbound
-from nexus_proxy.relay.patience import Patience
 from nexus_proxy.relay.quoting import without_quotations
-from nexus_proxy.relay.secrecy import Secret
 from nexus_proxy.relay.tap import ModelName, StreamTap
-from nexus_proxy.relay.upstream import Exchange
-from nexus_proxy.relay.wire import Head, Wait
+from nexus_proxy.relay.timeouts import Timeouts
 from nexus_proxy.state import RequestPhase
 from nexus_proxy.telemetry.history import Attempt
 
@@ -62,14 +62,14 @@ class Delivery:
         "_head",
         "_held",
         "_held_size",
+        "_key_mask",
         "_native",
         "_passes",
-        "_patience",
         "_rename",
-        "_secret",
         "_stream_type",
         "_strip_usage",
         "_tap",
+        "_timeouts",
         "_tongue",
     )
 
@@ -77,18 +77,18 @@ class Delivery:
         self,
         call: Call,
         exchange: Exchange,
-        patience: Patience,
+        timeouts: Timeouts,
         attempt: Attempt,
         *,
-        secret: Secret | None,
+        key_mask: KeyMask | None,
         rename: ModelName | None,
         outbound: Outbound,
     ) -> None:
         self._call = call
         self._exchange = exchange
-        self._patience = patience
+        self._timeouts = timeouts
         self._attempt = attempt
-        self._secret = secret
+        self._key_mask = key_mask
         self._rename = rename
         self._strip_usage = outbound.strip_usage
         self._native, self._tongue = outbound.native, outbound.tongue
@@ -142,7 +142,7 @@ class Delivery:
     async def stream(self) -> None:
         """Event stream in, the same events out, as they come."""
         self._require(self._stream_type)
-        call, exchange, patience = self._call, self._exchange, self._patience
+        call, exchange, timeouts = self._call, self._exchange, self._timeouts
         tap = self._start_tap()
         self._held: list[bytes] = []
         self._held_size = 0
@@ -157,9 +157,9 @@ class Delivery:
             if wait is None:
                 await call.sign_of_life()
                 continue
-            patience.client_is_slow = True
+            timeouts.client_is_slow = True
             await wait()
-            patience.client_is_slow = False
+            timeouts.client_is_slow = False
         if tap.error is not None and call.voice is None:
             call.told = True
             await call.responder.finish()
@@ -186,8 +186,8 @@ class Delivery:
             raise self._no_answer(body)
         self._first_token()
         self._note(facts.usage, facts.finish_reason)
-        if self._call.heard is not None:
-            self._call.heard.whole(body)
+        if self._call.content_log is not None:
+            self._call.content_log.whole(body)
         await self._respond(as_base64(body) if self._call.peek.wants_base64 else body)
 
     async def pass_through(self) -> None:
@@ -214,10 +214,10 @@ class Delivery:
                 for event in splitter.feed(data):
                     usage = direct.usage_of(event) or usage
             if (wait := call.write(data)) is not None:
-                self._patience.client_is_slow = True
+                self._timeouts.client_is_slow = True
                 await wait()
-                self._patience.client_is_slow = False
-            self._patience.stirred = True
+                self._timeouts.client_is_slow = False
+            self._timeouts.stirred = True
             data = await self._next()
         self._note(usage, None)
         await call.responder.finish()
@@ -265,15 +265,15 @@ class Delivery:
             read=read_chunk if self._native is None else self._native.reader(),
         )
         self._has_tap = True
-        if self._call.heard is not None:
-            self._call.heard.again()
+        if self._call.content_log is not None:
+            self._call.content_log.again()
         self._call.record.counting = self._tap
         return self._tap
 
     def _pass_on(self, data: bytes) -> Wait | None:
         """Give what came to the client; hold it back as long as another backend may take over."""
         if self._passes and self._tap.is_token(data):
-            self._patience.stirred = True
+            self._timeouts.stirred = True
             return self._call.write(data)
         events = self._observe(data)
         if (voice := self._call.voice) is not None:
@@ -294,7 +294,7 @@ class Delivery:
         except UNREADABLE:
             raise self._garbage("sent an event that cannot be read") from None
         if self._ear.beat:
-            self._patience.stirred = True
+            self._timeouts.stirred = True
         if self._ear.pending > MAX_EVENT:
             raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         return self._pass_on(said) if said else None
@@ -324,7 +324,7 @@ class Delivery:
         await self._call.commit(self._returned())
         held, self._held = b"".join(self._held), []
         await self._call.write_all(held)
-        self._passes = self._call.voice is None and self._call.heard is None
+        self._passes = self._call.voice is None and self._call.content_log is None
 
     def note_interrupted(self) -> None:
         """The answer broke off, or its client left: what came of it counts. A client that had the
@@ -349,15 +349,15 @@ class Delivery:
             if self._attempt.first_token_ms is None:
                 self._first_token()
             else:
-                self._patience.stirred = True
+                self._timeouts.stirred = True
         elif tap.has_beat:
             tap.has_beat = False
-            self._patience.stirred = True
+            self._timeouts.stirred = True
         elif tap.pending > MAX_EVENT:
             raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.error is None:
-            if self._call.heard is not None:
-                self._call.heard.events(events)
+            if self._call.content_log is not None:
+                self._call.content_log.events(events)
             return events
         if not self._call.committed:
             raise self._error_event(tap.error)
@@ -365,7 +365,7 @@ class Delivery:
         return [self._hide(event) for event in events]
 
     def _first_token(self) -> None:
-        self._patience.first_token()
+        self._timeouts.first_token()
         attempt, record, now = self._attempt, self._call.record, time.perf_counter()
         attempt.first_token_ms = (now - attempt.clock) * 1000.0
         record.first_token_ms, record.phase = (now - record.clock) * 1000.0, _STREAMING
@@ -431,10 +431,10 @@ class Delivery:
         return without_quotations(said, call.body, but=call.peek.model) if said else said
 
     def _hide(self, data: bytes) -> bytes:
-        return data if self._secret is None else self._secret.hide(data)
+        return data if self._key_mask is None else self._key_mask.hide(data)
 
     def _hide_in(self, headers: HeaderList) -> HeaderList:
-        return headers if self._secret is None else self._secret.hide_in(headers)
+        return headers if self._key_mask is None else self._key_mask.hide_in(headers)
 
     def _require(self, content_type: bytes) -> None:
         """Refuse what is plainly something else. No content type at all is believed."""

@@ -7,9 +7,9 @@ from nexus_proxy.backends.base import Adapter, Target
 from nexus_proxy.config.model import TimeoutsConfig
 from nexus_proxy.dialects.openai import SENT, Endpoint
 from nexus_proxy.registry import Backend
-from nexus_proxy.relay.patience import Clocks
-from nexus_proxy.relay.probe import host_answers
-from nexus_proxy.relay.upstream import Pool, Pools
+from nexus_proxy.relay.connections.probe import host_answers
+from nexus_proxy.relay.connections.upstream import Pool, Pools
+from nexus_proxy.relay.timeouts import Clocks
 
 FIRST_TOKEN_LOCAL, FIRST_TOKEN_CLOUD = 600.0, 120.0
 CROWDED_FACTOR = 4

@@ -26,16 +26,16 @@ from nexus_proxy.errors import UnknownModelError
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.attempts import Attempts
+from nexus_proxy.relay.billing import Billing
 from nexus_proxy.relay.call import Call, Envelope
-from nexus_proxy.relay.endings import for_people, note_leaving
+from nexus_proxy.relay.content_log import ContentLog
+from nexus_proxy.relay.facts import FactsReader
 from nexus_proxy.relay.failing import tell_failure
-from nexus_proxy.relay.heard import Heard
+from nexus_proxy.relay.outcomes import for_people, note_leaving
 from nexus_proxy.relay.quoting import without_quotations
-from nexus_proxy.relay.reading import Reader
 from nexus_proxy.relay.responder import Responder
-from nexus_proxy.relay.till import Till
-from nexus_proxy.relay.tries import Failure, Tries
-from nexus_proxy.relay.underway import CANCELLED, Underway
+from nexus_proxy.relay.retries import Failure, Retries
+from nexus_proxy.relay.running import CANCELLED, RunningRequests
 from nexus_proxy.routing.pipeline import Decision, plan
 from nexus_proxy.routing.refusal import refuse
 from nexus_proxy.routing.rules import Rules
@@ -69,18 +69,18 @@ class Relay:
         history: History,
         node_id: str,
         limits: Limits,
-        till: Till,
+        billing: Billing,
         admission: Admission,
-        reader: Reader,
+        reader: FactsReader,
         attempts: Attempts,
         config: Config,
     ) -> None:
         self.registry = registry
         self._history = history
         self._node = (wire_headers.NODE, node_id.encode())
-        self.limits, self.till, self._admission = limits, till, admission
+        self.limits, self.billing, self._admission = limits, billing, admission
         self.reader, self.attempts = reader, attempts
-        self.underway = Underway()
+        self.running = RunningRequests()
         self.begin_trace: Callable[[Mapping[bytes, bytes]], Trace] | None = None
         self.apply(config)
 
@@ -120,8 +120,8 @@ class Relay:
             envelope.endpoint,
         )
         if self._logs_content:
-            call.heard = Heard()
-        self.underway.enter(call)
+            call.content_log = ContentLog()
+        self.running.enter(call)
         try:
             try:
                 await self._serve(call)
@@ -129,7 +129,7 @@ class Relay:
             except ConnectionError:
                 raise
             except asyncio.CancelledError:
-                if (stopped := self.underway.claim(call)) is None:
+                if (stopped := self.running.claim(call)) is None:
                     raise
                 record.phase, record.error, record.code = _CANCELLED, CANCELLED, stopped.code
                 await tell_failure(stopped, call)
@@ -145,19 +145,19 @@ class Relay:
         except ConnectionError:
             note_leaving(record)
         finally:
-            self.underway.leave(call)
+            self.running.leave(call)
             if call.admitted is not None:
                 self._settle_limits(call, call.admitted)
-            if call.heard is not None:
-                record.said = call.heard.said(call.body)
+            if call.content_log is not None:
+                record.said = call.content_log.said(call.body)
             self._history.close(record)
 
     # -- one request ---------------------------------------------------------------------------
 
     async def _serve(self, call: Call) -> None:
         record, key = call.record, call.envelope.key
-        if not self.till.is_ready:
-            await self.till.ready()
+        if not self.billing.is_ready:
+            await self.billing.ready()
         facts = self.reader.facts(call, self.rules)
         decisions: list[Decision] = []
         failed: dict[str, Failure] = {}
@@ -170,25 +170,25 @@ class Relay:
             decisions.append(decision)
             record.decision = decision
             record.route_ms = record.route_ms or record.elapsed_ms()
-            tries = Tries(
+            retries = Retries(
                 decision.candidates,
                 self.rules.max_attempts,
                 allowed=partial(self._still_allowed, decision),
                 pause=call.pause,
                 loaded_by=time.monotonic() + self._timeouts.load_seconds,
             )
-            while (candidate := await tries.next()) is not None:
+            while (candidate := await retries.next()) is not None:
                 hold = self._admission.take(candidate)
                 if hold is None:
-                    tries.pass_over()
+                    retries.pass_over()
                     is_busy = True
                     continue
                 with hold:
-                    failure = await self.attempts.make(call, decision, candidate, tries.others)
+                    failure = await self.attempts.make(call, decision, candidate, retries.others)
                 if failure is None:
                     return
                 self._note(call, failure, candidate, failed)
-                tries.note(failure)
+                retries.note(failure)
         if is_busy:
             await self._queue(call, facts, failed)
             return

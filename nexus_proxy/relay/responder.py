@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from nexus_proxy.relay.wire import Wait
+from nexus_proxy.relay.connections.wire import Wait
 
 HeaderList = Sequence[tuple[bytes, bytes]]
 

@@ -54,11 +54,11 @@ from nexus_proxy.quality import rows as quality_rows
 from nexus_proxy.quality.affinity import Affinity
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
-from nexus_proxy.relay.aloft import Aloft
 from nexus_proxy.relay.attempts import Attempts
-from nexus_proxy.relay.reading import Reader
+from nexus_proxy.relay.billing import Billing
+from nexus_proxy.relay.cloud_requests import CloudRequests
+from nexus_proxy.relay.facts import FactsReader
 from nexus_proxy.relay.relay import Relay
-from nexus_proxy.relay.till import Till
 from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.timing import timed
 from nexus_proxy.runtime.configuration import Configuration
@@ -147,7 +147,7 @@ class Runtime:
         self.replicas = self._make_replicas()
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.lifecycle = self._make_lifecycle()
-        self.aloft = Aloft(self.registry, self.bus)
+        self._cloud_requests = CloudRequests(self.registry, self.bus)
         self.tally = Tally(born=secrets.token_hex(8))
         self.relay = self._make_relay()
         self.fleet = Fleet(self.store, self.registry, self.lifecycle.times, lambda: self.config)
@@ -219,8 +219,8 @@ class Runtime:
         )
 
     def _make_relay(self) -> Relay:
-        affinity, till = Affinity(), Till(self.ledger, self.prices)
-        reader = Reader(self.registry, affinity, till)
+        affinity, billing = Affinity(), Billing(self.ledger, self.prices)
+        reader = FactsReader(self.registry, affinity, billing)
         reader.timed_stages = timed(self.tally.note_stage)
         attempts = Attempts(
             registry=self.registry,
@@ -230,8 +230,8 @@ class Runtime:
             compare=self._make_comparison().want,
             quality=self.quality,
             affinity=affinity,
-            till=till,
-            aloft=self.aloft,
+            billing=billing,
+            cloud_requests=self._cloud_requests,
             timeouts=self.config.timeouts,
         )
         return Relay(
@@ -239,7 +239,7 @@ class Runtime:
             history=self.history,
             node_id=self.node_id,
             limits=self.limits,
-            till=till,
+            billing=billing,
             admission=self.admission,
             reader=reader,
             attempts=attempts,
@@ -412,7 +412,7 @@ class Runtime:
 
     def cloud_requests(self) -> int:
         """See `commands.Operations`."""
-        return len(self.aloft)
+        return len(self._cloud_requests)
 
     def running_request(self, request_id: str) -> RequestView | None:
         """See `commands.Operations`."""
@@ -424,7 +424,7 @@ class Runtime:
 
     def cancel_own(self, request_id: str) -> None:
         """See `siblings.family.Own`."""
-        self.relay.underway.cancel(request_id)
+        self.relay.running.cancel(request_id)
 
     async def check_backend(self, name: str) -> str:
         """See `commands.Operations`."""
@@ -465,7 +465,7 @@ class Runtime:
         self.relay.apply(config)
         self.quality.apply(config.quality)
         self.ledger.apply(config.routing.budget)
-        self.relay.till.apply(config.prices)
+        self.relay.billing.apply(config.prices)
         self._take_keys(config)
         self.logs.apply(config.logging)
         if config.logging.enable_content_logging:
@@ -519,7 +519,7 @@ class Runtime:
             backend = self.registry.get(event.name)
             is_cloud = backend.traits.is_cloud or backend.zone is Zone.OPEN
             if is_cloud or any(m.remote for m in backend.models.values()):
-                self.relay.till.expect_cost()
+                self.relay.billing.expect_cost()
 
     def _close_pools(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):

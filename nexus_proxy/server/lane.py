@@ -30,8 +30,8 @@ import msgspec
 
 from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.relay.call import Envelope
+from nexus_proxy.relay.connections.wire import Wait
 from nexus_proxy.relay.responder import HeaderList
-from nexus_proxy.relay.wire import Wait
 from nexus_proxy.server.request_head import read_head
 from nexus_proxy.tasks import spawn
 

@@ -46,7 +46,7 @@ class RuntimeSource:
         return self._runtime.history.get(request_id)
 
     async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
-        from nexus_proxy.relay.foresight import previews
+        from nexus_proxy.relay.dry_run import previews
 
         return await previews(models, self._runtime.registry, self._runtime.relay)
 

@@ -115,3 +115,5 @@ async def test_who_leaves_after_the_last_event_had_its_answer(
     assert view.attempts[0].error is None
     assert view.usage_source == "measured"
     assert gateway.runtime.history.totals().cancelled == 0
+    quality = gateway.runtime.quality.views()[0]  # a good answer, as any that was taken whole
+    assert (quality.backend, quality.hour.requests, quality.hour.faults) == ("first", 1, 0)

@@ -94,7 +94,7 @@ async def test_a_long_wait_is_filled_with_comments_and_failover_still_works(
 ) -> None:
     monkeypatch.setattr("nexus_proxy.relay.call.OPEN_AFTER", 0.05)
     monkeypatch.setattr("nexus_proxy.relay.call.PING_EVERY", 0.05)
-    monkeypatch.setattr("nexus_proxy.relay.patience.TICK", 0.05)
+    monkeypatch.setattr("nexus_proxy.relay.timeouts.TICK", 0.05)
     async with (
         ScriptedBackend(name="slow") as slow,
         ScriptedBackend(name="quick") as quick,

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import cast
 
-from nexus_proxy.relay.connect import Connector
+from nexus_proxy.relay.connections.connect import Connector
 
 SECONDS = 20.0
 """A connect clock that a busy machine does not reach."""

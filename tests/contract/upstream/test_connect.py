@@ -15,8 +15,8 @@ from contextlib import ExitStack
 import pytest
 
 from nexus_proxy.errors import ClockError, ConnectFailedError, OutOfConnectionsError
-from nexus_proxy.relay import addresses, connect
-from nexus_proxy.relay.connect import Connector, Dialer
+from nexus_proxy.relay.connections import addresses, connect
+from nexus_proxy.relay.connections.connect import Connector, Dialer
 from tests.contract.upstream.asking import Asking, free_port, left, opened, socket_of
 from tests.contract.upstream.resolver import SILENCE, Answer, Resolver
 

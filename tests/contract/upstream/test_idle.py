@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from nexus_proxy.relay import idle
-from nexus_proxy.relay.idle import Idle
-from nexus_proxy.relay.upstream import Pools
+from nexus_proxy.relay.connections import idle
+from nexus_proxy.relay.connections.idle import Idle
+from nexus_proxy.relay.connections.upstream import Pools
 from tests.contract.upstream.asking import SECONDS
 
 

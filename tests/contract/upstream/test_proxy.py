@@ -8,8 +8,8 @@ import ssl
 import pytest
 
 from nexus_proxy.errors import ClockError, ConnectFailedError
-from nexus_proxy.relay.connect import Connector, Dialer
-from nexus_proxy.relay.proxy import Proxies
+from nexus_proxy.relay.connections.connect import Connector, Dialer
+from nexus_proxy.relay.connections.proxy import Proxies
 from tests.contract.upstream.asking import Asking, ask_once, opened
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.tls_backend import Authority, TlsBackend

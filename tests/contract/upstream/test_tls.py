@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nexus_proxy.errors import ConnectFailedError
-from nexus_proxy.relay.connect import Connector, Dialer
+from nexus_proxy.relay.connections.connect import Connector, Dialer
 from tests.contract.upstream.asking import ask_once, left, opened
 from tests.support.tls_backend import Authority, TlsBackend
 

@@ -30,7 +30,7 @@ class Failure:
     fault: Fault
 
 
-class Tries:
+class Retries:
     """Candidates in the order of the schedule, each once; then, if attempts are left, those again
     whose failure allows it, after a pause.
 

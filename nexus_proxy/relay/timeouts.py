@@ -16,7 +16,7 @@ from types import TracebackType
 from msgspec import Struct
 
 from nexus_proxy.errors import ClockError, HostSilentError
-from nexus_proxy.relay.upstream import Exchange
+from nexus_proxy.relay.connections.upstream import Exchange
 from nexus_proxy.tasks import spawn
 
 GRAIN = 0.2
@@ -42,18 +42,18 @@ class Watch:
     """All attempts whose clocks run, and the timer that looks at them while there are any."""
 
     def __init__(self) -> None:
-        self._watched: set[Patience] = set()
+        self._watched: set[Timeouts] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, patience: Patience) -> None:
+    def add(self, timeouts: Timeouts) -> None:
         """Look at it from now on."""
-        self._watched.add(patience)
+        self._watched.add(timeouts)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GRAIN, self._look)
 
-    def remove(self, patience: Patience) -> None:
+    def remove(self, timeouts: Timeouts) -> None:
         """Look at it no more."""
-        self._watched.discard(patience)
+        self._watched.discard(timeouts)
 
     def _look(self) -> None:
         self._timer = None
@@ -61,12 +61,12 @@ class Watch:
             return
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for patience in tuple(self._watched):
-            patience.look(now)
+        for timeouts in tuple(self._watched):
+            timeouts.look(now)
         self._timer = loop.call_later(GRAIN, self._look)
 
 
-class Patience:
+class Timeouts:
     """Runs the clocks of one exchange. Use as `with`.
 
     Attributes:
@@ -120,7 +120,7 @@ class Patience:
         self._deadline = self._started + self._seconds
         self._next_tick = self._started + TICK
 
-    def __enter__(self) -> Patience:
+    def __enter__(self) -> Timeouts:
         self._watch.add(self)
         return self
 

@@ -31,14 +31,14 @@ from nexus_proxy.dialects.openai_stream import Usage
 from nexus_proxy.registry import Backend
 from nexus_proxy.relay.call import Call
 from nexus_proxy.routing.types import Candidate, Purse
-from nexus_proxy.state import BudgetLevel, ModelInfo
+from nexus_proxy.state import BudgetLevel, ModelInfo, RequestPhase
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.tasks import spawn
 
 GUESSED_TIER = "the cost is estimated: what its service tier costs is not known"
 
 
-class Till:
+class Billing:
     """Knows the prices, and puts what is spent into the ledger.
 
     Attributes:
@@ -198,18 +198,18 @@ class Bill:
     it sent anything.
     """
 
-    __slots__ = ("backend", "call", "entry", "estimated", "price", "till")
+    __slots__ = ("backend", "billing", "call", "entry", "estimated", "price")
 
     def __init__(
         self,
-        till: Till,
+        billing: Billing,
         call: Call,
         backend: Backend,
         price: Price | Unpriced,
         entry: Entry,
         estimated: Cost,
     ) -> None:
-        self.till, self.call, self.backend = till, call, backend
+        self.billing, self.call, self.backend = billing, call, backend
         self.price, self.entry, self.estimated = price, entry, estimated
 
     def __enter__(self) -> Bill:
@@ -218,11 +218,12 @@ class Bill:
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         usage = self.call.usage
         if error is None:
-            self.till.book(self, self._used(usage), interrupted=False)
+            self.billing.book(self, self._used(usage), interrupted=False)
         elif usage is not None or self.call.relayed_tokens or self._was_left(error):
-            self.till.book(self, self._used(usage), interrupted=True)
+            had_all = self.call.record.phase is RequestPhase.DONE
+            self.billing.book(self, self._used(usage), interrupted=not had_all)
         else:
-            self.till.release(self.entry)
+            self.billing.release(self.entry)
 
     def _was_left(self, error: BaseException) -> bool:
         """Whether the client left after the request had been sent."""
@@ -250,7 +251,7 @@ class Bill:
                 audio=usage.audio_tokens,
             )
         return TokenUsage(
-            prompt=self.till.prompt_tokens(self.call, self.entry.model),
+            prompt=self.billing.prompt_tokens(self.call, self.entry.model),
             completion=self.call.relayed_tokens,
             source=Provenance.ESTIMATED,
         )

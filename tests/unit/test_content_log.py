@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nexus_proxy.relay.heard import MOST, Heard
+from nexus_proxy.relay.content_log import MOST, ContentLog
 from tests.contract.hot.test_native_responses import Response
 from tests.support.scripted import claude
 from tests.support.scripted.wire import encode
@@ -22,7 +22,7 @@ def event(value: Any) -> bytes:
 
 
 def test_text_thoughts_and_calls_of_a_stream() -> None:
-    heard = Heard()
+    heard = ContentLog()
     call = {"index": 0, "function": {"name": "run", "arguments": '{"x":1}'}}
     deltas = [{"reasoning_content": "Hm. "}, {"content": "Well: "}, {"tool_calls": [call]}]
     heard.events([event({"choices": [{"delta": delta}]}) for delta in deltas])
@@ -37,7 +37,7 @@ def test_text_thoughts_and_calls_of_a_stream() -> None:
     "answer", ["x", [1], {"choices": 5}, {"choices": [1]}, {"choices": [{"message": "x"}]}, None]
 )
 def test_what_has_another_shape_breaks_nothing(answer: Any) -> None:
-    heard = Heard()
+    heard = ContentLog()
     heard.whole(json.dumps(answer).encode())
     heard.events([event(answer)])
     assert heard.said(BODY).answer == ""
@@ -45,7 +45,7 @@ def test_what_has_another_shape_breaks_nothing(answer: Any) -> None:
 
 def test_long_ones_are_cut() -> None:
     body = json.dumps({"model": "m", "messages": [{"content": "ä" * 9 * MOST + "end"}]}).encode()
-    heard = Heard()
+    heard = ContentLog()
     for _ in range(9):
         heard.events([event({"choices": [{"text": "x" * MOST}]})])
     said = heard.said(body)
@@ -55,14 +55,14 @@ def test_long_ones_are_cut() -> None:
     assert heard.said(b'{"input": "x"}').prompt == '"x"'
 
 
-def answer_of(heard: Heard) -> str:
+def answer_of(heard: ContentLog) -> str:
     return heard.said(BODY).answer
 
 
 def test_messages_are_heard_whole_and_as_a_stream() -> None:
     blocks = [claude.thinking("hm"), claude.text("ja"), claude.tool_use("t", "look", at="door")]
     message = claude.Message(content=blocks)
-    whole, stream = Heard(), Heard()
+    whole, stream = ContentLog(), ContentLog()
     whole.whole(encode(message.whole(ASKED_MODEL)))
     stream.events(list(map(claude.framed, message.events(ASKED_MODEL))))
     assert answer_of(whole) == "hmjalook{'at': 'door'}"
@@ -70,7 +70,7 @@ def test_messages_are_heard_whole_and_as_a_stream() -> None:
 
 
 def test_responses_are_heard_whole_and_as_a_stream() -> None:
-    whole, stream = Heard(), Heard()
+    whole, stream = ContentLog(), ContentLog()
     whole.whole(encode(Response().whole(ASKED_MODEL)))
     stream.events(list(Response().events(ASKED_MODEL)))
     assert (answer_of(whole), answer_of(stream)) == ("Hi there", "Hi there")

@@ -17,9 +17,9 @@ from nexus_proxy.errors import (
     UpstreamError,
     UpstreamGarbageError,
 )
-from nexus_proxy.relay.connect import Connector, Dialer
-from nexus_proxy.relay.idle import Idle
-from nexus_proxy.relay.wire import Head, Sink, Wait, Wire, WireClosed, WireGarbled
+from nexus_proxy.relay.connections.connect import Connector, Dialer
+from nexus_proxy.relay.connections.idle import Idle
+from nexus_proxy.relay.connections.wire import Head, Sink, Wait, Wire, WireClosed, WireGarbled
 
 
 class Pool:

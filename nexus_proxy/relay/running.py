@@ -11,7 +11,7 @@ from nexus_proxy.relay.call import Call
 CANCELLED = "cancelled by the operator"
 
 
-class Underway:
+class RunningRequests:
     """All requests that run now, by id. Who serves one must `enter` and `leave`."""
 
     def __init__(self) -> None:

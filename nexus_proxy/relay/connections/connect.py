@@ -25,9 +25,9 @@ from nexus_proxy.errors import (
     OutOfConnectionsError,
     UpstreamError,
 )
-from nexus_proxy.relay.addresses import Addresses
-from nexus_proxy.relay.proxy import Proxies, Proxy, ProxyError, Tunnel
-from nexus_proxy.relay.tls import Tls
+from nexus_proxy.relay.connections.addresses import Addresses
+from nexus_proxy.relay.connections.proxy import Proxies, Proxy, ProxyError, Tunnel
+from nexus_proxy.relay.connections.tls import Tls
 
 HAPPY_DELAY = 0.25
 """Seconds, RFC 8305's recommended Connection Attempt Delay."""

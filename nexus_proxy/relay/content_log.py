@@ -32,7 +32,7 @@ _TEXTS = (
 )
 
 
-class Heard:
+class ContentLog:
     """Collects one answer as it passes, as the backend gave it: in chat's form or in that of a
     dialect that is passed on as it is."""
 

@@ -25,7 +25,7 @@ def dry_run(facts: RequestFacts, catalogue: Catalogue, relay: Relay) -> list[Dec
 
     Raises `UnknownModelError`.
     """
-    facts = msgspec.structs.replace(facts, purse=relay.till.purse_for_nobody())
+    facts = msgspec.structs.replace(facts, purse=relay.billing.purse_for_nobody())
     views = []
     for decision in plan(facts, catalogue, relay.rules):
         first = decision.candidates[0] if decision.candidates else None
@@ -38,7 +38,7 @@ async def previews(models: Sequence[str], catalogue: Catalogue, relay: Relay) ->
     nobody lists are left out. Lets requests go first after each of them: with hundreds of backends,
     one takes about a millisecond."""
     found = {}
-    purse = relay.till.purse_for_nobody()
+    purse = relay.billing.purse_for_nobody()
     for model in models[:MOST_MODELS]:
         facts = RequestFacts(model_asked=model, purse=purse, now=time.monotonic())
         with contextlib.suppress(UnknownModelError):

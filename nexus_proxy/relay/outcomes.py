@@ -6,7 +6,7 @@ import logging
 
 from nexus_proxy.errors import NexusError, RequestCancelledError
 from nexus_proxy.relay.call import Call
-from nexus_proxy.relay.underway import CANCELLED
+from nexus_proxy.relay.running import CANCELLED
 from nexus_proxy.state import RequestPhase
 from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, Record
 

@@ -13,7 +13,7 @@ SHORTEST = 4
 _MASK = MASK.encode()
 
 
-class Secret:
+class KeyMask:
     """One backend's key, as it may turn up in an error of that backend."""
 
     def __init__(self, key: str | None) -> None:

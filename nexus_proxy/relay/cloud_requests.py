@@ -10,7 +10,7 @@ from nexus_proxy.events import AirplaneChanged, Bus, Event
 from nexus_proxy.registry import Registry
 
 
-class Aloft:
+class CloudRequests:
     """All attempts at clouds that run now."""
 
     def __init__(self, registry: Registry, bus: Bus) -> None:
@@ -49,15 +49,15 @@ class Flight:
     """One attempt at a cloud. Use as `async with`: the block is cut, with `AirplaneError`, when
     airplane mode is switched on."""
 
-    __slots__ = ("_aloft", "_timeout", "backend")
+    __slots__ = ("_all", "_timeout", "backend")
 
-    def __init__(self, aloft: Aloft, backend: str) -> None:
-        self._aloft, self.backend = aloft, backend
+    def __init__(self, cloud_requests: CloudRequests, backend: str) -> None:
+        self._all, self.backend = cloud_requests, backend
         # A timeout tells its own cancellation from that of a client who leaves.
         self._timeout = asyncio.timeout(None)
 
     async def __aenter__(self) -> None:
-        self._aloft.board(self)
+        self._all.board(self)
         await self._timeout.__aenter__()
 
     async def __aexit__(
@@ -66,7 +66,7 @@ class Flight:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._aloft.leave(self)
+        self._all.leave(self)
         try:
             await self._timeout.__aexit__(type_, error, traceback)
         except TimeoutError:

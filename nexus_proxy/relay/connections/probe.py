@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from nexus_proxy.errors import UpstreamError
-from nexus_proxy.relay.upstream import Exchange, Pool
+from nexus_proxy.relay.connections.upstream import Exchange, Pool
 
 ANSWER_WITHIN = 2.0
 """Seconds. A host that is alive accepts a connection at once, however busy its GPU is."""

@@ -11,8 +11,8 @@ from nexus_proxy.dialects.openai import Endpoint
 from nexus_proxy.errors import NexusError
 from nexus_proxy.quality.affinity import Affinity, Keys
 from nexus_proxy.registry import Registry
+from nexus_proxy.relay.billing import Billing
 from nexus_proxy.relay.call import Call, Envelope
-from nexus_proxy.relay.till import Till
 from nexus_proxy.relay.translating import translate
 from nexus_proxy.routing.rules import Rules
 from nexus_proxy.routing.timing import EACH
@@ -21,11 +21,11 @@ from nexus_proxy.routing.types import RequestFacts, Stage
 _EMBEDDINGS = openai.Endpoint.EMBEDDINGS
 
 
-class Reader:
+class FactsReader:
     """Reads requests, in the order in which they come. `timed_stages` route some of them."""
 
-    def __init__(self, registry: Registry, affinity: Affinity, till: Till) -> None:
-        self._registry, self._affinity, self._till = registry, affinity, till
+    def __init__(self, registry: Registry, affinity: Affinity, billing: Billing) -> None:
+        self._registry, self._affinity, self._billing = registry, affinity, billing
         self._turn = 0
         self.timed_stages: tuple[Stage, ...] | None = None
 
@@ -64,7 +64,7 @@ class Reader:
             strict=wishes.strict,
             flexible=wishes.flexible,
             affinity=home,
-            purse=self._till.purse(call, has_limits=rules.has_cost_limits),
+            purse=self._billing.purse(call, has_limits=rules.has_cost_limits),
             turn=self._turn,
             now=call.clock,
             luck=random.random,
