@@ -9,6 +9,7 @@ NexusError
 ├── DemoError                   the embedded demo backend cannot run, or ended by itself
 ├── RequestError                the caller's own mistake, never retried
 │   ├── InvalidRequestError             400
+│   ├── ContextOverflowError            400: longer than the context of all who could serve it
 │   ├── UnauthorizedError               401
 │   ├── BudgetExceededError             402: the month's money, or the key's, is spent
 │   ├── ForbiddenError                  403
@@ -27,6 +28,7 @@ NexusError
 ├── GatewayStoppingError        503: this gateway is shutting down
 ├── RequestCancelledError       499: the operator ended this request
 └── UpstreamError               a backend failed; the relay may try another one
+    ├── AirplaneError                   503: airplane mode came while a cloud was asked
     ├── ConnectFailedError              502
     ├── OutOfConnectionsError           503: this gateway cannot open one more connection to it
     ├── UpstreamCutError                502: closed before the answer was whole
@@ -40,6 +42,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+from nexus_proxy.wording import plural
 
 
 class NexusError(Exception):
@@ -88,8 +92,7 @@ class ConfigError(NexusError):
         if hint:
             text += f" ({hint})"
         if others:
-            more = "1 more problem" if others == 1 else f"{others} more problems"
-            text += f"; and {more}: `nexus config check` lists all"
+            text += f"; and {plural(others, 'more problem')}: `nexus config check` lists all"
         super().__init__(text)
 
 

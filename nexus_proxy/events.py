@@ -62,13 +62,13 @@ class OperationChanged(Event, frozen=True):
 
 
 class RequestStarted(Event, frozen=True):
-    """relay: a request came in."""
+    """history: a request came in."""
 
     id: str
 
 
 class RequestProgressed(Event, frozen=True):
-    """relay: a request was routed, sent, or got its first token."""
+    """history: a request was routed, sent, or got its first token."""
 
     id: str
 
@@ -81,14 +81,14 @@ class RequestQueued(Event, frozen=True):
 
 
 class RequestFinished(Event, frozen=True):
-    """relay: a request ended, in whatever way. `backend` is None where none was reached."""
+    """history: a request ended, in whatever way. `backend` is None where none was reached."""
 
     id: str
     backend: str | None
 
 
 class ConfigReloaded(Event, frozen=True):
-    """config watcher: a changed file was applied (`diff`: one line per key), or refused
+    """configuration: a changed file was applied (`diff`: one line per key), or refused
     (`error`)."""
 
     diff: tuple[str, ...] = ()

@@ -49,5 +49,5 @@ def spawn(
 
 
 def running() -> list[str]:
-    """Names of the tasks that are alive, for `nexus doctor` and tests."""
+    """Names of the tasks that are alive, so that tests see what was left behind."""
     return sorted(task.get_name() for task in _running)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from nexus_proxy.commands import Act, Result
     from nexus_proxy.state import Snapshot
-    from nexus_tui.source import Source
+    from nexus_tui.source.base import Source
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
-    from nexus_tui.source import Source
+    from nexus_tui.source.base import Source
 
 INTERVAL = 0.25
 """Seconds between two ticks, hence between two redraws."""

@@ -13,13 +13,14 @@ from typing import Literal, NamedTuple
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.config.model import Zone
-from nexus_proxy.operations import OperationPhase, OperationView
 from nexus_proxy.state import (
     BackendState,
     BackendView,
     Capability,
     KeyView,
     ModelInfo,
+    OperationPhase,
+    OperationView,
     QualityState,
     RequestPhase,
     RequestView,
@@ -134,10 +135,6 @@ def milliseconds(value: float | None) -> str:
 
 def count(value: int | None) -> str:
     return NONE if value is None else f"{value:,}"
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def rate(value: float | None) -> str:

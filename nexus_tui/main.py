@@ -55,7 +55,7 @@ async def _run(options: RunOptions, loaded: Loaded, sock: socket.socket) -> int:
     from nexus_proxy.server.signals import StopRequest, handled
     from nexus_tui.app import NexusApp
     from nexus_tui.choices import remember_theme, remembered_theme
-    from nexus_tui.source import RuntimeSource
+    from nexus_tui.source.in_process import RuntimeSource
 
     stop = StopRequest()
     with handled(stop):
@@ -102,7 +102,7 @@ async def _attach(url: str, key: str | None) -> int:
     from nexus_proxy.server.signals import StopRequest, handled
     from nexus_tui.app import NexusApp
     from nexus_tui.choices import remember_theme, remembered_theme
-    from nexus_tui.source import HttpSource
+    from nexus_tui.source.attached import HttpSource
 
     source = HttpSource(url, key=key)
     stop = StopRequest()

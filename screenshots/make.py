@@ -29,7 +29,8 @@ from nexus_proxy.runtime import Runtime
 from nexus_proxy.tasks import spawn
 from nexus_tui.app import NexusApp
 from nexus_tui.screens.dashboard import Dashboard
-from nexus_tui.source import RuntimeSource, Source
+from nexus_tui.source.base import Source
+from nexus_tui.source.in_process import RuntimeSource
 
 FOLDER = Path(__file__).parent
 FONT = "DejaVu Sans Mono"

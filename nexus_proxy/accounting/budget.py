@@ -9,6 +9,10 @@ from nexus_proxy.errors import BudgetExceededError
 from nexus_proxy.state import BudgetLevel, BudgetStanding
 from nexus_proxy.store.schema import NANO
 
+REST_SHARE, MOST_REST_SHARE = 0.01, 0.1
+"""Parts of a limit: with `block_all` it counts as spent when less than the first is left, or than
+requests usually put aside, up to the second. The rest is never spent: nothing fits into it."""
+
 
 def over_limit(sums: Sums, nanousd: int | None, limit_usd: float) -> bool:
     """Whether `nanousd` more would pass the limit. A request of unknown price may go as long as
@@ -20,20 +24,23 @@ def over_limit(sums: Sums, nanousd: int | None, limit_usd: float) -> bool:
 
 def refusal(entry: Entry, key: str, sums: Sums, limit_usd: float) -> BudgetExceededError:
     """Why an entry cannot be put aside: for its API key `key`, or for all (`ALL`)."""
-    used = f"{money(sums.spent / NANO)} are spent, {money(sums.reserved / NANO)} reserved"
+    left = max(0.0, limit_usd - (sums.spent + sums.reserved) / NANO)
     if key == ALL:
-        return BudgetExceededError(
-            f"this would pass the budget of {money(limit_usd)} for {entry.month}: {used}. "
-            "Raise routing.budget.monthly_limit_usd, or use a local model."
-        )
-    return BudgetExceededError(
-        f"the API key {key!r} has used its {money(limit_usd)} of {entry.month}: {used}. "
-        "Raise its monthly_limit_usd, or wait for the next month."
-    )
+        has = f"the budget of {money(limit_usd)} for {entry.month} has {money(left)} left"
+        raised = "routing.budget.monthly_limit_usd"
+    else:
+        has = f"the API key {key!r} has {money(left)} left of {money(limit_usd)} for {entry.month}"
+        raised = "its monthly_limit_usd"
+    if sums.reserved:
+        has += f", beside {money(sums.reserved / NANO)} put aside for what runs"
+    if entry.nanousd is None or not left:
+        return BudgetExceededError(f"{has}. Raise {raised}, or use a local model.")
+    cost = f"this may cost {money(entry.nanousd / NANO)}, and {has}"
+    return BudgetExceededError(f"{cost}. Lower max_tokens, raise {raised}, or use a local model.")
 
 
-def standing_of(month: str, sums: Sums, budget: BudgetConfig) -> BudgetStanding:
-    """The standing of a month."""
+def standing_of(month: str, sums: Sums, budget: BudgetConfig, usual: float) -> BudgetStanding:
+    """The standing of a month in which requests usually put `usual` nano-USD aside."""
     limit = budget.monthly_limit_usd
     return BudgetStanding(
         month=month,
@@ -43,20 +50,21 @@ def standing_of(month: str, sums: Sums, budget: BudgetConfig) -> BudgetStanding:
         limit_usd=limit,
         soft_percent=budget.soft_limit_percent,
         action=budget.hard_limit_action.value,
-        level=level_of(sums.spent + sums.reserved, budget),
+        level=level_of(sums, budget, usual),
     )
 
 
-def level_of(nanousd: int, budget: BudgetConfig) -> BudgetLevel:
-    """How near to its limit a month is in which so much is used."""
+def level_of(sums: Sums, budget: BudgetConfig, usual: float) -> BudgetLevel:
+    """How near to its limit a month is; `usual` as in `standing_of`."""
     if budget.monthly_limit_usd is None:
         return BudgetLevel.OK
-    limit = round(budget.monthly_limit_usd * NANO)
-    if nanousd >= limit:
+    limit, used = round(budget.monthly_limit_usd * NANO), sums.spent + sums.reserved
+    rest = 0.0
+    if budget.hard_limit_action is BudgetAction.BLOCK_ALL:
+        rest = max(limit * REST_SHARE, min(usual, limit * MOST_REST_SHARE))
+    if used >= limit or sums.spent >= limit - rest:
         return BudgetLevel.HARD
-    return (
-        BudgetLevel.SOFT if nanousd * 100 >= limit * budget.soft_limit_percent else BudgetLevel.OK
-    )
+    return BudgetLevel.SOFT if used * 100 >= limit * budget.soft_limit_percent else BudgetLevel.OK
 
 
 def sentence(level: BudgetLevel, standing: BudgetStanding) -> str:

@@ -102,16 +102,18 @@ def reserve(connection: sqlite3.Connection, entry: Entry) -> None:
         ),
     ).rowcount
     if new:
-        _add(connection, entry.month, entry.key, reserved=entry.nanousd or 0)
+        _add(connection, entry.month, entry.key, Sums(reserved=entry.nanousd or 0))
 
 
 def settle(connection: sqlite3.Connection, entry: Entry, settled: Settlement) -> None:
     """Replace the estimate by what the request came to; what another process has booked for it,
     that took this one for dead, as well. Does nothing where the entry is settled already, and
     writes it anew where the file that held it is gone."""
-    if not _withdraw(connection, entry):
+    before = _counted(connection, entry)
+    if before is None:
         reserve(connection, entry)
-        if not _withdraw(connection, entry):
+        before = _counted(connection, entry)
+        if before is None:
             return
     usage = settled.usage
     connection.execute(
@@ -130,23 +132,20 @@ def settle(connection: sqlite3.Connection, entry: Entry, settled: Settlement) ->
             entry.id,
         ),
     )
-    _add(
-        connection,
-        entry.month,
-        entry.key,
-        spent=settled.nanousd or 0,
-        unknown=settled.nanousd is None,
-    )
+    now = Sums(spent=settled.nanousd or 0, unknown=int(settled.nanousd is None))
+    _add(connection, entry.month, entry.key, now + -before)
 
 
 def release(connection: sqlite3.Connection, entry: Entry) -> None:
     """Forget an entry that came to nothing."""
-    if _withdraw(connection, entry):
+    before = _counted(connection, entry)
+    if before is not None:
         connection.execute("DELETE FROM entries WHERE id = ?", (entry.id,))
+        _add(connection, entry.month, entry.key, -before)
 
 
-def _withdraw(connection: sqlite3.Connection, entry: Entry) -> bool:
-    """Take an entry that is not settled out of the sums. False: there is none.
+def _counted(connection: sqlite3.Connection, entry: Entry) -> Sums | None:
+    """What an entry that is not settled counts for in the sums. None: there is none.
 
     One that was booked for a dead process is told from a cut answer by its tokens, which nobody
     has counted.
@@ -157,14 +156,12 @@ def _withdraw(connection: sqlite3.Connection, entry: Entry) -> bool:
         (entry.id,),
     ).fetchone()
     if row is None:
-        return False
+        return None
     state, nanousd = row
     known = nanousd or 0
     if state == "reserved":
-        _add(connection, entry.month, entry.key, reserved=-known)
-    else:
-        _add(connection, entry.month, entry.key, spent=-known, unknown=-(nanousd is None))
-    return True
+        return Sums(reserved=known)
+    return Sums(spent=known, unknown=int(nanousd is None))
 
 
 def interrupt(connection: sqlite3.Connection, owner: str) -> int:
@@ -178,7 +175,8 @@ def interrupt(connection: sqlite3.Connection, owner: str) -> int:
     for id_, month, key, nanousd in lost:
         connection.execute("UPDATE entries SET state = 'interrupted' WHERE id = ?", (id_,))
         known = nanousd or 0
-        _add(connection, month, key, spent=known, reserved=-known, unknown=nanousd is None)
+        change = Sums(spent=known, reserved=-known, unknown=int(nanousd is None))
+        _add(connection, month, key, change)
     connection.execute("DELETE FROM leases WHERE owner = ?", (owner,))
     return len(lost)
 
@@ -212,19 +210,11 @@ def add_usage(
     )
 
 
-def _add(
-    connection: sqlite3.Connection,
-    month: str,
-    key: str,
-    *,
-    spent: int = 0,
-    reserved: int = 0,
-    unknown: int = 0,
-) -> None:
+def _add(connection: sqlite3.Connection, month: str, key: str, change: Sums) -> None:
     for one in {ALL, key}:
         connection.execute(
             "INSERT INTO totals VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET"
             " spent = spent + excluded.spent, reserved = reserved + excluded.reserved,"
             " unknown = unknown + excluded.unknown, revision = revision + 1",
-            (month, one, spent, reserved, int(unknown)),
+            (month, one, *change.figures),
         )

@@ -17,18 +17,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from itertools import count
 
 import msgspec
 
 from nexus_proxy.accounting import entries
+from nexus_proxy.accounting.balance import Balance, BySums, Found, find
 from nexus_proxy.accounting.budget import (
     level_of,
     over_limit,
@@ -38,13 +37,14 @@ from nexus_proxy.accounting.budget import (
 )
 from nexus_proxy.accounting.calendar import Calendar
 from nexus_proxy.accounting.entries import ALL, NOTHING, Entry, Settlement, Sums
+from nexus_proxy.accounting.lease import Lease
 from nexus_proxy.accounting.report import checked, spend, summary
-from nexus_proxy.accounting.usage import MOST_TOKENS
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
+from nexus_proxy.dialects.openai_stream import MOST_TOKENS
 from nexus_proxy.errors import StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus
+from nexus_proxy.registry import EMA_WEIGHT
 from nexus_proxy.state import SpendReport, SpendSummary
-from nexus_proxy.store.machine import machine_id
 from nexus_proxy.store.schema import NANO
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import Agreed, Row, SharedSums
@@ -58,24 +58,10 @@ BEAT_SECONDS = 10.0
 GLANCE_SECONDS = 1.0
 """How often a process looks while there is a limit and money is put aside. It may be another
 process's, and until this one knows that it came back, its requests are told of a spent budget."""
-DEAD_SECONDS = 60.0
-"""Without a beat for so long, a process is taken for dead. If it was not, what it settles later
-replaces what was booked for it."""
 MOST_NANOUSD = 10**15
 """A request that costs a million dollars is a wrong price, and must not break the sums."""
 MOST_NAME = 200
 """Characters of a name that a client chose, as it is kept."""
-
-BySums = Mapping[str, Sums]
-
-
-class _Found(NamedTuple):
-    """What a look into the file found: the newest month, the sums of one, and the file's id."""
-
-    month: str
-    newest: str | None
-    sums: BySums
-    replica: str
 
 
 class Ledger:
@@ -94,29 +80,22 @@ class Ledger:
         shared: SharedSums | None = None,
     ) -> None:
         self._store, self._bus, self._clock = store, bus, clock
-        self._shared, self._replica = shared, ""
-        self._revision = 0
-        self._apart: set[str] = set()
-        """Keys of which this process has published what its file did not take."""
-        self._others: dict[str, Sums] = {}
-        """What other replicas have come to in the month in force, by key, as was last seen."""
-        self._machine = machine_id()
-        self._owner = f"{os.getpid()}-{self._machine}-{secrets.token_hex(8)}"
+        self._shared = shared
+        self._lease = Lease(clock)
+        self._run, self._numbers = secrets.token_hex(8), count()
+        """Together they name an entry: in order, so that the file takes them in one place."""
         self._beating: asyncio.Task[None] | None = None
         self._usage: dict[tuple[str, str, str, str], tuple[int, int, int]] = {}
-        self._sums: dict[str, Sums] = {}
-        """As the file had them last, by key; of the month in force."""
-        self._due: dict[tuple[str, str], Sums] = {}
-        """What is posted and not in the file yet, by month and key."""
-        self._is_known = False
-        """Whether `_sums` has begun with what the file holds."""
         self._problem: str | None = None
         self._changes = 0
         self._budget = budget
         self._calendar = Calendar(budget.time_zone)
-        self._month = self._calendar.month(clock())
-        self.standing = standing_of(self._month, NOTHING, budget)
+        self._balance = Balance(self._calendar.month(clock()), self._lease.owner)
+        self._usual = 0.0
+        """What requests of this process put aside on average: nano-USD, a moving one."""
+        self.standing = standing_of(self._balance.month, NOTHING, budget, self._usual)
         self._told = self.standing.level
+        self._judged: tuple[str, BudgetConfig, Sums] | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -128,7 +107,7 @@ class Ledger:
     async def start(self) -> None:
         """Take over what earlier runs left. Never raises, and waits for `START_SECONDS` at most."""
         await asyncio.wait([spawn(self._look(), name="ledger start")], timeout=START_SECONDS)
-        if self._store.degraded and not self._is_known:
+        if self._store.degraded and not self._balance.is_known:
             log.warning("spend of earlier runs is not known: %s", self._store.problem)
         self._beating = spawn(self._beat_on(), name="ledger")
 
@@ -137,7 +116,7 @@ class Ledger:
         if self._beating is not None:
             self._beating.cancel()
         self._flush_usage()
-        self._store.post(partial(_leave, self._owner))
+        self._store.post(self._lease.leave)
 
     def apply(self, budget: BudgetConfig) -> None:
         """Take over a changed configuration."""
@@ -145,7 +124,7 @@ class Ledger:
         self._budget = budget
         if changed:
             self._calendar = Calendar(budget.time_zone)
-            self._resume(self._month)
+            self._resume(self._balance.month)
         self._judge()
 
     # -- priced requests -----------------------------------------------------------------------
@@ -167,9 +146,9 @@ class Ledger:
         nanousd = _bounded(nanousd)
         day = self._calendar.day(now)
         entry = Entry(
-            id=secrets.token_hex(12),
+            id=f"{self._run}{next(self._numbers):09x}",
             request_id=request_id,
-            owner=self._owner,
+            owner=self._lease.owner,
             at=now,
             day=day if day.startswith(month) else f"{month}-01",
             month=month,
@@ -180,23 +159,26 @@ class Ledger:
             nanousd=nanousd,
         )
 
-        limits = self._limits(key, key_limit_usd)
+        own, limits = Sums(reserved=nanousd or 0), self._limits(key, key_limit_usd)
 
         def job(connection: sqlite3.Connection) -> BySums:
-            self._check(entry, limits, lambda one: entries.sums(connection, month, one))
             entries.reserve(connection, entry)
-            return _told(connection, entry)
+            told = _told(connection, entry)
+            self._check(entry, limits, lambda one: told[one] + -own)  # undone where that raises
+            return told
 
         try:
             await self._store.write(job, done=partial(self._learn, entry, NOTHING))
         except StoreUnavailableError:
-            self._check(entry, limits, self._sums_of)
-            self._post(entry, entries.reserve, Sums(reserved=nanousd or 0))
+            self._check(entry, limits, self._balance.own)
+            self._post(entry, entries.reserve, own)
         except asyncio.CancelledError:
             self._post(entry, entries.release, NOTHING)  # whether it was written, nobody knows yet
             raise
         if self._shared is not None and limits:
             await self._agree(self._shared, entry, limits)
+        if nanousd is not None:
+            self._usual += EMA_WEIGHT * (nanousd - self._usual) if self._usual else nanousd
         return entry
 
     def settle(self, entry: Entry, settled: Settlement) -> None:
@@ -216,27 +198,25 @@ class Ledger:
 
     def spent_by_key(self) -> dict[str, float]:
         """USD of this month by name of the API key, reservations included."""
-        due = (key for month, key in self._due if month == self._month)
-        keys = {*self._sums, *self._others, *due} - {ALL}
-        every = {key: self._total_of(key) for key in keys}
+        every = self._balance.totals()
         return {key: (sums.spent + sums.reserved) / NANO for key, sums in every.items()}
 
     async def publish(self) -> None:
         """Tell the other replicas what this one has come to, and learn what they have. Raises
         `StoreUnavailableError`."""
         if self._shared is not None:
-            month, rows = self._month, self._rows(self._sums)
+            month, rows = self._balance.month, self._rows()
             agreed = await self._shared.publish(_name(month), rows, trying=True)
             self._learn_others(month, agreed)
 
     async def report(self, month: str | None, by: str) -> SpendReport:
         """What a month has cost. Raises `InvalidRequestError` and `StoreUnavailableError`."""
-        month, by = checked(month or self._month, by)
+        month, by = checked(month or self._balance.month, by)
         today = self._calendar.day(self._clock())
         self._flush_usage()
         await self._store.write(lambda _connection: None)  # what ended just now is in it too
         found = await self._store.read(lambda connection: spend(connection, month, by, today))
-        others = self._others.get(ALL, NOTHING) if month == self._month else NOTHING
+        others = self._balance.elsewhere(ALL) if month == self._balance.month else NOTHING
         return msgspec.structs.replace(
             found,
             limit_usd=self._budget.monthly_limit_usd,
@@ -252,7 +232,7 @@ class Ledger:
     async def summary(self) -> tuple[SpendSummary, float]:
         """This month as the screen shows it, and the seconds of a processor that it took to add up.
         Raises `StoreUnavailableError`."""
-        month, today = self._month, self._calendar.day(self._clock())
+        month, today = self._balance.month, self._calendar.day(self._clock())
 
         def timed(connection: sqlite3.Connection) -> tuple[SpendSummary, float]:
             began = time.thread_time()
@@ -269,7 +249,8 @@ class Ledger:
         """A reader of `History`: adds up the tokens of requests that cost nothing."""
         self._changes += bool(ended)
         for record in ended:
-            if record.priced or record.backend is None or record.prompt_tokens is None:
+            told = record.prompt_tokens is not None or record.completion_tokens
+            if record.priced or record.backend is None or not told:
                 continue
             day = self._calendar.day(record.started)
             where = (day, record.backend, record.model or "?", record.key or "")
@@ -299,15 +280,15 @@ class Ledger:
     async def _look(self) -> None:
         """Give a sign of life, book for the dead, and learn how things stand."""
         month = ""
-        while month != self._month:
-            month = self._month
+        while month != self._balance.month:
+            month = self._balance.month
             try:
-                await self._store.write(partial(self._bury, month), done=self._learn_all)
+                await self._store.write(partial(self._renew, month), done=self._learn_all)
             except StoreUnavailableError:
-                if self._is_known:
+                if self._balance.is_known:
                     return  # the store says why; the next beat comes
                 try:
-                    self._learn_all(await self._store.read(partial(_found, month)))
+                    self._learn_all(await self._store.read(partial(find, month)))
                 except StoreUnavailableError:
                     return
 
@@ -319,32 +300,9 @@ class Ledger:
 
     # -- in the store's thread -----------------------------------------------------------------
 
-    def _bury(self, month: str, connection: sqlite3.Connection) -> _Found:
-        """Beat, and book what the dead had reserved."""
-        now = self._clock()
-        entries.beat(connection, self._owner, os.getpid(), now)
-        for owner, pid, beat in entries.owners(connection):
-            if owner == self._owner or not self._is_dead(owner, pid, beat, now):
-                continue
-            if count := entries.interrupt(connection, owner):
-                log.warning("%d requests of a process that died are booked as estimated", count)
-        return _found(month, connection)
-
-    def _is_dead(self, owner: str, pid: int | None, beat: float | None, now: float) -> bool:
-        """Whether a process left for good. One without a lease never began to beat, or was taken
-        for dead by somebody else. A process id says nothing of another machine or container, and
-        on Windows there is no asking without doing harm."""
-        number, _, rest = owner.partition("-")
-        is_silent = beat is None or abs(now - beat) > DEAD_SECONDS
-        if rest.partition("-")[0] != self._machine or sys.platform == "win32":
-            return is_silent
-        try:
-            os.kill(int(number) if pid is None else pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            pass  # it is there, and somebody else's
-        return beat is not None and is_silent
+    def _renew(self, month: str, connection: sqlite3.Connection) -> Found:
+        self._lease.renew(connection)
+        return find(month, connection)
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -371,23 +329,9 @@ class Ledger:
             job(connection, entry)
             return _told(connection, entry)
 
-        self._expect(entry, change)
+        self._balance.expect(entry, change)
         self._judge()
         self._store.post(both, done=partial(self._learn, entry, change))
-
-    def _expect(self, entry: Entry, change: Sums) -> None:
-        for one in {ALL, entry.key}:
-            due = self._due.pop((entry.month, one), NOTHING) + change
-            if due != NOTHING:
-                self._due[entry.month, one] = due
-
-    def _sums_of(self, key: str) -> Sums:
-        """The sums of the month in force, with what is not in the file yet."""
-        return self._sums.get(key, NOTHING) + self._due.get((self._month, key), NOTHING)
-
-    def _total_of(self, key: str) -> Sums:
-        """The same with what other replicas have come to."""
-        return self._sums_of(key) + self._others.get(key, NOTHING)
 
     def _limits(self, key: str, key_limit_usd: float | None) -> dict[str, float]:
         """What holds for a request with an API key, in USD, by the key whose sums it bounds."""
@@ -401,14 +345,14 @@ class Ledger:
         self, entry: Entry, limits: Mapping[str, float], sums_of: Callable[[str], Sums]
     ) -> None:
         for key, limit in limits.items():
-            sums = sums_of(key) + self._others.get(key, NOTHING)
+            sums = sums_of(key) + self._balance.elsewhere(key)
             if over_limit(sums, entry.nanousd, limit):
                 raise refusal(entry, key, sums, limit)
 
     async def _agree(self, shared: SharedSums, entry: Entry, limits: Mapping[str, float]) -> None:
         """See that all replicas together may spend what was put aside. Raises
         `BudgetExceededError`; what was put aside is given back then."""
-        if entry.month != self._month:
+        if entry.month != self._balance.month:
             return
         most = {key: round(limit * NANO) for key, limit in limits.items()}
         if entry.nanousd is None:  # goes as long as something is left, see `over_limit`
@@ -424,72 +368,46 @@ class Ledger:
         self._learn_others(entry.month, agreed)
         if (key := agreed.refused) is not None:
             self.release(entry)
-            raise refusal(entry, key, self._total_of(key), limits[key])
+            raise refusal(entry, key, self._balance.total(key), limits[key])
 
-    def _rows(self, keys: Iterable[str]) -> list[Row]:
-        """What this replica publishes: what the file has come to, and apart from it what cannot be
-        written to it just now, which is this process's alone."""
-        rows = []
-        self._revision += 1
-        for key in keys:
-            if (sums := self._sums.get(key)) is not None and self._replica:
-                rows.append(Row(self._replica, key, sums.revision, sums.figures))
-            due = self._due.get((self._month, key), NOTHING) if self._store.degraded else NOTHING
-            if due != NOTHING or key in self._apart:
-                self._apart.add(key)
-                rows.append(Row(self._owner, key, self._revision, due.figures))
-        return rows
+    def _rows(self, keys: Iterable[str] | None = None) -> list[Row]:
+        return self._balance.rows(keys, is_apart=self._store.degraded)
 
     def _learn_others(self, month: str, agreed: Agreed) -> None:
-        if month == self._month:
-            self._others = {key: Sums(*figures) for key, figures in agreed.others.items()}
-            self._judge()
+        self._balance.learn_others(month, agreed)
+        self._judge()
 
     def _turn_to(self, month: str) -> str:
-        if month != self._month:
-            self._month, self._sums, self._others, self._apart = month, {}, {}, set()
+        if self._balance.turn_to(month):
             self._judge()
         return month
 
     def _learn(self, entry: Entry, change: Sums, sums: BySums) -> None:
         """The file has taken in a `change`, and has these sums now."""
-        self._expect(entry, -change)
-        if entry.month == self._month:
-            self._sums.update(sums)
+        self._balance.learn(entry, change, sums)
         self._judge()
 
-    def _learn_all(self, found: _Found) -> None:
+    def _learn_all(self, found: Found) -> None:
         self._resume(found.newest)
-        if found.month == self._month:
-            self._sums, self._is_known = dict(found.sums), True
-            self._replica = found.replica
-            self._judge()
+        self._balance.learn_all(found)
+        self._judge()
 
     def _judge(self) -> None:
-        sums, before = self._total_of(ALL), self.standing
-        self.standing = standing_of(self._month, sums, self._budget)
+        sums, before = self._balance.total(ALL), self.standing
+        judged = (self._balance.month, self._budget, sums)
+        if judged == self._judged:
+            return
+        self._judged = judged
+        self.standing = standing_of(self._balance.month, sums, self._budget, self._usual)
         self._changes += self.standing != before
         # People are told of what is spent: what is only put aside comes and goes with each request.
-        level = level_of(sums.spent, self._budget)
+        level = self.standing.level
+        if sums.reserved:
+            level = level_of(Sums(spent=sums.spent), self._budget, self._usual)
         if level is not self._told:
             self._told = level
             what = sentence(level, self.standing)
             self._bus.publish(BudgetLevelChanged(level=level.value, what=what))
-
-
-def _found(month: str, connection: sqlite3.Connection) -> _Found:
-    """How a month stands."""
-    rows = connection.execute(
-        "SELECT key, spent, reserved, unknown, revision FROM totals WHERE month = ?", (month,)
-    )
-    sums = {key: Sums(*values) for key, *values in rows}
-    (replica,) = connection.execute("SELECT id FROM replica").fetchone()
-    return _Found(month, _newest_month(connection), sums, replica)
-
-
-def _newest_month(connection: sqlite3.Connection) -> str | None:
-    (newest,) = connection.execute("SELECT MAX(month) FROM totals").fetchone()
-    return str(newest) if newest else None
 
 
 def _told(connection: sqlite3.Connection, entry: Entry) -> BySums:
@@ -503,10 +421,6 @@ def _settle(connection: sqlite3.Connection, entry: Entry, *, settled: Settlement
 def _name(month: str) -> str:
     """Under what replicas share what they spend in a month."""
     return f"spend:{month}"
-
-
-def _leave(owner: str, connection: sqlite3.Connection) -> None:
-    entries.interrupt(connection, owner)
 
 
 def _bounded(nanousd: int | None) -> int | None:

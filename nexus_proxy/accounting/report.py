@@ -2,7 +2,8 @@
 
 The forecast is the mean per day so far times the days that are left, added to what is booked;
 with two weeks or more behind it, the mean is taken per weekday, since use at work and at weekends
-differs. From fewer than three days nothing is forecast. It is always an estimate.
+differs. Days before the first that the file knows of say nothing. From fewer than three days
+nothing is forecast. It is always an estimate.
 """
 
 from __future__ import annotations
@@ -141,7 +142,8 @@ def _days_so_far(month: str, today: str) -> int:
 def _forecast(connection: sqlite3.Connection, month: str, today: str) -> float | None:
     if today[:7] != month:
         return None
-    so_far = int(today[8:]) - 1  # today is not over
+    first, last = _first_day(connection, month), int(today[8:]) - 1  # today is not over
+    so_far = last - first + 1
     if so_far < LEAST_DAYS:
         return None
     year, number = map(int, month.split("-"))
@@ -153,12 +155,21 @@ def _forecast(connection: sqlite3.Connection, month: str, today: str) -> float |
         )
     }
     seen: dict[int, list[int]] = defaultdict(list)
-    for day in range(1, so_far + 1):
+    for day in range(first, last + 1):
         weekday = date(year, number, day).weekday() if so_far >= WEEKDAYS_FROM else 0
         seen[weekday].append(by_day.get(day, 0))
     means = {weekday: sum(spent) / len(spent) for weekday, spent in seen.items()}
-    expected = float(sum(by_day.get(day, 0) for day in range(1, so_far + 1)))
-    for day in range(so_far + 1, calendar.monthrange(year, number)[1] + 1):
+    expected = float(sum(by_day.get(day, 0) for day in range(1, last + 1)))
+    for day in range(last + 1, calendar.monthrange(year, number)[1] + 1):
         weekday = date(year, number, day).weekday() if so_far >= WEEKDAYS_FROM else 0
         expected += max(means[weekday], by_day.get(day, 0))
     return expected / NANO
+
+
+def _first_day(connection: sqlite3.Connection, month: str) -> int:
+    """The day of the month from which on it is known what was spent."""
+    (first,) = connection.execute(
+        "SELECT MIN(day) FROM (SELECT MIN(day) AS day FROM entries"
+        " UNION ALL SELECT MIN(day) FROM usage)"
+    ).fetchone()
+    return int(first[8:]) if first is not None and first.startswith(month) else 1

@@ -27,6 +27,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from enum import Enum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -147,6 +148,7 @@ class TokenCounter:
         return int(prompt_bytes * (share / 6 + (1 - share) / BYTES_PER_TOKEN))
 
 
+@lru_cache(maxsize=1024)
 def _is_o200k(model: str) -> bool:
     return any(fnmatchcase(model, glob) for glob in (*_O200K, *_GPT_OSS))
 
@@ -252,28 +254,31 @@ _WEIGHTS_CL100K = _weights(
 )
 
 
+_NOTHING = Raw(b"")
+
+
 class _Message(Struct):
-    content: Raw = Raw(b"")
-    tool_calls: Raw = Raw(b"")
+    content: Raw = _NOTHING
+    tool_calls: Raw = _NOTHING
 
 
 class _Body(Struct):
     messages: list[_Message] | None = None
-    system: Raw = Raw(b"")
-    instructions: Raw = Raw(b"")
-    input: Raw = Raw(b"")
-    prompt: Raw = Raw(b"")
-    tools: Raw = Raw(b"")
-    response_format: Raw = Raw(b"")
+    system: Raw = _NOTHING
+    instructions: Raw = _NOTHING
+    input: Raw = _NOTHING
+    prompt: Raw = _NOTHING
+    tools: Raw = _NOTHING
+    response_format: Raw = _NOTHING
 
 
 class _Part(Struct):
     type: str | None = None
-    text: Raw = Raw(b"")
-    content: Raw = Raw(b"")
-    input: Raw = Raw(b"")
-    arguments: Raw = Raw(b"")
-    output: Raw = Raw(b"")
+    text: Raw = _NOTHING
+    content: Raw = _NOTHING
+    input: Raw = _NOTHING
+    arguments: Raw = _NOTHING
+    output: Raw = _NOTHING
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
@@ -286,9 +291,11 @@ def _texts_of(body: _Body) -> Iterator[bytes | None]:
     """Everything in a body that is read as text, in any dialect; None for each image."""
     for message in body.messages or ():
         yield from _texts(message.content)
-        yield bytes(message.tool_calls)
+        if message.tool_calls is not _NOTHING:
+            yield bytes(message.tool_calls)
     for value in (body.system, body.instructions, body.input, body.prompt):
-        yield from _texts(value)
+        if value is not _NOTHING:
+            yield from _texts(value)
     yield bytes(body.tools)
     yield bytes(body.response_format)
 

@@ -4,7 +4,8 @@ Providers count in two ways, and only one of them can be added up:
 
 - OpenAI (and Gemini, llama.cpp, vLLM, …) counts cached tokens inside `prompt_tokens` and reasoning
   inside `completion_tokens`: `counted_inside`.
-- Anthropic counts cache reads and writes beside `input_tokens`: `counted_beside`.
+- Anthropic counts cache reads and writes beside `input_tokens`; `dialects.claude_usage` adds them
+  up.
 
 A `TokenUsage` is always of the first kind. Gemini's OpenAI-compatible API and xAI leave reasoning
 out of `completion_tokens` but not out of `total_tokens`; what the total has more was generated,
@@ -17,8 +18,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-MOST_TOKENS = 10**12
-"""No model reads or writes a thousandth of it in one request: more is no count."""
+from nexus_proxy.dialects.openai_stream import MOST_TOKENS
 
 
 class Provenance(str, Enum):
@@ -90,30 +90,6 @@ def counted_inside(
         cache_write_1h=long,
         reasoning=min(thought, made or 0),
         audio=_part(audio),
-    )
-
-
-def counted_beside(
-    input_tokens: int | None,
-    output_tokens: int | None,
-    *,
-    cache_read: int | None = None,
-    cache_creation: int | None = None,
-    cache_creation_1h: int | None = None,
-    reasoning: int | None = None,
-) -> TokenUsage:
-    """Anthropic's way. `cache_creation` is all that was written, `cache_creation_1h` a part of it
-    (`cache_creation.ephemeral_1h_input_tokens`)."""
-    hits, written = _part(cache_read), _part(cache_creation)
-    long = min(_part(cache_creation_1h), written)
-    fresh, made = _whole(input_tokens), _whole(output_tokens)
-    return TokenUsage(
-        prompt=None if fresh is None else fresh + hits + written,
-        completion=made,
-        cached=hits,
-        cache_write=written - long,
-        cache_write_1h=long,
-        reasoning=min(_part(reasoning), made or 0),
     )
 
 

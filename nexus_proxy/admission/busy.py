@@ -8,6 +8,7 @@ from nexus_proxy.admission.waiter import Waiter
 from nexus_proxy.config.model import QueueConfig
 from nexus_proxy.errors import QueueFullError, QueueTimeoutError
 from nexus_proxy.routing.refusal import BUSY_SECONDS
+from nexus_proxy.wording import plural
 
 TOLD = 4
 """Backends that the sentence names."""
@@ -18,9 +19,8 @@ def full(
 ) -> QueueFullError:
     """There is no place in the queue, or no queue."""
     if config.enabled:
-        plural = "" if waiting == 1 else "s"
         verb = "waits" if waiting == 1 else "wait"
-        rest = f"{waiting} other request{plural} {verb} already (queue.max_size)"
+        rest = f"{plural(waiting, 'other request')} {verb} already (queue.max_size)"
     else:
         rest = "the queue is off (queue.enabled)"
     return QueueFullError(

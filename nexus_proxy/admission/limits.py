@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nexus_proxy.admission.bucket import Bucket
 from nexus_proxy.admission.keys import Key
@@ -34,6 +34,14 @@ class Usage:
         self.tokens_left: Bucket | None = None
 
 
+class Admitted(NamedTuple):
+    """A request that was let in, with an estimate of its tokens; whether they were taken off what
+    all replicas share, or off what this process has for itself."""
+
+    tokens: int
+    is_shared: bool = False
+
+
 class Limits:
     """Counts for all keys. A reload keeps what was used.
 
@@ -50,8 +58,6 @@ class Limits:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shared = shared
-        self._untold: dict[tuple[str, str], float] = {}
-        """Seconds of refill by which answers differed from what was taken for them in `shared`."""
         self._cells = cells
         self._alone = ALONE if cells is None else cells
         self._clock = clock
@@ -72,7 +78,7 @@ class Limits:
             )
         self._usage = kept
 
-    def admit(self, key: Key, tokens: int) -> None:
+    def admit(self, key: Key, tokens: int) -> Admitted:
         """Take one request and an estimate of `tokens` (prompt and, where known, the longest
         answer), or nothing at all. Raises `RateLimitedError`."""
         usage = self._usage_of(key)
@@ -90,23 +96,24 @@ class Limits:
                 if tokens_left is not None:
                     tokens_left.take(tokens, now)
         self._count(usage, tokens)
+        return Admitted(tokens)
 
-    async def admit_everywhere(self, key: Key, tokens: int) -> None:
+    async def admit_everywhere(self, key: Key, tokens: int) -> Admitted:
         """As `admit`, for all replicas; for this one while the shared store is away."""
         usage = self._usage_of(key)
         draws = list(self._draws(key.name, usage, 1, tokens))
         if self._shared is None or not draws:
-            self.admit(key, tokens)
-            return
-        drawn = await self._drawn(self._shared, draws)
-        if drawn is None:
-            self.admit(key, tokens)
-            return
+            return self.admit(key, tokens)
+        try:
+            drawn = await self._drawn(self._shared, draws)
+        except StoreUnavailableError:
+            return self.admit(key, tokens)
         wait = {draw.what: one.wait for draw, one in zip(draws, drawn, strict=True)}
         if any(wait.values()):
             usage.refused += 1
             raise self._refusal(key, tokens, wait.get("requests", 0.0), wait.get("tokens", 0.0))
         self._count(usage, tokens)
+        return Admitted(tokens, is_shared=True)
 
     async def tell(self) -> None:
         """Tell the other replicas what answers needed, and learn how far all buckets are drained.
@@ -116,23 +123,22 @@ class Limits:
         draws = [
             draw for name, usage in self._usage.items() for draw in self._draws(name, usage, 0, 0)
         ]
-        if draws and await self._drawn(self._shared, draws) is None:
-            raise StoreUnavailableError("the limits of API keys cannot be shared just now")
+        if draws:
+            await self._drawn(self._shared, draws)
 
-    def settle(self, key: Key, estimated: int, measured: int) -> None:
-        """The request that was admitted with `estimated` tokens has used `measured`; 0 where no
-        backend was reached. Not to be called where the usage is unknown: the estimate stands."""
+    def settle(self, key: Key, admitted: Admitted, measured: int) -> None:
+        """A request that was let in has used `measured` tokens; 0 where no backend was reached.
+        Not to be called where the usage is unknown: the estimate stands."""
         usage = self._usage.get(key.name)
-        if usage is None or measured == estimated:  # None: revoked while the request ran
+        if usage is None or measured == admitted.tokens:  # None: revoked while the request ran
             return
         measured = max(0, measured)
-        usage.tokens += measured - estimated
+        usage.tokens += measured - admitted.tokens
         if usage.tokens_left is not None:
             with self._alone:
-                more = usage.tokens_left.correct(estimated, measured, self._clock())
-            if self._shared is not None:
-                where = key.name, "tokens"
-                self._untold[where] = self._untold.get(where, 0.0) + more
+                more = usage.tokens_left.correct(admitted.tokens, measured, self._clock())
+            if self._shared is not None and admitted.is_shared:
+                self._shared.correct(key.name, "tokens", more)
 
     def headers(self, key: Key) -> HeaderList:
         """OpenAI's `x-ratelimit-*`, for each limit that the key has."""
@@ -174,17 +180,11 @@ class Limits:
             ("tokens", usage.tokens_left, tokens),
         ):
             if bucket is not None:
-                yield Draw(name, what, bucket.limit, amount, self._untold.get((name, what), 0.0))
+                yield Draw(name, what, bucket.limit, amount)
 
-    async def _drawn(self, shared: SharedBuckets, draws: Sequence[Draw]) -> list[Drawn] | None:
-        """What came of it, with the own buckets following; None: the store is away. What answers
-        needed is forgotten then: what it belongs to is soon forgotten there."""
-        for draw in draws:
-            self._untold.pop((draw.key, draw.what), None)
-        try:
-            drawn = await shared.take(draws)
-        except StoreUnavailableError:
-            return None
+    async def _drawn(self, shared: SharedBuckets, draws: Sequence[Draw]) -> list[Drawn]:
+        """What came of it, with the own buckets following. Raises `StoreUnavailableError`."""
+        drawn = await shared.take(draws)
         now = self._clock()
         for draw, one in zip(draws, drawn, strict=True):
             usage = self._usage.get(draw.key)

@@ -22,6 +22,7 @@ from typing import cast
 from nexus_proxy.registry import Backend
 from nexus_proxy.routing.types import Candidate
 from nexus_proxy.state import ModelInfo
+from nexus_proxy.wording import plural
 
 
 def would_evict(candidate: Candidate, running: Mapping[str, int]) -> str | None:
@@ -37,7 +38,7 @@ def would_evict(candidate: Candidate, running: Mapping[str, int]) -> str | None:
     if not busy or has_room(backend, model.id, busy):
         return None
     name, number = max(busy.items(), key=lambda item: item[1])
-    return f"swap: {name} runs {number} request{'' if number == 1 else 's'}"
+    return f"swap: {name} runs {plural(number, 'request')}"
 
 
 def is_cold(backend: Backend, model: ModelInfo) -> bool:

@@ -15,6 +15,7 @@ from quart import Quart, g, request
 from nexus_proxy.admission.keys import Key
 from nexus_proxy.api import session
 from nexus_proxy.api.asgi import Scope
+from nexus_proxy.api.gate import names_loopback
 from nexus_proxy.api.paths import is_management
 from nexus_proxy.errors import UnauthorizedError
 from nexus_proxy.relay import headers as wire_headers
@@ -57,16 +58,17 @@ class Management:
     def check(self, scope: Scope) -> None:
         """Judge a request or a WebSocket by its ASGI scope. Raises `UnauthorizedError`."""
         headers = wire_headers.joined(scope["headers"])
-        if self._loopback and _is_near(scope.get("client"), headers):
+        if _is_near(scope.get("client"), headers) and (self._loopback or _calls_it_near(headers)):
             return
         key = self._key()
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), key):
             return
         if not session.holds(headers.get(b"cookie", b""), key, now=time.time()):
+            wrong = "that is not the management key: " if given.strip() else ""
             raise UnauthorizedError(
-                f"the management API takes the key in {self._variable} of the gateway, as "
-                "`Authorization: Bearer …`; `nexus` sends what is in NEXUS_API_KEY"
+                f"{wrong}the management API takes the key in {self._variable} of the "
+                "gateway, as `Authorization: Bearer …`; `nexus` sends what is in NEXUS_API_KEY"
             )
 
     def admit(self, given: str) -> str:
@@ -100,3 +102,9 @@ def _is_near(client: tuple[str, int] | None, headers: Headers) -> bool:
         return ipaddress.ip_address(client[0]).is_loopback
     except ValueError:
         return False
+
+
+def _calls_it_near(headers: Headers) -> bool:
+    """Where others may come by other ways, a tunnel on this machine speaks for somebody else too,
+    and a page in a browser here can have its own name lead to this address."""
+    return names_loopback(headers.get(b"host", b"").decode("latin-1"))

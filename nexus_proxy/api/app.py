@@ -14,6 +14,7 @@ from nexus_proxy.api import (
     errors,
     events,
     lifecycle,
+    logs,
     management,
     messages,
     metrics,
@@ -45,7 +46,7 @@ def create_app(runtime: Runtime, *, loopback: bool) -> App:
     errors.install(app, runtime)
     management_access = access.guard(app, runtime, loopback=loopback)
     families = (models, ollama, messages, management, configuration, events, metrics, stats)
-    for family in (*families, lifecycle):
+    for family in (*families, lifecycle, logs):
         family.add_routes(app, runtime)
     dashboard.add_routes(app, runtime, management_access)
     live = Live(Hub(runtime), management_access)

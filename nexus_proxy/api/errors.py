@@ -23,6 +23,9 @@ from nexus_proxy.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
+KEEPING = ("/api/pull", "/api/push", "/api/create", "/api/copy", "/api/delete", "/api/blobs/")
+"""Where Ollama's clients bring models, change them and throw them away."""
+
 
 def install(app: Quart, runtime: Runtime) -> None:
     """Handle all errors of the app's routes here."""
@@ -70,6 +73,11 @@ def _named(error: HTTPException, app: Quart) -> NexusError:
 
 
 def _no_such_route(method: str, path: str, app: Quart) -> str:
+    if path.startswith(KEEPING):
+        return (
+            f"{method} {path}: Nexus keeps no models. Ask the Ollama that is to have them: "
+            "OLLAMA_HOST=its-address ollama …"
+        )
     return f"{method} {path}: there is no such route. It serves: {', '.join(served(app))}"
 
 

@@ -47,6 +47,9 @@ PREFLIGHT_SECONDS = b"600"
 
 _HOST = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<name>[^:\[\]]+))(?::\d*)?")
 
+_ORIGIN = re.compile(r"null|[a-z][a-z\d+.-]*://(?:\[[\da-f:.]+\]|[^\s:,@/?#\[\]]*)(?::\d+)?")
+"""What a browser says: a `*` for the port must not take more of a name along."""
+
 Headers = Mapping[bytes, bytes]
 
 
@@ -94,9 +97,8 @@ class Gate:
 
     def allows(self, origin: bytes) -> bool:
         """Whether a browser page of this origin may call. Several origins are none."""
-        if b" " in origin or b"," in origin:
-            return False
-        return self._origins.match(origin.decode("latin-1").lower()) is not None
+        name = origin.decode("latin-1").lower()
+        return _ORIGIN.fullmatch(name) is not None and self._origins.match(name) is not None
 
     def cors(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         """CORS headers for an answer to a request that passed `check`."""
@@ -119,10 +121,9 @@ class Gate:
         ]
 
     def _judge_host(self, host: str) -> bool:
-        read = _HOST.fullmatch(host.strip().lower())
-        if read is None:
+        name = _name_in(host)
+        if name is None:
             return False
-        name = (read["v6"] or read["name"]).rstrip(".")
         if name in self._own_names or name.endswith(".localhost"):
             return True
         try:
@@ -130,6 +131,20 @@ class Gate:
         except ValueError:
             return False
         return address.is_loopback or address.is_private
+
+
+def names_loopback(host: str) -> bool:
+    """Whether a `Host` can only mean the machine that the client is on."""
+    name = _name_in(host) or ""
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+
+
+def _name_in(host: str) -> str | None:
+    read = _HOST.fullmatch(host.strip().lower())
+    return None if read is None else (read["v6"] or read["name"]).rstrip(".")
 
 
 def _is_of(origin: bytes, host: str) -> bool:

@@ -59,7 +59,11 @@ async def health(runtime: Runtime) -> Answer:
     }
     healthy = sum(b.health is BackendState.UP and b.name not in down for b in backends)
     return 200, {
-        "status": _status(healthy, len(backends), is_alone=runtime.replicas.problem is not None),
+        "status": _status(
+            healthy,
+            len(backends),
+            limits_hold=runtime.replicas.problem is None and not runtime.ledger.problems,
+        ),
         "version": __version__,
         "uptime_seconds": round(time.time() - runtime.started_at, 3),
         "backends": {
@@ -92,11 +96,11 @@ ANSWERS: dict[str, Callable[[Runtime], Awaitable[Answer]]] = {
 }
 
 
-def _status(healthy: int, total: int, *, is_alone: bool) -> str:
-    """`is_alone`: cut off from the replicas, so that limits are not those of all."""
+def _status(healthy: int, total: int, *, limits_hold: bool) -> str:
+    """`limits_hold`: neither cut off from the replicas nor unable to keep what is spent."""
     if healthy == 0:
         return "unhealthy"
-    return "healthy" if healthy == total and not is_alone else "degraded"
+    return "healthy" if healthy == total and limits_hold else "degraded"
 
 
 def _why_not_ready(runtime: Runtime) -> str | None:

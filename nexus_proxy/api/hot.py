@@ -7,10 +7,11 @@ import logging
 import zlib
 from typing import Any
 
+from nexus_proxy.api import loading
 from nexus_proxy.api.asgi import STALL_SECONDS, ClientLeft, Receive, Scope
 from nexus_proxy.api.gate import Gate
 from nexus_proxy.api.paths import HOT_TARGETS, hot_endpoint
-from nexus_proxy.api.refusals import refuse
+from nexus_proxy.api.refusals import own_headers, refuse
 from nexus_proxy.dialects.direct import FORMS
 from nexus_proxy.dialects.foreign import FOREIGN, OLLAMA
 from nexus_proxy.dialects.openai import Endpoint
@@ -110,6 +111,13 @@ class HotRoutes:
                 raise GatewayStoppingError("this gateway is stopping and takes no new requests")
             if envelope.encoding:
                 body = decoded(body, envelope.encoding, self.max_body)
+            if envelope.endpoint in loading.ENDPOINTS and (
+                told := loading.loaded(envelope, body, self._runtime)
+            ):
+                own = own_headers(envelope.headers, self._runtime.node_id)
+                more = [(b"content-type", b"application/x-ndjson"), *envelope.answer_headers]
+                await responder.respond(200, [*own, *more], told + b"\n")
+                return
         except NexusError as error:
             await self._refuse(responder, error, envelope)
             return

@@ -16,8 +16,8 @@ from quart import Quart, Response, request
 from nexus_proxy.api.answers import json_answer, json_object
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.lifecycle.operation import report
-from nexus_proxy.operations import OperationView
 from nexus_proxy.runtime import Runtime
+from nexus_proxy.state import OperationView
 
 
 def add_routes(app: Quart, runtime: Runtime) -> None:

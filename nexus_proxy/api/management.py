@@ -103,7 +103,7 @@ def _add_keys(app: Quart, runtime: Runtime) -> None:
     @app.post(f"{ROOT}/keys")
     async def add() -> Response:
         entry = key_entry(await json_object())
-        runtime.add_key(entry)
+        runtime.configuration.add_key(entry)
         return json_answer({"key": entry.name, "file": str(runtime.config_file.path)})
 
 

@@ -1,4 +1,5 @@
-"""`GET /v1/models` and `/v1/models/{id}`, in OpenAI's shape with what agents want to know besides.
+"""`GET /v1/models` and `/v1/models/{id}`, in OpenAI's shape with what agents want to know besides;
+in Anthropic's for its clients, who say which version of it they speak.
 
 Extra fields: `context_length` in tokens (the largest that a backend of the model gives a request
 now, since routing leaves out those with too little; null: unknown), `capabilities` (what at least
@@ -28,6 +29,8 @@ Offer = tuple[Backend, ModelInfo]
 CREATED = 0
 """OpenAI's clients insist on a number, and no local backend knows it. It must not change between
 two calls, since some clients sort by it."""
+_UNTIMED = "1970-01-01T00:00:00Z"
+"""The same in Anthropic's words."""
 HOPS = wire_headers.HOPS.decode()
 SEVERAL = "nexus"
 """`owned_by` of a model that more than one backend serves."""
@@ -39,11 +42,13 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
     @app.get("/v1/models")
     async def models() -> Response:
         offered = Offered(runtime.registry, to_gateway=HOPS in request.headers)
-        return json_answer({"object": "list", "data": listing(offered, runtime, g.key)})
+        told = listing(offered, runtime, g.key)
+        return json_answer(_page(told) if _speaks_anthropic() else {"object": "list", "data": told})
 
     @app.get("/v1/models/<path:model>")
     async def one_model(model: str) -> Response:
-        return json_answer(entry(model, Offered(runtime.registry), runtime, g.key))
+        told = entry(model, Offered(runtime.registry), runtime, g.key)
+        return json_answer(_in_anthropics(told) if _speaks_anthropic() else told)
 
     @app.get("/nexus/v1/models")
     async def all_models() -> Response:
@@ -102,4 +107,25 @@ def _told(name: str, offers: Sequence[Offer]) -> dict[str, Any]:
         "context_length": max(contexts, default=None),
         "capabilities": sorted({ability.value for info in infos for ability in info.can}),
         "backends": [backend.name for backend in backends],
+    }
+
+
+def _speaks_anthropic() -> bool:
+    return "anthropic-version" in request.headers
+
+
+def _page(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """All that there is in one page, whatever size was asked for."""
+    data = [_in_anthropics(one) for one in told]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return {"data": data, "has_more": False, "first_id": first, "last_id": last}
+
+
+def _in_anthropics(told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "model",
+        "id": told["id"],
+        "display_name": told["id"],
+        "created_at": _UNTIMED,
+        "max_input_tokens": told["context_length"],
     }

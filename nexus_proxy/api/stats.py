@@ -10,13 +10,12 @@ Both take `model`, `backend`, `key` and `status` (`done`, `failed`, `cancelled`,
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 from msgspec import Struct
 from quart import Quart, Response, request
 
 from nexus_proxy.api.answers import json_answer
-from nexus_proxy.api.asking import phases, whole_number
+from nexus_proxy.api.asking import moment, phases, whole_number
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.state import RequestPhase, RequestView
@@ -87,7 +86,7 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
     @app.get("/v1/history")
     async def history() -> Response:
         wanted = _filters(_VIEWS)
-        since, limit = _since(wanted), _limit(wanted)
+        since, limit = moment(wanted.get("since")), _limit(wanted)
         status = wanted.get("status")
         is_code = status is not None and status.isascii() and status.isdigit()
         wanted_phases = phases(None if is_code else status)
@@ -113,23 +112,6 @@ def _filters(known: tuple[str, ...]) -> Mapping[str, str]:
                 f"{request.path} has no filter {name[:40]!r}; it takes {', '.join(known)}"
             )
     return wanted
-
-
-def _since(wanted: Mapping[str, str]) -> float:
-    text = wanted.get("since")
-    if text is None:
-        return 0.0
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return datetime.fromisoformat(text.replace(" ", "+")).timestamp()
-    except (ValueError, OverflowError):
-        raise InvalidRequestError(
-            "since must be seconds since the epoch or a time like 2026-11-26T18:00:00+01:00, "
-            f"not {text[:40]!r}"
-        ) from None
 
 
 def _limit(wanted: Mapping[str, str]) -> int:

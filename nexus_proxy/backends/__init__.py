@@ -41,11 +41,6 @@ def adapter_for(type: BackendType) -> Adapter:
     return _adapters()[type]
 
 
-def all_adapters() -> tuple[Adapter, ...]:
-    """One adapter for each kind."""
-    return tuple(_adapters().values())
-
-
 @cache
 def _adapters() -> dict[BackendType, Adapter]:
     kinds: dict[BackendType, type[Adapter]] = {kind.type: kind for kind in BUILT_IN}

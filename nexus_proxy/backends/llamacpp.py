@@ -35,6 +35,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from msgspec import structs
+
 from nexus_proxy.backends.ask import Answer, Inquiry
 from nexus_proxy.backends.base import (
     Adapter,
@@ -193,7 +195,18 @@ def _single(entry: Mapping[str, Any], props: Mapping[str, Any], *, loaded: bool)
         can, cannot = _sorted_in(capability, said, can, cannot)
     caps = mapping(props.get("chat_template_caps"))
     can, cannot = _sorted_in(Capability.TOOLS, _tools(caps), can, cannot)
-    return _model(entry, count(settings.get("n_ctx")), can, cannot, loaded=loaded)
+    model = _model(entry, count(settings.get("n_ctx")), can, cannot, loaded=loaded)
+    return structs.replace(model, **_by_file_name(model))
+
+
+def _by_file_name(model: ModelInfo) -> dict[str, Any]:
+    """Names of a model that is listed by its file's path, as without `--alias`: the file's own,
+    the same on every machine, then the path. The server answers for its one model by any name."""
+    _, is_path, file = model.id.replace("\\", "/").rpartition("/")
+    if not is_path or len(file) <= len(".gguf") or not file.lower().endswith(".gguf"):
+        return {}
+    others = (model.id, *(name for name in model.aliases if name != file))
+    return {"id": file, "aliases": others}
 
 
 def _routed(entry: Mapping[str, Any]) -> ModelInfo:

@@ -9,7 +9,10 @@ from typing import Any
 import click
 from msgspec import Struct
 
+from nexus_proxy.cli.backend_detail import show
 from nexus_proxy.cli.client import Client, connected
+from nexus_proxy.cli.completing import completing
+from nexus_proxy.cli.listing import ListGroup
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
 from nexus_proxy.commands import COMMANDS, Argument, Command, Danger, Result
 from nexus_proxy.config.model import BackendType, Zone
@@ -38,7 +41,7 @@ class Question(Struct, frozen=True):
     question: str | None
 
 
-@click.group()
+@click.group(cls=ListGroup)
 def backends() -> None:
     """List backends, and change how they are used."""
 
@@ -114,7 +117,12 @@ def _parameter(argument: Argument) -> Callable[[Callable[..., None]], Callable[.
     if argument.kind == "words":
         return click.argument(argument.name, nargs=-1, metavar=f"[{argument.name.upper()}]...")
     metavar = _METAVARS.get(argument.kind, argument.name.upper())
-    return click.argument(argument.name, type=_type(argument), metavar=metavar)
+    return click.argument(
+        argument.name,
+        type=_type(argument),
+        metavar=metavar,
+        shell_complete=completing(argument.kind),
+    )
 
 
 def _type(argument: Argument) -> click.ParamType[Any] | None:
@@ -147,6 +155,7 @@ def _ask(client: Client, command: Command, arguments: Mapping[str, Any]) -> None
         raise CommandError("nothing was changed")
 
 
+backends.add_command(show)
 for _command in COMMANDS:
     if _command.name.startswith(PREFIX):
         backends.add_command(verb(_command.name.removeprefix(PREFIX), _command))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -30,6 +31,7 @@ SILENCE_SECONDS = 35.0
 """The event stream has a comment every ten seconds."""
 
 _NODE = "x-nexus-node"
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 
 # Its parameter is not called `url`, since a verb may have an argument of that name.
@@ -75,7 +77,7 @@ class Client:
     """One gateway. Every call raises `GatewayUnreachableError` where none answers, and
     `CommandError` with the gateway's own words where it refuses."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, seconds: float = SECONDS) -> None:
         import httpx
 
         key = os.environ.get(KEY_VARIABLE, "")
@@ -83,7 +85,7 @@ class Client:
         self._http = httpx.Client(
             base_url=url,
             headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=SECONDS,
+            timeout=seconds,
             trust_env=False,
         )
 
@@ -151,8 +153,9 @@ class Client:
             ) from error
 
     def _unreachable(self, error: Exception) -> GatewayUnreachableError:
+        reason = _ERRNO.sub("", str(error)) or type(error).__name__
         return GatewayUnreachableError(
-            f"no gateway answers at {self.url}: {str(error) or type(error).__name__}. "
+            f"no gateway answers at {self.url}: {reason}. "
             "Start one with `nexus` or `nexus serve`, or give its address with --url."
         )
 

@@ -15,10 +15,10 @@ from nexus_proxy.cli.checks.finding import Case, Finding, Level
 from nexus_proxy.cli.client import gateway_url, url_option
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, say, show_json
-from nexus_proxy.cli.text import count
 from nexus_proxy.config.load import load
 from nexus_proxy.config.model import Config, Loaded
 from nexus_proxy.errors import ConfigError
+from nexus_proxy.wording import plural
 
 HTTP_SECONDS = 5.0
 
@@ -92,5 +92,5 @@ def _summary(findings: list[Finding]) -> str:
     failures = sum(finding.level is Level.FAIL for finding in findings)
     warnings = sum(finding.level is Level.WARN for finding in findings)
     if failures:
-        return f"{count(failures, 'failure')}, {count(warnings, 'warning')}"
-    return count(warnings, "warning") if warnings else "all is well"
+        return f"{plural(failures, 'failure')}, {plural(warnings, 'warning')}"
+    return plural(warnings, "warning") if warnings else "all is well"

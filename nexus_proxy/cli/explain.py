@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.cli.client import Client, connected
+from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.output import json_option, say, show_json
 from nexus_proxy.cli.text import GAP, clean, milliseconds, table, tokens
 from nexus_proxy.config.model import Zone
@@ -39,7 +40,7 @@ def why(client: Client, request_id: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=completing("model"))
 @click.option(
     "--zone",
     type=click.Choice([zone.label for zone in Zone], case_sensitive=False),

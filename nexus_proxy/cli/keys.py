@@ -21,6 +21,7 @@ from msgspec import Struct
 from nexus_proxy.admission.keys import Keyring, hash_of, new_secret
 from nexus_proxy.admission.limits import Limits
 from nexus_proxy.cli.client import Client, gateway_url, url_option
+from nexus_proxy.cli.listing import ListGroup
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
 from nexus_proxy.commands import Result
@@ -110,7 +111,7 @@ class AtRest:
         return load(self._options.config, environ=os.environ, starting=False).config.keys
 
 
-@click.group()
+@click.group(cls=ListGroup)
 def keys() -> None:
     """API keys of clients: create, list, revoke.
 

@@ -16,7 +16,7 @@ from nexus_proxy.cli.text import clean
 from nexus_proxy.commands import BY_NAME, Result
 from nexus_proxy.errors import CommandError
 from nexus_proxy.lifecycle.operation import Report, report
-from nexus_proxy.operations import OperationPhase, OperationView
+from nexus_proxy.state import OperationPhase, OperationView
 
 ROUTE = "/v1/lifecycle/operations"
 LOOK_SECONDS = 0.3

@@ -7,10 +7,13 @@ from msgspec import Struct, to_builtins
 
 from nexus_proxy.cli import loading
 from nexus_proxy.cli.client import Client, connected, gateway_url, url_option
+from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
-from nexus_proxy.cli.text import count, tokens, uptime
+from nexus_proxy.cli.text import tokens, uptime
 from nexus_proxy.errors import CommandError
+from nexus_proxy.state import Snapshot
+from nexus_proxy.wording import plural
 
 
 class Model(Struct, frozen=True):
@@ -62,7 +65,12 @@ def _offered(client: Client) -> Models:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--backend", metavar="NAME", help="Only what this backend serves.")
+@click.option(
+    "--backend",
+    metavar="NAME",
+    shell_complete=completing("backend"),
+    help="Only what this backend serves.",
+)
 @json_option
 @url_option
 @click.pass_context
@@ -110,19 +118,45 @@ def _list(client: Client, backend: str | None, as_json: bool) -> None:
 @connected
 @click.pass_context
 def health(context: click.Context, client: Client, as_json: bool) -> None:
-    """Say how the gateway is.
+    """Say how the gateway is, what is wrong, and what goes on.
 
     The exit code is 1 where no backend is healthy.
     """
     found, operations = client.get("/health", Health), loading.running(client)
+    now = _now(client)
+    problems = now.problems if now else ()
     if as_json:
-        show_json({**to_builtins(found), "operations": operations})
+        traffic = None if now is None else {**to_builtins(now.totals), "waiting": len(now.queue)}
+        more = {"operations": operations, "problems": problems, "traffic": traffic}
+        show_json({**to_builtins(found), **more})
     else:
         backends = found.backends
         say(f"{found.status}: nexus {found.version} at {client.url}")
-        say(f"up for {uptime(found.uptime_seconds)}, {count(found.models.total, 'model')}")
-        say(f"{backends.healthy} of {count(backends.total, 'backend')} healthy")
+        say(f"up for {uptime(found.uptime_seconds)}, {plural(found.models.total, 'model')}")
+        say(f"{backends.healthy} of {plural(backends.total, 'backend')} healthy")
+        if now is not None:
+            say(_traffic(now))
         for operation in operations:
             say(loading.told(operation))
+        for problem in problems:
+            say(f"! {problem}")
     if found.status == "unhealthy":
         context.exit(1)
+
+
+def _now(client: Client) -> Snapshot | None:
+    """None where the management API is closed to us."""
+    try:
+        return client.get("/nexus/v1/state", Snapshot)
+    except CommandError:
+        return None
+
+
+def _traffic(now: Snapshot) -> str:
+    totals = now.totals
+    line = (
+        f"{plural(totals.in_flight, 'request')} in flight, {len(now.queue)} waiting; "
+        f"{totals.requests_per_second:.1f} requests/s, {totals.tokens_per_second:.0f} tokens/s; "
+        f"{plural(totals.requests, 'request')} so far, {totals.failures} failed"
+    )
+    return f"{line}; airplane mode is on" if now.airplane else line

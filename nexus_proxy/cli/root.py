@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
@@ -23,16 +24,18 @@ EPILOG = (
 )
 COMMANDS = {
     "airplane": "airplane:airplane",
-    "aliases": "naming:aliases",
+    "aliases": "aliases:aliases",
     "announce": "announce:announce",
     "backends": "backends:backends",
+    "chat": "chat:chat",
     "completions": "completions:completions",
     "config": "config:config",
     "doctor": "doctor:doctor",
-    "fallbacks": "naming:fallbacks",
+    "fallbacks": "aliases:fallbacks",
     "fleet": "fleet:fleet",
     "health": "models:health",
     "keys": "keys:keys",
+    "logs": "logs:logs",
     "models": "models:models",
     "quality": "quality:quality",
     "queue": "queue:queue",
@@ -64,6 +67,17 @@ class Root(click.Group):
         command = getattr(importlib.import_module(f"nexus_proxy.cli.{module}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant. One that does not exist is refused with the nearest one,
+        which click finds only among those that are imported."""
+        name = args[0]
+        if not ctx.resilient_parsing and self.get_command(ctx, name) is None:
+            near = get_close_matches(name, self.list_commands(ctx), n=1)
+            ctx.fail(f"No such command '{name}'." + "".join(f" Did you mean '{n}'?" for n in near))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command of `ctx`."""
@@ -199,6 +213,8 @@ def _run(options: RunOptions, run_ui: RunUi | None, *, no_ui: bool) -> int:
                     f"--workers {options.workers}`, and `nexus attach` in another terminal"
                 )
             return run_ui(options)
+        if _has_keys_and_screen():
+            click.echo("standard error, where the UI draws, leads elsewhere: running without it")
         click.echo("no terminal here: running without the UI, as with --no-ui", err=True)
     if options.workers > 1:
         from nexus_proxy.cli.workers import run_workers
@@ -218,4 +234,9 @@ def _refuse_run_options(given: dict[str, Any]) -> None:
 
 
 def _has_terminal() -> bool:
+    """Textual draws on standard error."""
+    return _has_keys_and_screen() and sys.stderr.isatty()
+
+
+def _has_keys_and_screen() -> bool:
     return sys.stdout.isatty() and sys.stdin.isatty() and os.environ.get("TERM") != "dumb"

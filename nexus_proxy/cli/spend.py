@@ -10,8 +10,8 @@ from nexus_proxy.accounting.money import LEGEND, bar, came_to, gauge, money
 from nexus_proxy.accounting.report import BY
 from nexus_proxy.cli.client import Client, connected
 from nexus_proxy.cli.output import json_option, remark, say, show_json, show_table
-from nexus_proxy.cli.text import count
 from nexus_proxy.state import SpendReport, SpendRow
+from nexus_proxy.wording import plural
 
 _BAR = 24
 _RIGHT = ("REQUESTS", "TOKENS IN", "TOKENS OUT", "USD")
@@ -70,7 +70,7 @@ def _summary(report: SpendReport) -> Iterator[str]:
     if report.reserved_usd:
         line += f", {money(report.reserved_usd)} reserved by requests that run"
     if report.unknown_requests:
-        requests = count(report.unknown_requests, "request")
+        requests = plural(report.unknown_requests, "request")
         line += f", {requests} of unknown price"
     yield line
     if report.elsewhere_usd:

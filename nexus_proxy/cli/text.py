@@ -48,11 +48,6 @@ def pad(text: str, cells: int, *, right: bool = False) -> str:
     return filling + text if right else text + filling
 
 
-def count(number: int, noun: str) -> str:
-    """`1 model`, `2 models`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def milliseconds(value: float | None) -> str:
     """A duration in a unit that suits it; `-` where unknown."""
     if value is None:

@@ -13,9 +13,10 @@ from nexus_proxy.commands.base import (
     Removed,
     Result,
 )
-from nexus_proxy.commands.traffic import emptied, narrowed, preferred, requests, takes
+from nexus_proxy.commands.traffic import emptied, finishing, narrowed, preferred, takes
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.state import Source
+from nexus_proxy.wording import plural
 
 
 async def _add(operations: Operations, arguments: Arguments) -> Result:
@@ -29,7 +30,7 @@ async def _add(operations: Operations, arguments: Arguments) -> Result:
     backend = operations.registry.get(name)
     return Result(
         message=f"{name} added: {backend.type.value} at {backend.url}, "
-        f"{backend.state.value}, {len(backend.models)} models",
+        f"{backend.state.value}, {plural(len(backend.models), 'model')}",
         data={"backend": name, "type": backend.type.value, "state": backend.state.value},
         inverse=Act("backend.remove", {"backend": name}),
     )
@@ -50,7 +51,7 @@ async def _remove(operations: Operations, arguments: Arguments) -> Result:
     backend = registry.remove(name)
     operations.config_file.remove_backend(name)
     return Result(
-        message=f"{name} removed; {requests(backend.in_flight)} finish on it",
+        message=f"{name} removed; {finishing(backend.in_flight)}",
         inverse=Act("backend.restore", {"backend": name}) if is_kept else None,
     )
 
@@ -60,7 +61,9 @@ async def _restore(operations: Operations, arguments: Arguments) -> Result:
     gone = operations.removed.get(name)
     if gone is None:
         known = ", ".join(operations.removed) or "none"
-        raise NotFoundError(f"no backend {name!r} was removed since the start (removed: {known})")
+        raise NotFoundError(
+            f"there is no {name!r} to bring back (removed since the start: {known})"
+        )
     if name in operations.registry:
         raise CommandError(f"a backend called {name!r} is there already")
     await operations.reload_config()  # so that its entry is a change, however soon it comes back
@@ -95,7 +98,7 @@ async def _disable(operations: Operations, arguments: Arguments) -> Result:
     operations.registry.disable(name)
     _keep(operations, name)
     return Result(
-        message=f"{name} is disabled: {requests(backend.in_flight)} finish, none start until it "
+        message=f"{name} is disabled: {finishing(backend.in_flight)}, none start until it "
         "is accepted again",
         inverse=Act("backend.accept", {"backend": name}) if was else None,
     )
@@ -114,7 +117,7 @@ def _switched(operations: Operations, name: str, *, drained: bool) -> Result:
     was = backend.drained
     operations.registry.set_drained(name, drained)
     _keep(operations, name)
-    left = f"{requests(backend.in_flight)} finish, no new ones start"
+    left = f"{finishing(backend.in_flight)}, no new ones start"
     undo = "backend.resume" if drained else "backend.drain"
     return Result(
         message=f"{name} drains: {left}" if drained else f"{name} takes requests again",

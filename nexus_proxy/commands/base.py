@@ -27,8 +27,6 @@ class Operations(Protocol):
     """What handlers may touch."""
 
     registry: Registry
-    config_file: ConfigFile
-    loaded: Loaded
     lifecycle: Lifecycle
     removed: dict[str, Removed]
     """By name: what was removed since the start."""
@@ -36,6 +34,16 @@ class Operations(Protocol):
     @property
     def config(self) -> Config:
         """The configuration in force."""
+        ...
+
+    @property
+    def loaded(self) -> Loaded:
+        """The same, and where each value came from."""
+        ...
+
+    @property
+    def config_file(self) -> ConfigFile:
+        """Where changes of it are kept."""
         ...
 
     async def add_backend(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 
 from nexus_proxy.commands.base import Act, Argument, Arguments, Command, Danger, Operations, Result
-from nexus_proxy.commands.traffic import moves, requests
+from nexus_proxy.commands.traffic import moves
 from nexus_proxy.routing.airplane import is_away
+from nexus_proxy.wording import plural
 
 
 async def _airplane(operations: Operations, arguments: Arguments) -> Result:
@@ -14,7 +15,7 @@ async def _airplane(operations: Operations, arguments: Arguments) -> Result:
     was = operations.registry.airplane
     operations.registry.set_airplane(on)
     operations.config_file.set("routing.airplane", on)
-    ended = f"; {requests(cut)} to clouds cut" if cut else ""
+    ended = f"; {plural(cut, 'request')} to clouds cut" if cut else ""
     return Result(
         message=f"airplane mode is on: nothing is sent to clouds{ended}"
         if on
@@ -59,8 +60,8 @@ def grounding(operations: Operations, arguments: Arguments) -> str | None:
         return None
     models = sorted({model for b in clouds for model in b.models})
     return (
-        f"Turn airplane mode on? {requests(cut)} to clouds {'is' if cut == 1 else 'are'} cut at "
-        f"once{moves(operations, models, {b.name for b in clouds})}"
+        f"Turn airplane mode on? {plural(cut, 'request')} to clouds {'is' if cut == 1 else 'are'} "
+        f"cut at once{moves(operations, models, {b.name for b in clouds})}"
     )
 
 

@@ -15,9 +15,9 @@ from nexus_proxy.commands.base import (
     Operations,
     Result,
 )
-from nexus_proxy.commands.traffic import requests
+from nexus_proxy.commands.traffic import finishing
 from nexus_proxy.lifecycle.operation import sentence
-from nexus_proxy.operations import OperationView
+from nexus_proxy.state import OperationView
 
 
 async def _load(operations: Operations, arguments: Arguments) -> Result:
@@ -56,7 +56,8 @@ def _unloading(operations: Operations, arguments: Arguments) -> str | None:
     if others and not running:
         return None
     alone = "" if others else "; nobody else serves it, so the next request loads it again"
-    return f"Unload {model} on {backend.name}? {requests(running)} finish first{alone}"
+    first = f"{finishing(running)} first" if running else "nothing runs on it"
+    return f"Unload {model} on {backend.name}? {first}{alone}"
 
 
 LOADING: tuple[Command, ...] = (

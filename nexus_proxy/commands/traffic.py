@@ -9,6 +9,7 @@ from nexus_proxy.config.model import Strategy, Zone
 from nexus_proxy.registry import Backend
 from nexus_proxy.routing.airplane import is_away
 from nexus_proxy.state import BackendState
+from nexus_proxy.wording import plural
 
 FEW = 3
 """Names that a sentence holds; of more it gives the number."""
@@ -16,9 +17,11 @@ FEW = 3
 _BY_PRIORITY = {Strategy.SMART, Strategy.PRIORITY_ONLY}
 
 
-def requests(count: int) -> str:
-    """`1 request`, `2 requests`."""
-    return f"{count} request" if count == 1 else f"{count} requests"
+def finishing(count: int) -> str:
+    """`1 request finishes`, `2 requests finish`, `nothing runs there`."""
+    if count == 0:
+        return "nothing runs there"
+    return f"{plural(count, 'request')} {'finishes' if count == 1 else 'finish'}"
 
 
 def few(names: Iterable[str]) -> str:
@@ -38,7 +41,7 @@ def takes(operations: Operations, backend: Backend) -> bool:
 def emptied(operations: Operations, name: str) -> str:
     """What becomes of the requests on a backend, and of its models, once it takes no new ones."""
     backend = operations.registry.get(name)
-    finish = f"{requests(backend.in_flight)} in flight will finish"
+    finish = f"{plural(backend.in_flight, 'request')} in flight will finish"
     return finish + moves(operations, backend.models, {name})
 
 
@@ -57,7 +60,7 @@ def moves(operations: Operations, models: Iterable[str], leaving: Set[str]) -> s
 def _heirs(heirs: Mapping[tuple[str, ...], Sequence[str]]) -> str:
     """Backends are named while they are few; which of many gets what is for the dry run to say."""
     if len(heirs) > FEW:
-        return f"; {sum(map(len, heirs.values()))} models go to others that serve them"
+        return f"; {plural(sum(map(len, heirs.values())), 'model')} go to others that serve them"
     told = (
         f"; {few(models)} {'goes' if len(models) == 1 else 'go'} to {few(names)}"
         for names, models in heirs.items()

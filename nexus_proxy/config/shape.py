@@ -149,7 +149,8 @@ def _bounds(annotation: Any) -> str:
     if "min_length" in bounds:
         return " that is not empty"
     if "gt" in bounds:
-        return f" above {bounds['gt']}"
+        most = f", at most {bounds['le']}" if "le" in bounds else ""
+        return f" above {bounds['gt']}{most}"
     if "le" in bounds:
         return f" from {bounds['ge']} to {bounds['le']}"
     return f" of {bounds['ge']} or more" if "ge" in bounds else ""

@@ -7,8 +7,8 @@ What chat cannot carry:
 - Signatures of thinking and redacted thinking can be read by Anthropic only: dropped, with a note.
 - A file by id and any block of an unknown type in the user's turn is refused: an answer that had
   not seen it would be wrong.
-- `cache_control`, `metadata` other than `user_id`, and `anthropic-beta` change no answer: dropped.
-- Any other field is dropped, with a note.
+- `anthropic-beta`, in which clients list whatever they know of, is for Anthropic alone.
+- Any other field is dropped, with a note: `cache_control` too, wherever it stands.
 
 The system block that begins `x-anthropic-billing-header:` differs in each request and would make a
 backend's prompt cache useless: `without_billing` drops it, unless `routing.stabilise_prompts` is
@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from nexus_proxy.dialects.anthropic_stream import MessageStream, stop_of, usage_of
+from nexus_proxy.dialects.anthropic_stream import REFUSED, MessageStream, stop_of, usage_of
 from nexus_proxy.dialects.base import Asked, Json, Translated
 from nexus_proxy.dialects.chat_pieces import counts
 from nexus_proxy.dialects.openai import error_sentence
@@ -35,6 +35,7 @@ from nexus_proxy.dialects.sse import MEDIA_TYPE
 from nexus_proxy.errors import InvalidRequestError, NexusError, UpstreamStatusError
 
 BILLING = "x-anthropic-billing-header:"
+_UNCACHED = "cache_control: left out; backends of chat cache what they can without being told"
 WIDE_SUFFIX = "[1m]"
 """With which Claude Code asks for a context of a million tokens; no part of a model's name."""
 _KEPT = ("max_tokens", "temperature", "top_p", "top_k", "stream")
@@ -43,6 +44,17 @@ _UNDERSTOOD = {
     *("model", "messages", "system", "tools", "tool_choice", "stop_sequences", "metadata"),
     *("thinking", "output_config", "output_format", "cache_control", "betas"),
 }
+_READ = {
+    "text": {"type", "text"},
+    "image": {"type", "source"},
+    "document": {"type", "source", "title"},
+    "search_result": {"type", "source", "title", "content"},
+    "tool_result": {"type", "tool_use_id", "content", "is_error"},
+    "tool_use": {"type", "id", "name", "input", "caller"},
+    "thinking": {"type", "thinking", "signature"},
+    "tool": {"type", "name", "description", "input_schema", "strict"},
+}
+"""What is made use of in each kind of block, and in a tool."""
 _NUMBER = re.compile(r"\d+")
 _TYPES = {
     400: "invalid_request_error",
@@ -84,6 +96,8 @@ class Messages:
         calls = message.get("tool_calls") or []
         for at, call in enumerate(calls):
             content.append(_tool_use(call, f"toolu_{asked.id}_{at}"))
+        if message.get("refusal"):
+            choice = {**choice, "finish_reason": REFUSED}
         reason, sequence = stop_of(choice, bool(calls), asked)
         return {
             "id": f"msg_{asked.id}",
@@ -178,9 +192,13 @@ class _Request:
         chat.update({key: body[key] for key in _KEPT if body.get(key) is not None})
         if stops := body.get("stop_sequences"):
             chat["stop"] = stops
-        metadata = body.get("metadata")
-        if user := metadata.get("user_id") if isinstance(metadata, dict) else None:
+        metadata = _object(body.get("metadata"), "metadata")
+        if user := metadata.get("user_id"):
             chat["user"] = user
+        if metadata.keys() - {"user_id"}:
+            self._drop("metadata: all but user_id was left out")
+        if body.get("cache_control"):
+            self._drop(_UNCACHED)
         self._tools(chat)
         self._thinking(chat)
         for key in sorted(body.keys() - _UNDERSTOOD):
@@ -191,11 +209,20 @@ class _Request:
         if note not in self._notes:
             self._notes.append(note)
 
+    def _look(self, kind: str, told: Json) -> None:
+        """Note what is not made use of in a block or a tool."""
+        for key in sorted(told.keys() - _READ.get(kind, told.keys())):
+            if key == "cache_control":
+                self._drop(_UNCACHED)
+            elif told[key] is not None:
+                self._drop(f"{kind}.{key[:60]}: has no counterpart in chat")
+
     def _system(self, system: Any) -> None:
         if system is None:
             return
         texts = []
         for block in _blocks(system, "system"):
+            self._look("text", block)
             text = _text(block, "system")
             if text:
                 texts.append(text)
@@ -238,6 +265,7 @@ class _Request:
 
     def _user_parts(self, block: Json, where: str) -> list[Json]:
         kind = block.get("type")
+        self._look(str(kind), block)
         source: Any = block.get("source")
         if kind in ("image", "document"):
             source = _object(source, f"{where}.source")
@@ -267,6 +295,7 @@ class _Request:
 
     def _tool_result(self, block: Json, where: str) -> list[Json]:
         """Add the tool's message; returns what of it only a user's message can carry."""
+        self._look("tool_result", block)
         told = block.get("content")
         inner = _blocks(told, where) if told else []
         parts = [part for b in inner for part in self._user_parts(b, where)]
@@ -284,6 +313,7 @@ class _Request:
         texts, thoughts, calls = [], [], []
         for block in blocks:
             kind = block.get("type")
+            self._look(str(kind), block)
             if kind == "text":
                 texts.append(_text(block, where))
             elif kind == "thinking":
@@ -313,6 +343,7 @@ class _Request:
                 dropped.add(tool["name"])
                 self._drop(f"tools: {tool['name'][:60]} runs at Anthropic only and was left out")
                 continue
+            self._look("tool", tool)
             schema = tool.get("input_schema") or {"type": "object", "properties": {}}
             function: Json = {"name": tool["name"], "parameters": schema}
             if tool.get("description"):
@@ -348,6 +379,8 @@ class _Request:
             self._drop("thinking: that it is switched off cannot be told to this backend")
         elif effort:
             chat["reasoning_effort"] = "high" if effort in ("xhigh", "max") else effort
+            if effort in ("xhigh", "max"):
+                self._drop("output_config.effort: lowered to high, the most that chat knows")
         elif isinstance(budget := thinking.get("budget_tokens"), int):
             chat["reasoning_effort"] = (
                 "low" if budget <= 2048 else "medium" if budget <= 8192 else "high"

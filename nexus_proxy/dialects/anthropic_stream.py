@@ -12,15 +12,16 @@ from typing import Any
 import msgspec
 
 from nexus_proxy.dialects.base import Asked, Json
-from nexus_proxy.dialects.chat_pieces import Call, Calls, Counts, Room, counts
+from nexus_proxy.dialects.chat_pieces import Call, Calls, Counts, Details, Room, counts
 from nexus_proxy.errors import NexusError
 
+REFUSED = "content_filter"
 _REASONS = {
     "stop": "end_turn",
     "length": "max_tokens",
     "tool_calls": "tool_use",
     "function_call": "tool_use",
-    "content_filter": "refusal",
+    REFUSED: "refusal",
 }
 
 
@@ -36,6 +37,7 @@ class MessageStream:
         self._closed: set[Call] = set()
         self._open: Call | None = None
         self._choice: Json = {}
+        self._refuses = False
         self._usage: Counts | None = None
 
     def feed(self, chunk: Json) -> list[bytes]:
@@ -52,6 +54,7 @@ class MessageStream:
                 out += self._text("text", "text", said)
             for piece in delta.get("tool_calls") or ():
                 out += self._tool(piece)
+            self._refuses = self._refuses or bool(delta.get("refusal"))
             if choice.get("finish_reason"):
                 self._choice = choice
         return out
@@ -59,7 +62,8 @@ class MessageStream:
     def finish(self) -> list[bytes]:
         """See `ChatStream.finish`."""
         out = [*self._start(), *self._close()]
-        reason, sequence = stop_of(self._choice, bool(self._calls.all), self._asked)
+        choice = {**self._choice, "finish_reason": REFUSED} if self._refuses else self._choice
+        reason, sequence = stop_of(choice, bool(self._calls.all), self._asked)
         delta = {"stop_reason": reason, "stop_sequence": sequence}
         usage = usage_of(self._usage, self._asked.prompt_tokens)
         out.append(_event({"type": "message_delta", "delta": delta, "usage": usage}))
@@ -156,15 +160,15 @@ def stop_of(choice: Json, has_calls: bool, asked: Asked) -> tuple[str, str | Non
 
 
 def usage_of(usage: Counts | None, prompt_tokens: int) -> Json:
-    """Anthropic's counts: its input leaves out what came from the cache. `prompt_tokens`: what is
-    told where the backend counted nothing."""
+    """Anthropic's counts: its input leaves out what came from the cache or went there.
+    `prompt_tokens`: what is told where the backend counted nothing."""
     told = usage or Counts()
-    prompt, completion = told.prompt_tokens_details, told.completion_tokens_details
-    cached = (prompt.cached_tokens if prompt else None) or 0
+    prompt, completion = told.prompt_tokens_details or Details(), told.completion_tokens_details
+    cached, written = prompt.cached_tokens or 0, prompt.cache_write_tokens or 0
     counted = prompt_tokens if told.prompt_tokens is None else told.prompt_tokens
     out: Json = {
-        "input_tokens": max(0, counted - cached),
-        "cache_creation_input_tokens": 0,
+        "input_tokens": max(0, counted - cached - written),
+        "cache_creation_input_tokens": written,
         "cache_read_input_tokens": cached,
         "output_tokens": told.completion_tokens or 0,
     }

@@ -30,6 +30,7 @@ class Asked(Struct, frozen=True):
         created: seconds since the epoch.
         prompt_tokens: estimated, for dialects that tell them before the backend has counted.
         kept: what the dialect kept of it, see `Translated`.
+        owner: the name of the API key that it came with; empty without one.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Asked(Struct, frozen=True):
     created: int
     prompt_tokens: int
     kept: Any
+    owner: str = ""
 
 
 class Translated(Struct, frozen=True, kw_only=True):

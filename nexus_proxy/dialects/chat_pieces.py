@@ -11,6 +11,8 @@ from msgspec import Struct
 T = TypeVar("T")
 
 MOST_CHARACTERS = 16 * 1024 * 1024
+PART = 1024
+"""What a tool call or another part of an answer counts for beside its text, in characters."""
 
 
 class _Function(Struct):
@@ -28,6 +30,7 @@ class _Delta(Struct):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    reasoning_opaque: str | None = None
     refusal: str | None = None
     annotations: list[dict[str, Any]] | None = None
     tool_calls: list[_CallPiece] | None = None
@@ -110,9 +113,9 @@ class Room:
     def __init__(self) -> None:
         self._left = MOST_CHARACTERS
 
-    def take(self, text: str) -> None:
-        """Make room for `text`. Raises `ValueError` where there is none."""
-        self._left -= len(text)
+    def take(self, characters: int) -> None:
+        """Make room for some more. Raises `ValueError` where there is none."""
+        self._left -= characters
         if self._left < 0:
             raise ValueError(f"the answer is longer than {MOST_CHARACTERS} characters")
 
@@ -162,12 +165,13 @@ class Calls:
         has_name = bool(function.get("name"))
         is_new = id_ != known.id if known is not None and id_ else index is None and has_name
         if known is None or is_new:
+            self._room.take(PART)
             known = Call(len(self.all), id_ or self._invent(len(self.all)))
             self.all.append(known)
         self._at[index] = known
         known.name = known.name or function.get("name") or ""
         if arguments := function.get("arguments"):
-            self._room.take(arguments)
+            self._room.take(len(arguments))
             known.pieces.append(arguments)
         return known
 

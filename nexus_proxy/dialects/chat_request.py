@@ -61,6 +61,29 @@ def functions(chat: Json) -> tuple[list[Json], list[str]]:
     return tools, notes
 
 
+def asides(chat: Json, *, has_strict: bool = False) -> list[str]:
+    """Notes on what stands inside messages and tools and has no counterpart; `has_strict`: that a
+    tool's arguments must fit their schema has one."""
+    notes = []
+    messages = [message for message in listed(chat, "messages") if isinstance(message, dict)]
+    if any(message.get("name") for message in messages if message.get("role") != "tool"):
+        notes.append("messages: names of those who speak were left out")
+    if any(_has_detail(message.get("content")) for message in messages):
+        notes.append("messages: the detail in which to look at pictures was left out")
+    tools = [] if has_strict else functions(chat)[0]
+    if any(tool["function"].get("strict") for tool in tools):
+        notes.append("tools: strict was left out")
+    return notes
+
+
+def _has_detail(content: Any) -> bool:
+    for part in content if isinstance(content, list) else ():
+        match part:
+            case {"image_url": {"detail": str(detail)}} if detail != "auto":
+                return True
+    return False
+
+
 def chosen(chat: Json, tools: list[Json]) -> tuple[list[Json], str | None, str | None]:
     """The tools that may be called, the mode (`auto`, `none`, `required`; None: not said), and the
     one that must be. Raises `InvalidRequestError`."""

@@ -31,6 +31,7 @@ from fnmatch import fnmatchcase
 from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.chat_request import (
     CHANGES_NOTHING,
+    asides,
     chosen,
     functions,
     listed,
@@ -79,7 +80,7 @@ class _Request:
 
     def __init__(self, chat: Json, model: ModelInfo, room: int | None) -> None:
         self._chat, self._model, self._room = chat, model, room
-        self.notes: list[str] = []
+        self.notes = asides(chat, has_strict=True)
 
     def body(self) -> Json:
         chat = self._chat

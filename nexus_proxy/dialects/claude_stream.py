@@ -155,11 +155,11 @@ class ClaudeEar:
             case "input_json_delta" if delta.partial_json and self._block.type == "tool_use":
                 return self._arguments(delta.partial_json)
             case "thinking_delta":
-                self._room.take(delta.thinking)
+                self._room.take(len(delta.thinking))
                 self._thought.append(delta.thinking)
                 return self._text(b"reasoning_content", delta.thinking)
             case "signature_delta":
-                self._room.take(delta.signature)
+                self._room.take(len(delta.signature))
                 self._signature.append(delta.signature)
         return b""
 

@@ -5,7 +5,8 @@ place for the text (`reasoning_content`) and none for the signature, so each blo
 `reasoning_opaque`, a string beside it (the name is GitHub Copilot's): JSON with the signature and
 how many characters of the text are the block's. Pieces of a string can be joined by anybody, so it
 survives streaming. A client that sends both back, as SDKs do that return the message they got, has
-its blocks restored. Where only one comes back, or the text was changed, there is nothing that
+its blocks restored; the Responses dialect puts both into `encrypted_content`, which its clients
+send back. Where only one comes back, or the text was changed, there is nothing that
 Anthropic would take: the thinking is left out.
 """
 

@@ -24,7 +24,7 @@ import msgspec
 from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.gemini_request import say
 from nexus_proxy.dialects.gemini_signatures import Signatures
-from nexus_proxy.dialects.gemini_stream import Candidates, GeminiEar, failed, usage_of
+from nexus_proxy.dialects.gemini_stream import Candidates, GeminiEar, failed, read, usage_of
 from nexus_proxy.dialects.openai import as_object, error_sentence, overflow_body
 from nexus_proxy.dialects.tongue import Failed, Named, Said, usage_fields
 from nexus_proxy.state import ModelInfo
@@ -53,8 +53,8 @@ class Gemini:
 
     def whole(self, body: bytes, named: Named) -> bytes:
         """See `Tongue.whole`."""
-        answer = as_object(body) or {}
-        if "candidates" not in answer and "promptFeedback" not in answer:
+        answer = read(body)
+        if answer.candidates is None and answer.promptFeedback is None:
             raise ValueError("no answer")
         candidates = Candidates(self._signatures)
         chunks = candidates.read(answer)
@@ -65,10 +65,10 @@ class Gemini:
             choice = choices.setdefault(index, _choice(index))
             _merge(choice["message"], delta)
             choice["finish_reason"] = finish or choice["finish_reason"]
-        usage = usage_of(answer.get("usageMetadata"))
+        usage = usage_of(answer.usageMetadata)
         return msgspec.json.encode(
             {
-                "id": f"chatcmpl-{answer.get('responseId')}",
+                "id": f"chatcmpl-{answer.responseId}",
                 "object": "chat.completion",
                 "created": named.created,
                 "model": named.model,

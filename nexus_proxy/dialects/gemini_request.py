@@ -28,6 +28,7 @@ from nexus_proxy.dialects.chat_request import (
     CHANGES_NOTHING,
     DATA_URL,
     arguments,
+    asides,
     calls_of,
     chosen,
     functions,
@@ -99,7 +100,7 @@ def say(chat: Json, model: ModelInfo, signatures: Signatures) -> Said:
         for key in sorted(chat.keys() - _CONSUMED)
         if chat[key] is not None and not (key == "parallel_tool_calls" and chat[key] is True)
     ]
-    return Said(body=body, notes=[*talk.notes, *notes])
+    return Said(body=body, notes=[*talk.notes, *asides(chat), *notes])
 
 
 def _config(chat: Json, model: ModelInfo) -> tuple[Json, list[str]]:

@@ -5,14 +5,12 @@ A stream has no last event: it ends after the finish reason of each candidate.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.gemini_signatures import Signatures, signed
+from nexus_proxy.dialects.openai import ABSENT, UNREADABLE, says_nothing
 from nexus_proxy.dialects.openai_stream import CompletionDetails, PromptDetails, Usage
 from nexus_proxy.dialects.sse import EventSplitter, payload
 from nexus_proxy.dialects.tongue import Named, usage_fields
@@ -31,6 +29,55 @@ Piece = tuple[int, Json, str | None]
 _encode = msgspec.json.encode
 
 
+class _Call(Struct):
+    id: str | None = None
+    name: str = ""
+    args: Raw = ABSENT
+
+
+class _Part(Struct):
+    text: str | None = None
+    thought: bool = False
+    functionCall: _Call | None = None
+    thoughtSignature: str | None = None
+
+
+class _Content(Struct):
+    parts: list[_Part] | None = None
+
+
+class _Candidate(Struct):
+    index: int | None = None
+    content: _Content | None = None
+    finishReason: str | None = None
+    finishMessage: str | None = None
+
+
+class _Feedback(Struct):
+    blockReason: str | None = None
+
+
+class Answer(Struct):
+    """One answer, whole or the next piece of it."""
+
+    candidates: list[_Candidate] | None = None
+    promptFeedback: _Feedback | None = None
+    usageMetadata: Raw = ABSENT
+    responseId: str | None = None
+    error: Json | None = None
+
+
+_decode = msgspec.json.Decoder(Answer | list[Answer]).decode
+
+
+def read(data: bytes) -> Answer:
+    """An answer, which may come in a list of one. Raises `ValueError` for what is none."""
+    told: Answer | list[Answer] = _decode(data)
+    if isinstance(told, list):
+        return told[0] if told else Answer()
+    return told
+
+
 class Candidates:
     """Reads the answers of one stream, or one whole answer.
 
@@ -43,47 +90,45 @@ class Candidates:
         self._calls: dict[int, int] = {}
         self.problem: str | None = None
 
-    def read(self, answer: Json) -> list[Piece]:
-        """What is new in it. Raises `ValueError`, `TypeError` or `AttributeError` for nonsense."""
-        feedback = answer.get("promptFeedback") or {}
-        if not answer.get("candidates") and (reason := feedback.get("blockReason")):
-            refusal = f"Google blocked the prompt ({reason})"
+    def read(self, answer: Answer) -> list[Piece]:
+        """What is new in it."""
+        feedback = answer.promptFeedback
+        if not answer.candidates and feedback is not None and feedback.blockReason:
+            refusal = f"Google blocked the prompt ({feedback.blockReason})"
             return [(0, {"role": "assistant", "refusal": refusal}, "content_filter")]
-        id_ = str(answer.get("responseId"))
-        told = answer.get("candidates") or ()
-        return [piece for candidate in told for piece in self._candidate(candidate, id_)]
+        pieces: list[Piece] = []
+        for candidate in answer.candidates or ():
+            self._candidate(candidate, answer.responseId, pieces)
+        return pieces
 
-    def _candidate(self, candidate: Json, id_: str) -> Iterator[Piece]:
-        index = int(candidate.get("index") or 0)
+    def _candidate(self, candidate: _Candidate, id_: str | None, pieces: list[Piece]) -> None:
+        index = candidate.index or 0
         if index not in self._calls:
             self._calls[index] = 0
-            yield index, {"role": "assistant"}, None
-        for part in (candidate.get("content") or {}).get("parts") or ():
-            if (delta := self._part(part, index, id_)) is not None:
-                yield index, delta, None
-        if reason := candidate.get("finishReason"):
+            pieces.append((index, {"role": "assistant"}, None))
+        for part in (candidate.content and candidate.content.parts) or ():
+            if part.functionCall is not None:
+                delta = self._call(part.functionCall, part.thoughtSignature, index, id_)
+                pieces.append((index, delta, None))
+            elif part.text:
+                key = "reasoning_content" if part.thought else "content"
+                pieces.append((index, {key: part.text}, None))
+        if reason := candidate.finishReason:
             if reason in _BROKEN:
-                said = candidate.get("finishMessage") or "it called a tool in a way that is none"
+                said = candidate.finishMessage or "it called a tool in a way that is none"
                 self.problem = f"{said} ({reason})"
-            yield index, {}, self._finish(str(reason), index)
+            pieces.append((index, {}, self._finish(reason, index)))
 
-    def _part(self, part: Json, index: int, id_: str) -> Json | None:
-        if call := part.get("functionCall"):
-            position, self._calls[index] = self._calls[index], self._calls[index] + 1
-            call_id = str(call.get("id") or f"call_{id_}_{index}_{position}")
-            function = {
-                "name": str(call.get("name")),
-                "arguments": _encode(call.get("args") or {}).decode(),
-            }
-            told = {"index": position, "id": call_id, "type": "function", "function": function}
-            if isinstance(signature := part.get("thoughtSignature"), str):
-                self._signatures.note(call_id, signature)
-                told |= signed(signature)
-            return {"tool_calls": [told]}
-        text = part.get("text")
-        if not isinstance(text, str) or not text:
-            return None
-        return {"reasoning_content" if part.get("thought") else "content": text}
+    def _call(self, call: _Call, signature: str | None, index: int, id_: str | None) -> Json:
+        position, self._calls[index] = self._calls[index], self._calls[index] + 1
+        call_id = call.id or f"call_{id_}_{index}_{position}"
+        arguments = "{}" if says_nothing(call.args) else bytes(call.args).decode()
+        function = {"name": call.name, "arguments": arguments}
+        told = {"index": position, "id": call_id, "type": "function", "function": function}
+        if signature is not None:
+            self._signatures.note(call_id, signature)
+            told |= signed(signature)
+        return {"tool_calls": [told]}
 
     def _finish(self, reason: str, index: int) -> str:
         if reason in _LENGTH:
@@ -101,6 +146,8 @@ class GeminiEar:
         self._named = named
         self._splitter = EventSplitter()
         self._candidates = Candidates(signatures)
+        self._id: str | None = None
+        self._head = b""
 
     @property
     def pending(self) -> int:
@@ -112,33 +159,43 @@ class GeminiEar:
         out: list[bytes] = []
         for event in self._splitter.feed(data):
             if (told := payload(event)) is not None:
-                try:
-                    out += self._events(msgspec.json.decode(told))
-                except (AttributeError, TypeError):
-                    raise ValueError("no answer of Gemini's") from None
+                out += self._events(read(told))
         return b"".join(out)
 
-    def _events(self, answer: Any) -> Iterator[bytes]:
-        answer = answer[0] if isinstance(answer, list) and answer else answer
-        if error := answer.get("error"):
-            yield _event({"error": failed(error)})
-            return
+    def _events(self, answer: Answer) -> list[bytes]:
+        if answer.error:
+            return [_event({"error": failed(answer.error)})]
+        if not self._head or answer.responseId != self._id:
+            self._frame(answer.responseId)
+        out: list[bytes] = []
+        is_last = False
+        for index, delta, finish in self._candidates.read(answer):
+            if finish is not None:
+                if (problem := self._candidates.problem) is not None:
+                    return [*out, _event({"error": failed({"message": problem, "code": 502})})]
+                is_last = True
+            told = (
+                self._head,
+                index,
+                _encode(delta),
+                b"null" if finish is None else _encode(finish),
+            )
+            out.append(b'%b"choices":[{"index":%d,"delta":%b,"finish_reason":%b}]}\n\n' % told)
+        if is_last and (usage := usage_of(answer.usageMetadata)) is not None:
+            told_last = _encode({"choices": [], **usage_fields(usage)})
+            out.append(self._head + told_last[1:] + b"\n\n")
+        return out
+
+    def _frame(self, id_: str | None) -> None:
+        """What is the same in each chunk."""
+        self._id = id_
         top = {
-            "id": f"chatcmpl-{answer.get('responseId')}",
+            "id": f"chatcmpl-{id_}",
             "object": "chat.completion.chunk",
             "created": self._named.created,
             "model": self._named.model,
         }
-        is_last = False
-        for index, delta, finish in self._candidates.read(answer):
-            if self._candidates.problem is not None and finish is not None:
-                yield _event({"error": failed({"message": self._candidates.problem, "code": 502})})
-                return
-            is_last = is_last or finish is not None
-            choice = {"index": index, "delta": delta, "finish_reason": finish}
-            yield _event({**top, "choices": [choice]})
-        if is_last and (usage := usage_of(answer.get("usageMetadata"))) is not None:
-            yield _event({**top, "choices": [], **usage_fields(usage)})
+        self._head = b"data: " + _encode(top)[:-1] + b","
 
 
 def failed(error: Json) -> Json:
@@ -161,11 +218,14 @@ class _Counted(Struct):
     cachedContentTokenCount: int = 0
 
 
-def usage_of(told: Any) -> Usage | None:
+_decode_counted = msgspec.json.Decoder(_Counted).decode
+
+
+def usage_of(told: Raw) -> Usage | None:
     """Google's counts as chat's: thoughts are a part of the answer. None where it says nothing."""
     try:
-        counted = msgspec.convert(told, _Counted)
-    except msgspec.ValidationError:
+        counted = _Counted() if says_nothing(told) else _decode_counted(told)
+    except UNREADABLE:
         return None
     if counted.promptTokenCount is None:
         return None

@@ -261,6 +261,7 @@ class _Item(Struct):
 class _Request(Struct):
     input: str | list[_Item] = ""
     tools: list[_Tool] | None = None
+    store: bool | None = None
 
 
 _decode_request = msgspec.json.Decoder(_Request).decode
@@ -268,14 +269,19 @@ _PLAIN_ITEMS = (None, "message", "function_call", "function_call_output")
 
 
 def is_plain(body: bytes) -> bool:
-    """Whether a request in Responses holds nothing that only OpenAI itself understands."""
+    """Whether a request in Responses holds nothing that only OpenAI itself understands, and does
+    without what it offers by default: to refer to the answer later."""
     try:
         request = _decode_request(body)
     except UNREADABLE:
         return False
     items = request.input if isinstance(request.input, list) else []
-    return all(tool.type == "function" for tool in request.tools or ()) and all(
-        item.type in _PLAIN_ITEMS and item.role in (None, "user", "assistant") for item in items
+    return (
+        request.store is False
+        and all(tool.type == "function" for tool in request.tools or ())
+        and all(
+            item.type in _PLAIN_ITEMS and item.role in (None, "user", "assistant") for item in items
+        )
     )
 
 

@@ -9,8 +9,10 @@ completion, since no template is wanted there. `/api/embed` and `/api/embeddings
   their own names. `num_ctx` and how the model is loaded are the backend's to say, so they are left
   out with a note, as is `keep_alive`. `truncate` and `shift` are consumed: a prompt that is too
   long is always refused.
-- A request without any prompt, with which Ollama loads or unloads a model, is refused, as are
-  `template` and `context`.
+- Pictures that a tool shows follow its result in a user message. Fields that Ollama does not have
+  are left out with a note.
+- A request without any prompt, with which Ollama unloads a model, is refused, as are `template`
+  and `context`. One that loads does not come here (`api/loading`).
 """
 
 from __future__ import annotations
@@ -48,6 +50,13 @@ _CARRIED = frozenset(
         "typical_p",
         "repeat_penalty",
         "repeat_last_n",
+    }
+)
+_KNOWN = frozenset(
+    {
+        *("model", "stream", "messages", "prompt", "suffix", "system", "images", "template"),
+        *("context", "raw", "format", "tools", "think", "logprobs", "top_logprobs", "options"),
+        *("keep_alive", "truncate", "shift", "input", "dimensions"),
     }
 )
 _PICTURES = {
@@ -93,9 +102,14 @@ def to_openai(route: Route, asked: Json) -> Translated:
     _check(asked)
     endpoint = _endpoint(route, asked)
     model = {"model": asked["model"]} if "model" in asked else {}
-    notes: list[str] = []
+    strange = sorted(key for key in asked.keys() - _KNOWN if asked[key] is not None)
+    notes = [f"left out what Ollama does not have: {', '.join(strange)[:200]}"] if strange else []
+    if asked.get("keep_alive") is not None:
+        notes.append("left out keep_alive: how long a model stays loaded is the backend's to say")
     if endpoint is Endpoint.EMBEDDINGS:
         body = model | _embeddings(route, asked)
+        if asked.get("options"):
+            notes.append("left out options: they say nothing of embeddings")
         return Translated(endpoint=endpoint, body=body, notes=notes)
     stream = asked.get("stream")
     body = {**model, "stream": stream is None or bool(stream)}
@@ -105,8 +119,6 @@ def to_openai(route: Route, asked: Json) -> Translated:
         body["messages"] = _generate(asked) if route is Route.GENERATE else _messages(asked)
         body |= _constraints(asked)
     _carry_options(asked, body, notes)
-    if asked.get("keep_alive") is not None:
-        notes.append("left out keep_alive: how long a model stays loaded is the backend's to say")
     return Translated(endpoint=endpoint, body=body, notes=notes)
 
 
@@ -139,10 +151,15 @@ def _messages(asked: Json) -> list[Json]:
         raise _loads("messages")
     messages: list[Json] = []
     waiting: list[tuple[str, str]] = []
+    shown: list[Json] = []
     for message in listed:
         if message.get("role") == "tool":
             messages.append(_result(message, waiting))
+            shown += _pictures(message)
             continue
+        if shown:
+            messages.append({"role": "user", "content": shown})
+            shown = []
         told: Json = {"role": message.get("role"), "content": _content(message)}
         if message.get("thinking"):
             told["reasoning_content"] = message["thinking"]
@@ -150,7 +167,7 @@ def _messages(asked: Json) -> list[Json]:
             told["tool_calls"] = calls
             waiting = [(call["id"], call["function"]["name"]) for call in calls]
         messages.append(told)
-    return messages
+    return [*messages, {"role": "user", "content": shown}] if shown else messages
 
 
 def _calls(message: Json, turn: int) -> list[Json]:
@@ -206,11 +223,15 @@ def _completion(asked: Json) -> Json:
 
 
 def _content(message: Json) -> Any:
-    text, images = message.get("content") or "", message.get("images")
-    if not images:
+    text, pictures = message.get("content") or "", _pictures(message)
+    if not pictures:
         return text
-    words = [{"type": "text", "text": text}] if text else []
-    return [*words, *({"type": "image_url", "image_url": {"url": _url(i)}} for i in images)]
+    return [*([{"type": "text", "text": text}] if text else []), *pictures]
+
+
+def _pictures(message: Json) -> list[Json]:
+    images = message.get("images") or ()
+    return [{"type": "image_url", "image_url": {"url": _url(image)}} for image in images]
 
 
 def _url(image: Any) -> str:

@@ -35,6 +35,8 @@ class FromChatStream:
         at = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
         self._base: Json = {"model": model, "created_at": at}
         self._is_chat = route is Route.CHAT
+        place = b'"message":{"role":"assistant","content":' if self._is_chat else b'"response":'
+        self._before = _encode(self._base)[:-1] + b"," + place
         self._calls = Calls(lambda position: f"call_{position}", Room())
         self._reason: str | None = None
         self._usage = Counts()
@@ -49,16 +51,17 @@ class FromChatStream:
         lines = []
         for choice in chunk.get("choices") or ():
             if not choice.get("index"):
-                told, said = self._reason, self._said(choice)
-                if said is not None:
-                    lines.append(self._line(said))
+                told = self._reason
+                text, more, logprobs = self._said(choice)
+                if text or more:
+                    lines.append(self._line(text, more, logprobs))
                 if choice.get("finish_reason") and not told and (calls := self.calls()):
-                    lines.append(self._line(self._text("", {"tool_calls": calls})))
+                    lines.append(self._line("", {"tool_calls": calls}, None))
         return lines
 
     def finish(self) -> list[bytes]:
         """The last line."""
-        return [_encode({**self._base, **self._text(""), **self.ending()}) + b"\n"]
+        return [_encode({**self._base, **self._text("", {}), **self.ending()}) + b"\n"]
 
     def error(self, error: NexusError) -> list[bytes]:
         """The line that ends a broken stream."""
@@ -69,10 +72,11 @@ class FromChatStream:
         check(chunk)
         self._look(chunk)
         choice: Json = next(iter(chunk.get("choices") or ()), {})
-        said = self._said(choice) or self._text("")
+        text, more, logprobs = self._said(choice)
         if calls := self.calls():
-            said["message"]["tool_calls"] = calls
-        return {**self._base, **said, **self.ending()}
+            more["tool_calls"] = calls
+        likely = {"logprobs": logprobs} if logprobs else {}
+        return {**self._base, **self._text(text, more), **likely, **self.ending()}
 
     def calls(self) -> list[Json]:
         """The calls so far. Raises `ValueError` for arguments that are no JSON object."""
@@ -106,8 +110,8 @@ class FromChatStream:
         timings = chunk.get("timings")
         self._timings = timings if isinstance(timings, dict) else self._timings
 
-    def _said(self, choice: Json) -> Json | None:
-        """What a choice says, in the form of this dialect; None: nothing that is shown yet."""
+    def _said(self, choice: Json) -> tuple[str, Json, Any]:
+        """What a choice says that is shown at once: text, thoughts, log probabilities."""
         self._reason = choice.get("finish_reason") or self._reason
         delta = choice.get("delta") or {}
         if self._is_chat:
@@ -115,21 +119,23 @@ class FromChatStream:
                 self._calls.add(piece)
         text = delta.get("content") or delta.get("refusal") or choice.get("text") or ""
         thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
-        if not text and not thought:
-            return None
-        told: Json = {"thinking": thought} if thought else {}
-        said = self._text(text, told)
         logprobs = (choice.get("logprobs") or {}).get("content")
-        return {**said, "logprobs": logprobs} if logprobs else said
+        return text, {"thinking": thought} if thought else {}, logprobs
 
-    def _line(self, said: Json) -> bytes:
-        return _encode({**self._base, **said, "done": False}) + b"\n"
-
-    def _text(self, text: str, told: Json | None = None) -> Json:
-        said = told or {}
+    def _line(self, text: str, more: Json, logprobs: Any) -> bytes:
+        line = self._before + _encode(text)
+        if more:
+            line += b"," + _encode(more)[1:-1]
         if self._is_chat:
-            return {"message": {"role": "assistant", "content": text, **said}}
-        return {"response": text, **said}
+            line += b"}"
+        if logprobs:
+            line += b',"logprobs":' + _encode(logprobs)
+        return line + b',"done":false}\n'
+
+    def _text(self, text: str, more: Json) -> Json:
+        if self._is_chat:
+            return {"message": {"role": "assistant", "content": text, **more}}
+        return {"response": text, **more}
 
 
 def from_chat(

@@ -25,6 +25,7 @@ from nexus_proxy.dialects.chat_request import (
     CHANGES_NOTHING,
     DATA_URL,
     arguments,
+    asides,
     calls_of,
     chosen,
     functions,
@@ -104,7 +105,8 @@ class OllamaTongue:
             if chat.get(key):
                 body[key] = chat[key]
         dropped = sorted(chat.keys() - _CONSUMED)
-        notes += [*blank, *(f"{key[:60]}: has no counterpart at Ollama" for key in dropped)]
+        notes += [*asides(chat), *blank]
+        notes += [f"{key[:60]}: has no counterpart at Ollama" for key in dropped]
         return Said(body=body, notes=notes)
 
     def whole(self, body: bytes, named: Named) -> bytes:

@@ -16,6 +16,7 @@ T = TypeVar("T")
 
 
 MOST_TOKENS = 10**12
+"""No model reads or writes a thousandth of it in one request: more is no count."""
 _Part = Annotated[int, Meta(le=MOST_TOKENS)]
 _Count = Annotated[int, Meta(ge=0, le=MOST_TOKENS)]
 """What is beyond is no count of tokens: a usage that holds one says nothing."""

@@ -8,7 +8,8 @@
 - Pictures and files in the output of a tool follow it in a user message, since the tool messages
   of chat hold text only.
 - Records of tools that OpenAI ran itself, and reasoning that only OpenAI can decrypt, are left out
-  with a note. References to what OpenAI stored, and items of unknown kinds, are refused.
+  with a note. References to items that are in no recent answer (`responses_recent`), and items of
+  unknown kinds, are refused.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Conversation:
         self.messages: list[Json] = []
         self.notes: dict[str, None] = {}
         self._tools = tools
-        self._reasoning: list[str] = []
+        self._reasoning: list[Reasoning] = []
         self._called: set[str] = set()
         self._from_tools: list[Json] = []
 
@@ -144,8 +145,13 @@ class Conversation:
             last = {"role": "assistant", "content": None}
             self.messages.append(last)
         if self._reasoning:
+            # Signed thoughts are joined as they are: a signature counts their characters.
+            opaque = "".join(one.opaque for one in self._reasoning)
             before = last.get("reasoning_content")
-            last["reasoning_content"] = "\n".join([*([before] if before else []), *self._reasoning])
+            texts = [*([before] if before else []), *(one.text for one in self._reasoning)]
+            last["reasoning_content"] = ("" if opaque else "\n").join(texts)
+            if opaque:
+                last["reasoning_opaque"] = last.get("reasoning_opaque", "") + opaque
             self._reasoning.clear()
         return last
 
@@ -181,9 +187,13 @@ class Conversation:
 
     def _add_reasoning(self, item: Json) -> None:
         sealed_ = item.get("encrypted_content") or ""
-        text = joined(_parts(item.get("content"))) or unsealed(sealed_)
+        kept = unsealed(sealed_)
+        if kept.opaque:
+            self._reasoning.append(kept)
+            return
+        text = joined(_parts(item.get("content"))) or kept.text
         if text := text or joined(_parts(item.get("summary"))):
-            self._reasoning.append(text)
+            self._reasoning.append(Reasoning(text))
         elif sealed_:
             self.notes["left out reasoning that only OpenAI can decrypt"] = None
 
@@ -193,20 +203,31 @@ def joined(parts: list[Json]) -> str:
     return "".join(part["text"] for part in parts if part["type"] == "text")
 
 
-def sealed(reasoning: str) -> str:
+class Reasoning(Struct, omit_defaults=True):
+    """What was thought: the text, and what a provider must have back to believe it (chat's
+    `reasoning_opaque`, see `claude_thinking`)."""
+
+    text: str = ""
+    opaque: str = ""
+
+
+def sealed(reasoning: Reasoning) -> str:
     """Reasoning as `encrypted_content`, which clients send back as it is. It is not encrypted:
     they have it in the clear as well."""
-    return _SEAL + b64encode(reasoning.encode("utf-8", "replace")).decode()
+    return _SEAL + b64encode(msgspec.json.encode(reasoning)).decode()
 
 
-def unsealed(content: str) -> str:
-    """What `sealed` made of it; empty for what somebody else encrypted."""
+def unsealed(content: str) -> Reasoning:
+    """What `sealed` made of it; nothing of what somebody else encrypted."""
     if not content.startswith(_SEAL):
-        return ""
+        return Reasoning()
     try:
-        return b64decode(content.removeprefix(_SEAL), validate=True).decode()
+        return _decode_reasoning(b64decode(content.removeprefix(_SEAL), validate=True))
     except ValueError:
-        return ""
+        return Reasoning()
+
+
+_decode_reasoning = msgspec.json.Decoder(Reasoning).decode
 
 
 def without_sealed(body: bytes) -> tuple[bytes, Sequence[str]]:
@@ -301,8 +322,9 @@ def _image(part: Json) -> Json:
 def _unknown(kind: Any) -> InvalidRequestError:
     if kind == "item_reference":
         return InvalidRequestError(
-            "input refers to a stored item (item_reference), and Nexus keeps none: send the item "
-            "itself. The Vercel AI SDK does so with providerOptions.openai.store = false",
+            "input refers to an item (item_reference) that Nexus does not have: it remembers those "
+            "of recent answers only, in memory and for the same API key. Send the item itself; the "
+            "Vercel AI SDK does so with providerOptions.openai.store = false",
             param="input",
         )
     return InvalidRequestError(

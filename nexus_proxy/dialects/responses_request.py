@@ -1,15 +1,17 @@
 """The OpenAI Responses dialect: requests as chat.
 
 Nexus keeps no conversations, so what asks for one is refused: `store: true`,
-`previous_response_id`, `conversation`, `background` and stored prompts. See `responses_input` and
-`responses_tools` for what becomes of items and tools. Parameters:
+`previous_response_id`, `conversation`, `background` and stored prompts. Single items of recent
+answers may be referred to, see `responses_recent`; see `responses_input` and `responses_tools` for
+what becomes of items and tools. Parameters:
 - carried: `temperature`, `top_p`, `parallel_tool_calls`, `user`, `max_output_tokens`,
   `reasoning.effort`, `text.format`, `top_logprobs`, and whatever the API does not know
   (`top_k`, `seed` …);
-- consumed, since they mean nothing to a backend of chat: `include`, `store: false`, `metadata`,
-  `client_metadata`, `prompt_cache_key`, `safety_identifier`, `truncation: disabled`,
-  `stream_options`, `max_tool_calls` (it limits tools that OpenAI runs);
-- left out with a note: `service_tier`, `text.verbosity`, `truncation: auto`;
+- answered by Nexus itself: `include`, `store: false`, `metadata`, `truncation: disabled`,
+  `stream_options`;
+- left out with a note: `service_tier`, `text.verbosity`, `truncation: auto`, and what means nothing
+  to a backend of chat: `client_metadata`, `prompt_cache_key` and its like, `safety_identifier`,
+  `max_tool_calls` (it limits tools that OpenAI runs);
 - honoured in the answer as far as it goes, with a note: `reasoning.summary` and encrypted
   reasoning, see `responses_stream`.
 """
@@ -26,22 +28,21 @@ from nexus_proxy.dialects.responses_tools import Tools
 from nexus_proxy.errors import InvalidRequestError
 
 _STORED = ("previous_response_id", "conversation", "background", "prompt")
+_OPENAIS = (
+    *("client_metadata", "max_tool_calls", "prompt_cache_key", "prompt_cache_options"),
+    *("prompt_cache_retention", "safety_identifier"),
+)
 _HANDLED = frozenset(
     {
         *_STORED,
-        "client_metadata",
+        *_OPENAIS,
         "include",
         "input",
         "instructions",
         "max_output_tokens",
-        "max_tool_calls",
         "metadata",
         "parallel_tool_calls",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
         "reasoning",
-        "safety_identifier",
         "service_tier",
         "store",
         "stream_options",
@@ -98,6 +99,8 @@ def to_chat(asked: Json) -> Translation:
     _carry_text(asked, chat, notes)
     _carry_reasoning(asked, chat, notes)
     _carry_logprobs(asked, chat)
+    if left := [key for key in _OPENAIS if asked.get(key) is not None]:
+        notes.append(f"left out what only OpenAI reads: {', '.join(left)}")
     if asked.get("service_tier") not in (None, "auto", "default"):
         notes.append("left out service_tier")
     if asked.get("truncation") == "auto":

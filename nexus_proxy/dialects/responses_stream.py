@@ -2,7 +2,8 @@
 
 Items come in the order in which the backend began them, each with an `output_index` of its own:
 reasoning, messages, calls. Reasoning is in the clear, as `reasoning_text`; where the client asked
-for a summary, it stands in its place, since many clients show nothing else. Text of another kind
+for a summary, it stands in its place, since many clients show nothing else. `encrypted_content`
+holds it once more, with the signatures that Anthropic wants back. Text of another kind
 ends the item before; calls stay open to the end, since pieces of parallel calls may come in turn.
 The input of a custom tool comes whole, once its arguments are complete.
 
@@ -13,13 +14,14 @@ one longer than 16 million characters is broken off.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.chat_pieces import (
+    PART,
     Call,
     Calls,
     Counts,
@@ -29,7 +31,7 @@ from nexus_proxy.dialects.chat_pieces import (
     check,
     counts,
 )
-from nexus_proxy.dialects.responses_input import sealed
+from nexus_proxy.dialects.responses_input import Reasoning, sealed
 from nexus_proxy.dialects.responses_request import ENCRYPTED, Translation
 from nexus_proxy.dialects.responses_tools import unwrapped
 from nexus_proxy.dialects.sse import PING
@@ -130,21 +132,33 @@ class Answer:
         return {**item, "type": "function_call", "arguments": arguments, "status": status}
 
 
-def from_chat(
-    answer: Json, translation: Translation, *, response_id: str, created: int, model: str
-) -> Json:
-    """A whole answer of chat as a response. See `Answer` for the arguments."""
-    stream = FromChatStream(translation, response_id=response_id, created=created, model=model)
+def from_chat(answer: Json, translation: Translation, **named: Any) -> Json:
+    """A whole answer of chat as a response. See `FromChatStream` for the arguments."""
+    stream = FromChatStream(translation, **named)
     stream.feed(as_chunk(answer))
     return stream.ending()
+
+
+class _Deltas:
+    """The events that bring one item piece by piece: they differ in little, and there are many."""
+
+    __slots__ = ("_after", "_before")
+
+    def __init__(self, event: str, place: Json) -> None:
+        self._before = f'event: {event}\ndata: {{"type":"{event}","sequence_number":'.encode()
+        self._after = b"," + _encode(place)[1:-1] + b',"delta":'
+
+    def event(self, sequence: int, text: str, more: bytes = b"") -> bytes:
+        """One of them. `more`: members of the object, each with a comma before it."""
+        return b"%b%d%b%b%b}\n\n" % (self._before, sequence, self._after, _encode(text), more)
 
 
 class _Open:
     """An item that is being streamed, with the one part that it has."""
 
     __slots__ = (
-        *("_sums_up", "annotations", "id", "index", "kind", "logprobs"),
-        *("part_name", "pieces", "place", "seals"),
+        *("_sums_up", "annotations", "deltas", "id", "index", "kind", "logprobs"),
+        *("opaque", "part_name", "pieces", "place", "seals"),
     )
 
     def __init__(self, kind: str, id_: str, index: int, *, seals: bool) -> None:
@@ -156,6 +170,8 @@ class _Open:
         self.pieces: list[str] = []
         self.logprobs: list[Json] = []
         self.annotations: list[Json] = []
+        self.opaque = ""
+        self.deltas = _Deltas(f"response.{kind}.delta", self.place)
 
     def part(self, text: str) -> Json:
         if self.kind == "output_text":
@@ -165,10 +181,13 @@ class _Open:
             return {"type": "refusal", "refusal": text}
         return {"type": "summary_text" if self._sums_up else self.kind, "text": text}
 
+    def seal(self, text: str) -> str:
+        return sealed(Reasoning(text, self.opaque))
+
     def item(self, content: list[Json], status: str) -> Json:
         if self.kind.startswith("reasoning"):
             told = {"summary": content} if self._sums_up else {"summary": [], "content": content}
-            seal = sealed(content[0]["text"]) if self.seals and content else None
+            seal = self.seal(content[0]["text"]) if self.seals and content else None
             return {"id": self.id, "type": "reasoning", **told, "encrypted_content": seal}
         return {
             "id": self.id,
@@ -183,12 +202,20 @@ class FromChatStream:
     """Chunks of a chat stream in, events of the Responses API out.
 
     `feed` takes each chunk, `finish` ends a whole stream, `error` a broken one. A stream that gave
-    no finish reason is not whole: that is for the caller to see. See `Answer` for the arguments.
+    no finish reason is not whole: that is for the caller to see. `keep` is called with the items of
+    a whole answer; see `Answer` for the other arguments.
     """
 
     def __init__(
-        self, translation: Translation, *, response_id: str, created: int, model: str
+        self,
+        translation: Translation,
+        *,
+        response_id: str,
+        created: int,
+        model: str,
+        keep: Callable[[list[Json]], None] | None = None,
     ) -> None:
+        self._keep = keep
         self._answer = Answer(translation, response_id=response_id, created=created, model=model)
         self._events: list[bytes] = []
         self._sequence = 0
@@ -198,6 +225,8 @@ class FromChatStream:
         self._room = Room()
         self._calls = Calls(lambda position: self._answer.item_id("call", position), self._room)
         self._places: dict[int, int] = {}
+        self._deltas: dict[int, _Deltas] = {}
+        self._seals: dict[int, str] = {}
         self._reason: str | None = None
         self._usage: Counts | None = None
 
@@ -225,6 +254,9 @@ class FromChatStream:
         self._close(status)
         for call in self._calls.all:
             self._end_call(call, status)
+        if self._keep is not None:
+            signed = {n: {"encrypted_content": seal} for n, seal in self._seals.items()}
+            self._keep([{**item, **signed.get(n, {})} for n, item in enumerate(self._output)])
         return self._answer.ended(self._reason, self._output, self._usage)
 
     def error(self, error: NexusError) -> list[bytes]:
@@ -252,31 +284,42 @@ class FromChatStream:
         self._reason = choice.get("finish_reason") or self._reason
         delta = choice.get("delta") or {}
         if thought := delta.get("reasoning_content") or delta.get("reasoning"):
-            thoughts = self._answer.thoughts
-            self._say(thoughts, thought, f"response.{thoughts}.delta", {})
+            self._say(self._answer.thoughts, thought)
+        if opaque := delta.get("reasoning_opaque"):
+            self._sign(opaque)
         if text := delta.get("content"):
-            logprobs = _logprobs(choice.get("logprobs"))
-            self._say("output_text", text, "response.output_text.delta", {"logprobs": logprobs})
-            if logprobs and self._open is not None:
-                self._open.logprobs += logprobs
+            told = choice.get("logprobs")
+            self._say("output_text", text, _logprobs(told) if told else [])
         if refusal := delta.get("refusal"):
-            self._say("refusal", refusal, "response.refusal.delta", {})
+            self._say("refusal", refusal)
         for note in delta.get("annotations") or ():
             self._annotate(note)
         for piece in delta.get("tool_calls") or ():
             self._close("completed")
             self._continue_call(self._calls.add(piece))
 
-    def _say(self, kind: str, text: str, event: str, more: Json) -> None:
+    def _say(self, kind: str, text: str, logprobs: Sequence[Json] = ()) -> None:
         opened = self._open
         if opened is None or opened.kind != kind:
             opened = self._begin(kind)
-        self._room.take(text)
+        self._room.take(len(text))
         opened.pieces.append(text)
-        self._emit(event, {**opened.place, "delta": text, **more})
+        opened.logprobs += logprobs
+        more = b',"logprobs":' + _encode(logprobs) if kind == "output_text" else b""
+        self._events.append(opened.deltas.event(self._sequence, text, more))
+        self._sequence += 1
+
+    def _sign(self, opaque: str) -> None:
+        """What the provider wants back with its thoughts, shown or not."""
+        opened = self._open
+        if opened is None or opened.kind != self._answer.thoughts:
+            opened = self._begin(self._answer.thoughts)
+        self._room.take(len(opaque))
+        opened.opaque += opaque
 
     def _begin(self, kind: str) -> _Open:
         self._close("completed")
+        self._room.take(PART)
         index = len(self._output)
         is_thought = kind == self._answer.thoughts
         id_ = self._answer.item_id("rs" if is_thought else "msg", index)
@@ -298,6 +341,8 @@ class FromChatStream:
         self._emit(f"response.{opened.kind}.done", {**place, **done})
         self._emit(f"response.{opened.part_name}.done", {**place, "part": part})
         item = self._output[opened.index] = opened.item([part], status)
+        if opened.opaque:
+            self._seals[opened.index] = opened.seal(text)
         self._emit("response.output_item.done", {"output_index": opened.index, "item": item})
 
     def _annotate(self, note: Json) -> None:
@@ -321,10 +366,14 @@ class FromChatStream:
             item = self._answer.call(call, arguments="", status="in_progress")
             self._output.append(item)
             self._emit("response.output_item.added", {"output_index": place, "item": item})
-        item = self._output[place]
-        if item["type"] == "function_call" and (fresh := call.take()):
-            at = {"item_id": item["id"], "output_index": place}
-            self._emit("response.function_call_arguments.delta", {**at, "delta": fresh})
+            if item["type"] == "function_call":
+                at = {"item_id": item["id"], "output_index": place}
+                event = "response.function_call_arguments.delta"
+                self._deltas[call.position] = _Deltas(event, at)
+        deltas = self._deltas.get(call.position)
+        if deltas is not None and (fresh := call.take()):
+            self._events.append(deltas.event(self._sequence, fresh))
+            self._sequence += 1
 
     def _end_call(self, call: Call, status: str) -> None:
         call.name = call.name or "unnamed"
@@ -381,7 +430,7 @@ def _usage(usage: Counts) -> Json:
     }
 
 
-def _logprobs(told: Json | None) -> list[Json]:
+def _logprobs(told: Json) -> list[Json]:
     return [
         {
             "token": entry.get("token"),
@@ -391,7 +440,7 @@ def _logprobs(told: Json | None) -> list[Json]:
                 {**top, "bytes": top.get("bytes") or []} for top in entry.get("top_logprobs") or ()
             ],
         }
-        for entry in (told or {}).get("content") or ()
+        for entry in told.get("content") or ()
     ]
 
 

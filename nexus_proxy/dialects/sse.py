@@ -14,7 +14,7 @@ _SEAM = 3
 """One byte less than the longest boundary."""
 _LINE = re.compile(rb"\r\n|\n|\r")
 
-_BLANKS = b" \r\n"
+_BLANKS, _LF = b" \r\n", ord("\n")
 
 MEDIA_TYPE = b"text/event-stream; charset=utf-8"
 DONE = b"[DONE]"
@@ -90,10 +90,11 @@ def is_one_event(chunk: bytes) -> bool:
 
 def payload(event: bytes) -> bytes | None:
     """The data of one event: its `data:` lines joined by newlines; None where it has none."""
-    if event.startswith(b"data:"):
-        body = event[5:].strip(_BLANKS)
+    at = event.find(b"data:")
+    if at == 0 or (at > 0 and event[at - 1] == _LF and b"\r" not in event[:at]):
+        body = event[at + 5 :].rstrip(_BLANKS)
         if b"\n" not in body and b"\r" not in body:
-            return body
+            return body.lstrip(b" ")
     lines = [
         line[5:].removeprefix(b" ") for line in _LINE.split(event) if line.startswith(b"data:")
     ]

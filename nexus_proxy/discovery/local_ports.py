@@ -25,16 +25,11 @@ POLL_SECONDS = 15.0
 
 
 class WellKnown(Struct, frozen=True):
-    """A port and who usually listens there. `paths` are prefixes to try, best first.
-
-    `forwards` marks a program that is itself a gateway to clouds, so that it is not taken for a
-    place where prompts stay.
-    """
+    """A port and who usually listens there. `paths` are prefixes to try, best first."""
 
     port: int
     title: str
     paths: tuple[str, ...] = ("",)
-    forwards: bool = False
 
 
 WELL_KNOWN = (
@@ -55,7 +50,7 @@ WELL_KNOWN = (
     WellKnown(9997, "Xinference"),
     WellKnown(10240, "mlx-omni-server"),
     WellKnown(23333, "LMDeploy"),
-    WellKnown(4000, "LiteLLM", forwards=True),
+    WellKnown(4000, "LiteLLM"),
 )
 
 
@@ -130,7 +125,6 @@ def _usual(port: WellKnown) -> _Place:
         source=Source.LOCAL_PORT,
         origin=f"found on {origin}, the usual port of {port.title}",
         trusted=True,
-        zone=Zone.OPEN if port.forwards else None,
     )
     return _Place(title=port.title, found=found)
 

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from nexus_proxy.backends.address import canonical
 from nexus_proxy.config.model import Zone
 
+FORWARDING = frozenset({4000})
+"""Usual ports of programs that pass prompts on to clouds: LiteLLM."""
 _LAN_SUFFIXES = (".local", ".lan", ".home", ".internal", ".home.arpa")
 
 
@@ -18,7 +20,10 @@ def own_machine(url: str) -> bool:
 
 def zone_of(url: str) -> Zone:
     """The zone of a normalised URL: this machine is `restricted`, a private network `internal`,
-    everything else `open`. No name is looked up: one that could be public counts as public."""
+    everything else `open`, and so is a gateway to clouds wherever it runs. No name is looked up:
+    one that could be public counts as public."""
+    if urlsplit(url).port in FORWARDING:
+        return Zone.OPEN
     if own_machine(url):
         return Zone.RESTRICTED
     host = urlsplit(url).hostname or ""

@@ -16,7 +16,7 @@ from datetime import date, tzinfo
 
 from msgspec import Struct
 
-from nexus_proxy.config.fleet import FleetConfig
+from nexus_proxy.config.model import FleetConfig
 from nexus_proxy.fleet.profile import EVERY_DAY, HOURS, Peak, by_day, mean_at, peaks, trend
 
 NOTABLE_TREND = 0.2

@@ -24,6 +24,7 @@ from nexus_proxy.health.watch import Watch
 from nexus_proxy.registry import Backend, Registry
 from nexus_proxy.state import BackendState, Source
 from nexus_proxy.tasks import spawn
+from nexus_proxy.wording import plural
 
 if TYPE_CHECKING:
     import httpx
@@ -177,6 +178,6 @@ def _sentence(backend: Backend, finding: Finding) -> str:
         return f"{name} is down: {finding.reason}"
     what = " ".join(word for word in (backend.type.value, backend.version) if word)
     return (
-        f"{name} is {health.value}: {what} with {len(backend.models)} models, "
+        f"{name} is {health.value}: {what} with {plural(len(backend.models), 'model')}, "
         f"answered in {finding.milliseconds:.0f} ms"
     )

@@ -13,7 +13,7 @@ import shutil
 
 from msgspec import Struct
 
-from nexus_proxy.config.fleet import LifecycleConfig
+from nexus_proxy.config.model import LifecycleConfig
 from nexus_proxy.registry import Backend
 from nexus_proxy.state import ModelInfo
 

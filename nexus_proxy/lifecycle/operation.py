@@ -7,7 +7,8 @@ import time
 
 from msgspec import Struct
 
-from nexus_proxy.operations import OperationKind, OperationPhase, OperationView
+from nexus_proxy.state import OperationKind, OperationPhase, OperationView
+from nexus_proxy.wording import plural
 
 MOST_PROGRESS = 0.99
 """Of what is not over yet, however long it takes."""
@@ -29,6 +30,7 @@ class Operation:
         self.eta_seconds: float | None = None
         self.waits_for = 0
         self.error: str | None = "the gateway stopped, or the backend was removed"
+        self.told = ""
 
     @property
     def key(self) -> tuple[OperationKind, str, str, str | None]:
@@ -139,11 +141,9 @@ def sentence(view: OperationView) -> str:
         case OperationPhase.WAITING:
             return f"{view.kind.value} {model} {where}: {view.acts_on} has other models to see to"
         case OperationPhase.DRAINING:
-            plural = "" if view.waits_for == 1 else "s"
-            return (
-                f"{view.kind.value} {model} {where}: {view.waits_for} request{plural} on "
-                f"{view.acts_on} finish first"
-            )
+            ends = "finishes" if view.waits_for == 1 else "finish"
+            first = f"{plural(view.waits_for, 'request')} on {view.acts_on} {ends}"
+            return f"{view.kind.value} {model} {where}: {first} first"
         case phase:
             eta = view.eta_seconds if phase is OperationPhase.LOADING else None
             about = "" if eta is None else f", which takes about {max(1, round(eta))} s"

@@ -34,10 +34,9 @@ from nexus_proxy.events import BackendRemoved, Bus, Event, OperationChanged
 from nexus_proxy.lifecycle import memory
 from nexus_proxy.lifecycle.operation import Operation, sentence
 from nexus_proxy.lifecycle.times import LOAD, LoadTimes, save
-from nexus_proxy.operations import OperationKind, OperationPhase, OperationView
 from nexus_proxy.registry import Backend, Claim, Registry
 from nexus_proxy.routing.types import Candidate
-from nexus_proxy.state import BackendState, ModelInfo
+from nexus_proxy.state import BackendState, ModelInfo, OperationKind, OperationPhase, OperationView
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
 
@@ -199,8 +198,12 @@ class Lifecycle:
 
     def _tell(self, operation: Operation) -> None:
         view = operation.view()
+        what = sentence(view)
+        if what == operation.told:
+            return
+        operation.told = what
         failed = view.phase is OperationPhase.FAILED
-        self._bus.publish(OperationChanged(id=view.id, what=sentence(view), failed=failed))
+        self._bus.publish(OperationChanged(id=view.id, what=what, failed=failed))
 
     def _backend_left(self, event: Event) -> None:
         assert isinstance(event, BackendRemoved)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from nexus_proxy.admission.keys import Key
+from nexus_proxy.admission.limits import Admitted
 from nexus_proxy.config.model import Priority
 from nexus_proxy.dialects.base import Asked, ChatStream, Dialect
 from nexus_proxy.dialects.openai import Endpoint, RequestPeek
@@ -85,7 +86,7 @@ class Call(Struct):
     """State of one request while it is served. `committed`: a backend's bytes reached the client,
     so no other backend can take over. `told`: the backend's own error event did, so that no
     second one is due; `cancelled`: the operator ended it. `keys` are what its conversation is known
-    by; `admitted_tokens` is the estimate that was taken off the API key's limit, `most_tokens` how
+    by; `admitted` is what was taken off the API key's limits for it, `most_tokens` how
     long the prompt may be, `usage` what the backend counted, `relayed_tokens` what of its answer
     reached the client. `model` is what the backend that is asked says of its model.
     `endpoint` is the one that backends are asked at. Of a request in another dialect, `body` and
@@ -110,7 +111,7 @@ class Call(Struct):
     voice: ChatStream | None = None
     heard: Heard | None = None
     keys: Keys = NO_KEYS
-    admitted_tokens: int | None = None
+    admitted: Admitted | None = None
     most_tokens: int | None = None
     usage: Usage | None = None
     relayed_tokens: int = 0

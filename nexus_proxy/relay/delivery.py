@@ -63,6 +63,7 @@ class Delivery:
         "_held",
         "_held_size",
         "_native",
+        "_passes",
         "_patience",
         "_rename",
         "_secret",
@@ -92,7 +93,7 @@ class Delivery:
         self._strip_usage = outbound.strip_usage
         self._native, self._tongue = outbound.native, outbound.tongue
         self._stream_type = outbound.stream_type
-        self._has_tap = False
+        self._has_tap = self._passes = False
 
     async def head(self) -> Head:
         """Wait for status and headers."""
@@ -216,7 +217,7 @@ class Delivery:
                 self._patience.client_is_slow = True
                 await wait()
                 self._patience.client_is_slow = False
-            self._patience.token()
+            self._patience.stirred = True
             data = await self._next()
         self._note(usage, None)
         await call.responder.finish()
@@ -271,6 +272,9 @@ class Delivery:
 
     def _pass_on(self, data: bytes) -> Wait | None:
         """Give what came to the client; hold it back as long as another backend may take over."""
+        if self._passes and self._tap.is_token(data):
+            self._patience.stirred = True
+            return self._call.write(data)
         events = self._observe(data)
         if (voice := self._call.voice) is not None:
             events = self._voiced(voice, events)
@@ -290,7 +294,7 @@ class Delivery:
         except UNREADABLE:
             raise self._garbage("sent an event that cannot be read") from None
         if self._ear.beat:
-            self._patience.beat()
+            self._patience.stirred = True
         if self._ear.pending > MAX_EVENT:
             raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         return self._pass_on(said) if said else None
@@ -320,12 +324,16 @@ class Delivery:
         await self._call.commit(self._returned())
         held, self._held = b"".join(self._held), []
         await self._call.write_all(held)
+        self._passes = self._call.voice is None and self._call.heard is None
 
     def note_interrupted(self) -> None:
-        """The answer broke off, or its client left: what came of it counts."""
+        """The answer broke off, or its client left: what came of it counts. A client that had the
+        last event had all, though the backend's body goes on for a moment."""
         if not self._has_tap or not self._call.committed:
             return
         tap = self._tap
+        if tap.done and tap.error is None and self._call.voice is None:
+            self._call.record.phase, self._call.record.status = RequestPhase.DONE, 200
         record, self._call.relayed_tokens = self._call.record, tap.token_events
         if tap.usage is not None:
             self._note(tap.usage, tap.finish_reason)
@@ -341,10 +349,10 @@ class Delivery:
             if self._attempt.first_token_ms is None:
                 self._first_token()
             else:
-                self._patience.token()
+                self._patience.stirred = True
         elif tap.has_beat:
             tap.has_beat = False
-            self._patience.beat()
+            self._patience.stirred = True
         elif tap.pending > MAX_EVENT:
             raise self._garbage(f"sent an event of more than {MAX_EVENT // 2**20} MiB")
         if tap.error is None:
@@ -353,10 +361,11 @@ class Delivery:
             return events
         if not self._call.committed:
             raise self._error_event(tap.error)
+        self._passes = False
         return [self._hide(event) for event in events]
 
     def _first_token(self) -> None:
-        self._patience.token()
+        self._patience.first_token()
         attempt, record, now = self._attempt, self._call.record, time.perf_counter()
         attempt.first_token_ms = (now - attempt.clock) * 1000.0
         record.first_token_ms, record.phase = (now - record.clock) * 1000.0, _STREAMING
@@ -412,7 +421,7 @@ class Delivery:
 
     def _returned(self) -> HeaderList:
         headers = self._hide_in(returned(self._head.headers))
-        if self._call.admitted_tokens is not None:  # the limits that it has here are others
+        if self._call.admitted is not None:  # the limits that it has here are others
             headers = [h for h in headers if b"-ratelimit-" not in h[0]]
         return headers
 

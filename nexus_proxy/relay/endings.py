@@ -16,6 +16,7 @@ LEFT = "the client left"
 Pace = tuple[float | None, float | None]
 """Milliseconds to the first token, and tokens per second after it; None: not known."""
 NO_PACE: Pace = (None, None)
+_OVER = (RequestPhase.DONE, RequestPhase.FAILED, RequestPhase.CANCELLED)
 
 
 def pace_of(call: Call, attempt: Attempt) -> Pace:
@@ -39,13 +40,15 @@ def for_people(error: Exception, record: Record) -> NexusError:
 
 def note_leaving(record: Record) -> None:
     """The client left. One that had its answer, or its error, did not leave early."""
-    if record.phase not in (RequestPhase.FAILED, RequestPhase.CANCELLED):
+    if record.phase not in _OVER:
         record.phase = RequestPhase.CANCELLED
         record.error, record.code = LEFT, CLIENT_LEFT
 
 
-def why_it_ended(call: Call) -> tuple[str, str]:
-    """Error and code of a try that was cut off."""
+def why_it_ended(call: Call) -> tuple[str, str] | tuple[None, None]:
+    """Error and code of a try that was cut off; None: its client had all of the answer."""
+    if call.record.phase is RequestPhase.DONE:
+        return None, None
     if call.cancelled:
         return CANCELLED, str(RequestCancelledError.code)
     return LEFT, CLIENT_LEFT

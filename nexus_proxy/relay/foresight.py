@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from nexus_proxy.errors import UnknownModelError
-from nexus_proxy.relay.attempts import Relay
+from nexus_proxy.relay.relay import Relay
 from nexus_proxy.routing.pipeline import plan
 from nexus_proxy.routing.preview import preview
 from nexus_proxy.routing.types import Catalogue, RequestFacts

@@ -80,7 +80,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 def read_wishes(headers: Headers) -> Wishes:
     """Raises `InvalidRequestError` for a wish that cannot be read or cannot be kept."""
     zone = Zone.OPEN
-    if raw := headers.get(b"x-nexus-zone"):
+    if (raw := headers.get(b"x-nexus-zone")) is not None:
         try:
             zone = Zone.parse(raw.decode("latin-1"))
         except ValueError as error:

@@ -1,7 +1,7 @@
 """The clocks of one attempt, and the watch over a host that keeps us waiting.
 
 One timer for all attempts, which looks at each of them every `GRAIN` seconds: a request that is
-answered in time costs no timer, and a token only moves a deadline. Every `TICK` seconds the waiting
+answered in time costs no timer, and a token only sets a flag. Every `TICK` seconds the waiting
 relay is woken, so that it can send its client a sign of life; and while no token has come, the host
 is asked on a second connection whether it is still there. A host that is silent there too (asleep,
 frozen, unplugged) is given up after two such questions, long before the first-token clock.
@@ -19,7 +19,7 @@ from nexus_proxy.errors import ClockError, HostSilentError
 from nexus_proxy.relay.upstream import Exchange
 from nexus_proxy.tasks import spawn
 
-GRAIN = 0.05
+GRAIN = 0.2
 """How late a clock may fire, in seconds."""
 TICK = 2.0
 SILENT_QUESTIONS = 2
@@ -71,6 +71,8 @@ class Patience:
 
     Attributes:
         client_is_slow: set while bytes wait for the client; the backend's clocks stand still then.
+        stirred: to be set when the backend has shown that it is at work: the clock that runs starts
+            again.
     """
 
     __slots__ = (
@@ -89,6 +91,7 @@ class Patience:
         "_waiting_for_first",
         "_watch",
         "client_is_slow",
+        "stirred",
     )
 
     def __init__(
@@ -110,7 +113,7 @@ class Patience:
         self._question: asyncio.Task[None] | None = None
         self._silent = 0
         self._waiting_for_first = True
-        self.client_is_slow = False
+        self.client_is_slow = self.stirred = False
         self._started = self._loop.time()
         self._clock = "load" if loading else "first_token"
         self._seconds = clocks.load_seconds if loading else clocks.first_token_seconds
@@ -131,22 +134,17 @@ class Patience:
         if self._question is not None:
             self._question.cancel()
 
-    def token(self) -> None:
+    def first_token(self) -> None:
         """A token came: from now on the idle clock runs."""
-        seconds = self._clocks.idle_seconds
-        if self._waiting_for_first:
-            self._waiting_for_first = False
-            self._clock, self._seconds = "idle", seconds
-        self._deadline = self._loop.time() + seconds
-
-    def beat(self) -> None:
-        """It is at work, though no token came: the clock that runs starts again."""
-        self._deadline = self._loop.time() + self._seconds
+        self._waiting_for_first = False
+        self._clock, self._seconds = "idle", self._clocks.idle_seconds
+        self.stirred = True
 
     def look(self, now: float) -> None:
         """See whether a clock has run out, or whether it is time for a tick."""
         total = self._clocks.total_seconds
-        if self.client_is_slow:
+        if self.stirred or self.client_is_slow:
+            self.stirred = False
             self._deadline = now + self._seconds
         if total is not None and now >= self._started + total:
             self._expire("total", total)

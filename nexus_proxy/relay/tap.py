@@ -15,6 +15,7 @@ import msgspec
 
 from nexus_proxy.dialects.openai_stream import TOKEN, ChunkFacts, Usage, read_chunk
 from nexus_proxy.dialects.sse import EventSplitter, payload
+from nexus_proxy.dialects.token_shape import TokenShape
 
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _decode_text = msgspec.json.Decoder(str).decode
@@ -69,6 +70,8 @@ class StreamTap:
     ) -> None:
         self._read = read
         self._splitter = EventSplitter()
+        # What makes two events say the same is known of chat's only, and of what passes unchanged.
+        self._shape = TokenShape() if read is read_chunk and rename is None else None
         self._choices = choices
         self._finished: set[int] = set()
         self._strip_usage = strip_usage
@@ -79,6 +82,15 @@ class StreamTap:
         self.usage: Usage | None = None
         self.done = self.has_beat = False
         self.error: bytes | None = None
+
+    def is_token(self, chunk: bytes) -> bool:
+        """Whether this is one whole event that holds a token, like the one before. It has been
+        counted then, and is passed on as it is; if not, it is for `feed`."""
+        shape = self._shape
+        if shape is None or self._splitter.pending or not shape.fits(chunk):
+            return False
+        self.token_events += 1
+        return True
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Whole events to pass on, in order."""
@@ -100,6 +112,8 @@ class StreamTap:
         if facts is TOKEN:
             self.seen_token = True
             self.token_events += 1
+            if self._shape is not None:
+                self._shape.learn(event)
             return True
         if facts.has_token:
             self.seen_token = True

@@ -8,6 +8,7 @@ from nexus_proxy.dialects import openai
 from nexus_proxy.dialects.anthropic import without_billing
 from nexus_proxy.dialects.base import Asked, Dialect, Json
 from nexus_proxy.dialects.openai import Endpoint
+from nexus_proxy.dialects.responses import Responses
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.relay.call import Call
 from nexus_proxy.routing.types import BYTES_PER_TOKEN
@@ -18,6 +19,10 @@ def translate(call: Call, dialect: Dialect, *, may_go_as_it_is: bool, stabilise:
     stays as it is, if there is somebody who takes it so. `stabilise`: the translation is without
     what differs in each request and says nothing to a model. Raises `InvalidRequestError`."""
     body, note = openai.decode_object(call.body), None
+    key = call.envelope.key
+    owner = "" if key is None else key.name
+    if isinstance(dialect, Responses) and (whole := dialect.recalled(body, owner)) is not body:
+        body, call.body = whole, msgspec.json.encode(whole)
     if stabilise and call.endpoint is Endpoint.MESSAGES:
         body, note = without_billing(body)
     kept, call.original = None, call.body
@@ -41,6 +46,7 @@ def translate(call: Call, dialect: Dialect, *, may_go_as_it_is: bool, stabilise:
         created=int(call.record.started),
         prompt_tokens=call.peek.prompt_bytes // BYTES_PER_TOKEN,
         kept=kept,
+        owner=owner,
     )
 
 

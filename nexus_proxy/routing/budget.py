@@ -1,10 +1,10 @@
 """Stage budget: what may be spent, on this request and this month.
 
 Three things remove a candidate: a spent budget (`block_cloud`: those that may cost money;
-`block_all`: everybody), an estimate above what is left of it, and an estimate above what the
-request may cost, or none at all: a price that nobody knows is above any limit. Nearing the limit
-removes nobody: the schedule takes `SOFT_MALUS` off the score of those that cost, so that what is
-local wins.
+`block_all`: everybody, and a little earlier, see `accounting.budget`), an estimate above what is
+left of it, and an estimate above what the request may cost, or none at all: a price that nobody
+knows is above any limit. Nearing the limit removes nobody: the schedule takes `SOFT_MALUS` off the
+score of those that cost, so that what is local wins.
 
 The last dollar itself is decided by the ledger, when money is put aside: here, two requests may see
 the same standing.
@@ -13,7 +13,7 @@ the same standing.
 from __future__ import annotations
 
 from nexus_proxy.routing.types import Candidate, Purse, Reject, Selection
-from nexus_proxy.state import BudgetLevel
+from nexus_proxy.state import BudgetLevel, BudgetStanding
 
 SOFT_MALUS = 200.0
 """More than a score can make up for: it goes to 100, and the other maluses take some 50."""
@@ -49,8 +49,10 @@ def _objection(
     if standing.level is BudgetLevel.HARD and standing.action != "warn":
         costs = purse.estimate(candidate) != 0.0
         if costs or standing.action == "block_all":
+            rest = _left(standing)
             return (
-                f"the budget of ${standing.limit_usd or 0:g} for {standing.month} is spent",
+                f"the budget of ${_plain(standing.limit_usd or 0)} for {standing.month} is spent"
+                + (f" but for ${_plain(rest)}" if rest > 0 else ""),
                 "raise routing.budget.monthly_limit_usd, or wait for the next month",
             )
     if (last := _last_dollar(purse, candidate)) is not None:
@@ -77,16 +79,20 @@ def _last_dollar(purse: Purse, candidate: Candidate) -> tuple[str, str] | None:
     standing = purse.standing
     if standing.limit_usd is None or standing.action == "warn":
         return None
-    left = standing.limit_usd - standing.spent_usd - standing.reserved_usd
+    left = _left(standing)
     estimate = purse.estimate(candidate) or 0.0
     if estimate == 0.0 or estimate <= left:
         return None
     reason = (
-        f"the budget of ${standing.limit_usd:g} for {standing.month} is spent but for "
+        f"the budget of ${_plain(standing.limit_usd)} for {standing.month} is spent but for "
         f"${_plain(left)}, and it may cost ${_plain(estimate)}"
     )
     fix = "lower max_tokens, raise routing.budget.monthly_limit_usd, or wait for the next month"
     return reason, fix
+
+
+def _left(standing: BudgetStanding) -> float:
+    return (standing.limit_usd or 0.0) - standing.spent_usd - standing.reserved_usd
 
 
 def _plain(usd: float) -> str:

@@ -16,6 +16,8 @@ from nexus_proxy.routing.types import Rejection
 RECOVERY_SECONDS = 5.0
 """When to come back for a backend that is down: it is probed every few seconds."""
 BUSY_SECONDS = 2.0
+TOLD_HOW = ("lifecycle", "airplane")
+"""Stages whose remedy stands in the sentence too: a command that gives away nothing."""
 
 
 def refuse(decisions: Sequence[Decision]) -> NexusError:
@@ -29,14 +31,16 @@ def refuse(decisions: Sequence[Decision]) -> NexusError:
             f"{rejections[0].backend}. Shorten it, or start a backend with a larger context.",
             param="messages",
         )
-    spent = next(
-        (r.reason for r in rejections if r.stage == "budget" and "is spent" in r.reason), None
-    )
+    spent = next((r for r in rejections if r.stage == "budget" and "is spent" in r.reason), None)
     if spent is not None and all(r.stage in ("budget", "analyze") for r in rejections):
-        return BudgetExceededError(f"{name!r} cannot be served now: {spent}.")
+        fix = f": {spent.fix}" if spent.fix else ""
+        return BudgetExceededError(f"{name!r} cannot be served now: {spent.reason}{fix}.")
     # A backend may be left out for one reason under several models of the plan.
     told = list(dict.fromkeys((r.backend, r.stage, r.reason, r.fix) for r in rejections))
-    reasons = "; ".join(f"{backend}: {reason}" for backend, _, reason, _ in told[:4])
+    reasons = "; ".join(
+        f"{backend}: {reason}{f' ({fix})' if fix and stage in TOLD_HOW else ''}"
+        for backend, stage, reason, fix in told[:4]
+    )
     return RoutingRefusedError(
         f"No backend can serve {name!r} now. {reasons}{'; …' if len(told) > 4 else ''}",
         context={

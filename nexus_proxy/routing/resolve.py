@@ -6,6 +6,7 @@ import difflib
 
 from msgspec import Struct
 
+from nexus_proxy.config.values import is_glob
 from nexus_proxy.errors import UnknownModelError
 from nexus_proxy.routing.rules import Rules
 from nexus_proxy.routing.types import Catalogue
@@ -48,8 +49,11 @@ def resolve(asked: str, catalogue: Catalogue, rules: Rules) -> Resolution:
 
 def unknown(asked: str, name: str, catalogue: Catalogue) -> UnknownModelError:
     """The error for a name that nobody lists, with the nearest names."""
-    known = sorted({*catalogue.model_ids(), *catalogue.aliases})
-    nearest = difflib.get_close_matches(name[:200], known, n=NEAREST, cutoff=0.4)
+    aliases = (alias for alias in catalogue.aliases if not is_glob(alias))
+    known = sorted({*catalogue.model_ids(), *aliases})
+    in_lower = {one.lower(): one for one in known}
+    close = difflib.get_close_matches(name[:200].lower(), in_lower, n=NEAREST, cutoff=0.4)
+    nearest = [in_lower[one] for one in close]
     shown = f"{asked[:200]!r}" + (f" (an alias for {name[:200]!r})" if name != asked else "")
     if nearest:
         hint = "Did you mean " + " or ".join(repr(n) for n in nearest) + "?"

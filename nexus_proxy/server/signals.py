@@ -1,13 +1,12 @@
-"""Signals as events on the loop: TERM, INT and HUP ask to stop; the exit code says which did."""
+"""Signals as events on the loop: TERM, INT and HUP ask to stop."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from nexus_proxy.server.stopping import stopping
 
 
 class StopRequest:
@@ -16,15 +15,13 @@ class StopRequest:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.hurry = asyncio.Event()
-        self.signal: signal.Signals | None = None
         self._listeners: list[Callable[[], None]] = []
 
-    def ask(self, by: signal.Signals | None = None) -> None:
+    def ask(self) -> None:
         """Ask to stop; asking again means: at once."""
         if self.asked.is_set():
             self.hurry.set()
             return
-        self.signal = by
         self.asked.set()
         for listener in self._listeners:
             listener()
@@ -33,20 +30,16 @@ class StopRequest:
         """Call `listener` at the first request to stop."""
         self._listeners.append(listener)
 
-    @property
-    def exit_code(self) -> int:
-        """0, or 128 + the signal's number for a signal other than Ctrl-C in a headless run."""
-        return 0 if self.signal is None else 128 + self.signal.value
-
 
 @contextmanager
 def handled(stop: StopRequest) -> Iterator[None]:
     """Turn signals into `stop.ask` for the length of the block."""
     loop = asyncio.get_running_loop()
-    for number in STOPPING:
-        loop.add_signal_handler(number, stop.ask, number)
+    numbers = stopping()
+    for number in numbers:
+        loop.add_signal_handler(number, stop.ask)
     try:
         yield
     finally:
-        for number in STOPPING:
+        for number in numbers:
             loop.remove_signal_handler(number)

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from nexus_proxy.server.board import ABSENT, Board
+from nexus_proxy.server.stopping import stopping
 from nexus_proxy.siblings.seat import Seat
 
 log = logging.getLogger("nexus_proxy.gateway")
@@ -42,7 +43,6 @@ STOP_SECONDS = 45.0
 some to close."""
 HURRY_SECONDS = 10.0
 USAGE = 2
-STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 Opening = Callable[[Seat], bytes]
 """What a worker is told when it starts, as a line."""
@@ -154,7 +154,7 @@ class Workers:
                 self._hear(key.data)
             else:
                 for number in _received(key.fileobj):
-                    if number in STOPPING:
+                    if number != signal.SIGCHLD:
                         self._stop()
 
     def _hear(self, worker: _Worker) -> None:
@@ -269,7 +269,7 @@ def _signals(selector: selectors.BaseSelector) -> Iterator[None]:
         ours.setblocking(False)
         theirs.setblocking(False)
         selector.register(ours, selectors.EVENT_READ)
-        for number in (*STOPPING, signal.SIGCHLD):
+        for number in (*stopping(), signal.SIGCHLD):
             before[number] = signal.signal(number, lambda *_: None)
         old = signal.set_wakeup_fd(theirs.fileno())
         try:

@@ -13,8 +13,10 @@ from itertools import zip_longest
 
 import msgspec
 
+from nexus_proxy.registry import RECENT_ERRORS
 from nexus_proxy.state import (
     BackendState,
+    BackendTrend,
     BackendView,
     KeyView,
     RequestPhase,
@@ -22,13 +24,11 @@ from nexus_proxy.state import (
     Snapshot,
     SpendSummary,
     Totals,
+    Trend,
     WaiterView,
 )
-from nexus_proxy.trends import BackendTrend, Trend
+from nexus_proxy.state.snapshot import SHOWN_LINES, SHOWN_REQUESTS
 
-SHOWN_REQUESTS = 1000
-SHOWN_LINES = 500
-RECENT_ERRORS = 8
 _WORST_FIRST = (
     BackendState.DOWN,
     BackendState.DISABLED,

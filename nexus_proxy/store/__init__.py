@@ -1,1 +1,1 @@
-"""What survives the process: one SQLite file, written by one thread."""
+"""What survives the process, in one SQLite file, and what replicas share, in a Redis server."""

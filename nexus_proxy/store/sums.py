@@ -17,7 +17,6 @@ LIFE_SECONDS = 62 * 24 * 3600
 """Sums that nobody has changed for so long are forgotten: two months and none in force."""
 
 Figures = tuple[int, int, int]
-NO_FIGURES: Figures = (0, 0, 0)
 
 PUBLISH = Script(
     "publish",

@@ -1,1 +1,1 @@
-"""What is kept of what happened: the request history and the log."""
+"""What is told of what happened: history, log, counters, traces, and the trends of screens."""

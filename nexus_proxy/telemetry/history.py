@@ -21,11 +21,10 @@ from msgspec import Struct
 from nexus_proxy.errors import NotFoundError, RequestCancelledError
 from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestStarted
 from nexus_proxy.routing.pipeline import Decision
-from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals, Truncation
+from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals, Trend, Truncation
 from nexus_proxy.telemetry.rate import Rate
 from nexus_proxy.telemetry.recent import Recent
 from nexus_proxy.telemetry.tracing import Trace
-from nexus_proxy.trends import Trend
 
 KEPT = 1000
 """Finished requests kept in memory."""

@@ -18,10 +18,11 @@ from typing import TextIO
 
 import msgspec
 
-from nexus_proxy.config.model import LogFormat, LoggingConfig
+from nexus_proxy.config.model import LogFormat, LoggingConfig, LogLevel
 from nexus_proxy.state import LogLine
 
 KEPT_LINES = 1000
+LEVELS = tuple(level.value for level in LogLevel)
 PIPE_TAKES = 4096
 """Bytes that one write to a pipe puts there without a break, on Linux; POSIX asks for 512."""
 MASK = "[key]"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from nexus_proxy.state import BackendTrend
 from nexus_proxy.telemetry.history import Record
-from nexus_proxy.trends import BackendTrend
 
 SECONDS = 40
 """Of one part."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from nexus_proxy.trends import Trend
+from nexus_proxy.state import Trend
 
 PARTS = 150
 SECONDS = 2.0

@@ -110,9 +110,10 @@ def _fields(record: Record) -> dict[str, object]:
         "finish_reason": record.finish_reason,
         "stream": record.stream,
         "attempts": len(record.attempts),
-        "route_ms": record.route_ms,
-        "first_token_ms": record.first_token_ms,
-        "total_ms": record.total_ms,
+        "route_ms": _rounded(record.route_ms),
+        "connect_ms": _rounded(record.attempts[-1].connect_ms if record.attempts else None),
+        "first_token_ms": _rounded(record.first_token_ms),
+        "total_ms": _rounded(record.total_ms),
         "prompt_tokens": record.prompt_tokens,
         "completion_tokens": record.completion_tokens,
         "cached_tokens": record.cached_tokens,
@@ -121,6 +122,11 @@ def _fields(record: Record) -> dict[str, object]:
         "tokens_sent_at_least": record.truncated and record.truncated.sent,
         "cost_usd": record.cost_usd,
         "cost": record.cost_source,
-        "queued_ms": record.queued_ms,
+        "queued_ms": _rounded(record.queued_ms),
         "key": record.key,
     }
+
+
+def _rounded(ms: float | None) -> float | None:
+    """To a microsecond: more than that is noise."""
+    return None if ms is None else round(ms, 3)

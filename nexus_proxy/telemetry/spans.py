@@ -34,6 +34,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from nexus_proxy import __version__
+from nexus_proxy.config.model import BackendType
 from nexus_proxy.dialects.direct import ROUTES
 from nexus_proxy.dialects.openai import PATHS, Endpoint
 from nexus_proxy.errors import ConfigError
@@ -45,6 +46,8 @@ from nexus_proxy.telemetry.tracing import Trace, new_id
 FLUSH_SECONDS = 3.0
 """How long the end of the gateway waits for the last spans to leave."""
 SERVICE = "nexus"
+_PROVIDER = {BackendType.GOOGLE: "gcp.gemini"}
+"""Where the conventions have another name than we."""
 _CHAT = "chat"
 _OPERATION = {
     Endpoint.COMPLETIONS.value: "text_completion",
@@ -159,7 +162,7 @@ class Tracer:
         if attempt.backend in self._registry:
             backend = self._registry.get(attempt.backend)
             address = urlsplit(backend.url)
-            told["gen_ai.provider.name"] = backend.type.value
+            told["gen_ai.provider.name"] = _PROVIDER.get(backend.type, backend.type.value)
             told["server.address"] = address.hostname or ""
             told["server.port"] = address.port or (443 if address.scheme == "https" else 80)
         if attempt.first_token_ms is not None and record.stream:

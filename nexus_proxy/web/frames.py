@@ -2,10 +2,10 @@
 
 A message is a JSON object. `{"type": "snapshot", …}` replaces all that the reader knows.
 `{"type": "changes", …}` has the parts that changed: those of `PARTS` whole, and of the collections
-(`backends`, `models`, `requests`, `quality`) `{"set": {key: value}, "gone": [key]}`. Both have
-`now`, seconds since the epoch by the gateway's clock. Values are as `nexus_proxy.state` declares
-them, but for what would make many of them large: a backend's models are a collection of their own,
-and a request's decision is left out; `/nexus/v1/why/{id}` tells it.
+(`backends`, `trends`, `models`, `requests`, `quality`) `{"set": {key: value}, "gone": [key]}`.
+Both have `now`, seconds since the epoch by the gateway's clock. Values are as
+`nexus_proxy.state` declares them, but for what would make many of them large: a backend's models
+are a collection of their own, and a request's decision is left out; `/nexus/v1/why/{id}` tells it.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def frame(snapshot: Snapshot) -> Frame:
         {part: getattr(snapshot, part) for part in PARTS},
         {
             "backends": {view.name: _slim(view) for view in snapshot.backends},
+            "trends": snapshot.trends,
             "models": {view.name: view.models for view in snapshot.backends},
             "requests": {view.id: _short(view) for view in _shown(snapshot.requests)},
             "quality": {f"{view.backend}/{view.model}": view for view in snapshot.quality},

@@ -37,9 +37,14 @@ _INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 def plain(snapshot: Snapshot) -> str:
     """The page of this moment."""
-    models = sorted({model.id for view in snapshot.backends for model in view.models})
+    models: dict[str, list[str]] = {}
+    for view in snapshot.backends:
+        for model in view.models:
+            models.setdefault(model.id, []).append(view.name)
     return _PAGES.get_template("page.html").render(
-        now=snapshot, models=models, requests=snapshot.requests[:SHOWN_REQUESTS]
+        now=snapshot,
+        models=dict(sorted(models.items())),
+        requests=snapshot.requests[:SHOWN_REQUESTS],
     )
 
 

@@ -17,8 +17,9 @@ from nexus_proxy.state import (
     BudgetStanding,
     RequestPhase,
     RequestView,
+    Trend,
 )
-from nexus_proxy.trends import Trend
+from nexus_proxy.wording import plural
 from nexus_tui.format import (
     NONE,
     PHASES,
@@ -33,7 +34,6 @@ from nexus_tui.format import (
     elapsed_ms,
     example,
     milliseconds,
-    plural,
     rate,
 )
 from nexus_tui.overview.drawing import bars, grouped, meter, padded, said, shortened, tabulated

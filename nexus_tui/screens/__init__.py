@@ -1,0 +1,1 @@
+"""Screens over the main one, and the main one: stories, questions, help."""

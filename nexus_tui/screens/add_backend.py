@@ -14,14 +14,15 @@ from textual.worker import Worker, WorkerState
 
 from nexus_proxy.commands import Result
 from nexus_proxy.errors import NexusError
-from nexus_tui.format import Cell, Line, milliseconds, names, plural
+from nexus_proxy.wording import plural
+from nexus_tui.format import Cell, Line, milliseconds, names
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.modal import Question
 from nexus_tui.themes import paint
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Sighting
-    from nexus_tui.source import Source
+    from nexus_tui.source.base import Source
 
 HINT = "What answers there is shown here. With or without /v1. Enter adds it, Esc cancels."
 PAUSE = 0.5

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from textual.events import Resize
 
     from nexus_proxy.state import Snapshot
-    from nexus_tui.source import Source
+    from nexus_tui.source.base import Source
 
 
 Pane = TablePane[Any] | ChatPane | OverviewPane | SpendPane

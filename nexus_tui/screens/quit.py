@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button
 
-from nexus_tui.format import plural
+from nexus_proxy.wording import plural
 from nexus_tui.screens.modal import Question
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.errors import NexusError
-from nexus_proxy.state import AttemptView, DecisionView, RequestView
+from nexus_proxy.state import AttemptView, DecisionView, RequestPhase, RequestView
 from nexus_tui.format import (
     NONE,
     PHASES,
@@ -86,7 +86,9 @@ def _tokens(view: RequestView) -> Sequence[Cell]:
 
 def _cost(view: RequestView) -> Sequence[Cell]:
     if view.cost_source == "n/a":
-        return (Cell("nothing: it ran on your own machines", "muted"),)
+        ran = view.backend is not None and view.phase is not RequestPhase.FAILED
+        where = ": it ran on your own machines" if ran else ""
+        return (Cell(f"nothing{where}", "muted"),)
     if view.cost_usd is None:
         return (Cell("unknown", "warn"),)
     return Cell(money(view.cost_usd)), Cell(f", {clean(view.cost_source)}", "muted")
@@ -179,7 +181,7 @@ class RequestDetailScreen(StoryScreen):
         self.redraw()
 
     def story(self) -> Sequence[Line]:
-        return request_story(self._view, self._now, self._body.size.width or self.size.width)
+        return request_story(self._view, self._now, self.width)
 
     def selection(self) -> Selection:
         return Selection(self._view.backend, self._view.model, self._view.id)

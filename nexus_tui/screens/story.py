@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
 
 
+AROUND = 5
+"""Columns that are not the story's, as the style sheet has it."""
+
+
 class StoryScreen(Screen[None]):
     """Shows `story()`; scrolls; any way back closes it."""
 
@@ -37,6 +41,11 @@ class StoryScreen(Screen[None]):
         super().__init__(classes="story")
         self._body = Static(id="story")
         self._drawn: Content | None = None
+
+    @property
+    def width(self) -> int:
+        """Cells of a line; before the first layout, what padding and scroll bar will leave."""
+        return self._body.size.width or self.size.width - AROUND
 
     @abstractmethod
     def story(self) -> Sequence[Line]:
@@ -58,7 +67,7 @@ class StoryScreen(Screen[None]):
 
     def redraw(self) -> None:
         """Draw the story again if it reads differently now."""
-        content = paint_wrapped(self.story(), self._body.size.width or self.size.width)
+        content = paint_wrapped(self.story(), self.width)
         if self._drawn is None or not content.is_same(self._drawn):
             self._drawn = content
             self._body.update(content)

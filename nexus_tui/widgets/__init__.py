@@ -1,0 +1,1 @@
+"""What the main screen is made of: a pane for each tab, and the parts that panes share."""

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 from textual.widget import Widget
 
-from nexus_proxy.state import BackendView, Capability, ModelInfo, QualityView
-from nexus_proxy.trends import BackendTrend
+from nexus_proxy.state import BackendTrend, BackendView, Capability, ModelInfo, QualityView
 from nexus_tui.format import (
     QUALITY_STATES,
     STAR,

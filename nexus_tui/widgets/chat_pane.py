@@ -15,6 +15,7 @@ from textual.timer import Timer
 from textual.worker import Worker
 
 from nexus_proxy.accounting.money import money
+from nexus_proxy.cli.talk import Answer, Message
 from nexus_proxy.errors import NexusError
 from nexus_proxy.state import RequestPhase, RequestView
 from nexus_tui.bridge import INTERVAL
@@ -22,7 +23,6 @@ from nexus_tui.format import PHASES, RUNNING, Cell, Line, count, duration, milli
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.chat_model import ChooseModel, chat_models
 from nexus_tui.screens.modal import Ask
-from nexus_tui.talk import Answer, Message
 from nexus_tui.widgets.chat_input import ChatInput
 from nexus_tui.widgets.chat_log import ChatLog
 from nexus_tui.widgets.steady import Steady

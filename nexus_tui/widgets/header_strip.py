@@ -13,7 +13,8 @@ from textual.widget import Widget
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.state import BackendState, BudgetLevel, BudgetStanding
-from nexus_tui.format import Cell, Line, Tone, duration, plural, rate
+from nexus_proxy.wording import plural
+from nexus_tui.format import Cell, Line, Tone, duration, rate
 from nexus_tui.safe_text import clean
 from nexus_tui.themes import paint
 

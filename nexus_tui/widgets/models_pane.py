@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from nexus_proxy.operations import OperationView
-from nexus_proxy.state import BackendView, ModelInfo
+from nexus_proxy.state import BackendView, ModelInfo, OperationView
 from nexus_tui.format import (
     STAR,
     STATES,

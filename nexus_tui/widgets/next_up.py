@@ -12,7 +12,7 @@ from nexus_proxy.state import Preview
 from nexus_tui.format import NEXT, Cell
 
 if TYPE_CHECKING:
-    from nexus_tui.source import Source
+    from nexus_tui.source.base import Source
 
 PACE = 1.5
 """Seconds after which the same is asked again."""

@@ -9,7 +9,8 @@ from datetime import date
 from nexus_proxy.accounting.money import gauge, money
 from nexus_proxy.config.model import BudgetAction
 from nexus_proxy.state import BudgetLevel, BudgetStanding, SpendRow, SpendSummary
-from nexus_tui.format import Cell, Line, Mark, count, plural
+from nexus_proxy.wording import plural
+from nexus_tui.format import Cell, Line, Mark, count
 from nexus_tui.safe_text import clean
 from nexus_tui.widgets.spend_chart import ESTIMATED, FREE, MEASURED, UNKNOWN
 

@@ -47,6 +47,16 @@ def test_the_top_level_is_what_the_design_card_says() -> None:
     assert {name for name in top if not name.startswith(".")} == TOP_LEVEL
 
 
+def test_the_plan_of_the_house_names_every_room() -> None:
+    plan = (ROOT / ".github/CONTRIBUTING.md").read_text().partition("## The plan of the house")[2]
+    rooms = {
+        path.stem
+        for path in (ROOT / "nexus_proxy").iterdir()
+        if (path / "__init__.py").is_file() or (path.suffix == ".py" and path.stem[0] != "_")
+    }
+    assert {room for room in rooms if f"`{room}`" not in plan} == set()
+
+
 @pytest.mark.parametrize("path", sources(*PACKAGES, "tests"), ids=str)
 def test_files_stay_small(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_FILE_LINES

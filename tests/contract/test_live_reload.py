@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.streams import stream_chat
-from tests.support.gateway import RunningGateway, backend_entry, running_gateway
+from tests.support.gateway import RunningGateway, backend_entry, backend_toml, running_gateway
 from tests.support.scripted import Answer, ScriptedBackend
 
 PAGE = {"origin": "https://page.example"}
@@ -41,8 +41,7 @@ async def gateway(backend: ScriptedBackend, path: Path) -> AsyncIterator[Running
 
 def text(backend: ScriptedBackend, more: str = "") -> str:
     """A file with the one backend, and `more`."""
-    entry = f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\n'
-    return f"{HEAD}{more}{entry}"
+    return f"{HEAD}{more}{backend_toml(backend.url)}"
 
 
 async def test_a_change_applies_to_the_next_request_and_spares_the_running_one(

@@ -10,7 +10,7 @@ import pytest
 
 from nexus_proxy.state import RequestPhase
 from tests.support.gateway import RunningGateway
-from tests.support.scripted import Answer, ScriptedBackend, faults
+from tests.support.scripted import Answer, Exchange, ScriptedBackend, faults
 
 WITHIN = 1.0
 
@@ -93,3 +93,25 @@ async def test_a_slow_reader_slows_the_backend_down_instead_of_filling_memory(
     writer.close()
     await writer.wait_closed()
     await first.generations[0].closed()
+
+
+class Lingering(Answer):
+    """Its body goes on for a moment after its last event."""
+
+    async def _end(self, exchange: Exchange) -> None:
+        await exchange.held()
+        await super()._end(exchange)
+
+
+async def test_who_leaves_after_the_last_event_had_its_answer(
+    gateway: RunningGateway, first: ScriptedBackend, timeouts: dict[str, Any]
+) -> None:
+    first.behave(Lingering())
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    await ask_and_leave(gateway, body, b"data: [DONE]\n\n")
+    await gateway.until(lambda: gateway.runtime.history.in_flight == 0)
+    view = gateway.runtime.history.newest(1)[0]
+    assert (view.phase, view.status, view.error) == (RequestPhase.DONE, 200, None)
+    assert view.attempts[0].error is None
+    assert view.usage_source == "measured"
+    assert gateway.runtime.history.totals().cancelled == 0

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +14,8 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
+
+from tests.support.curl import curl
 
 pytestmark = pytest.mark.real
 
@@ -59,18 +60,6 @@ async def _ready(process: asyncio.subprocess.Process) -> Demo:
         if "is up" in said and url:
             return Demo(url, process)
     raise AssertionError("it ended before it served")
-
-
-async def curl(*arguments: str) -> bytes:
-    program = shutil.which("curl")
-    assert program is not None, "curl is what half of all users try first"
-    asking = await asyncio.create_subprocess_exec(
-        *(program, "-sS", "-m", "30", "--noproxy", "*", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await asking.communicate()
-    assert asking.returncode == 0
-    return out
 
 
 async def test_it_answers_curl_and_the_sdk_and_leaves_nothing(demo: Demo) -> None:

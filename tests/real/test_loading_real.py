@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from nexus_proxy.operations import OperationView
+from nexus_proxy.state import OperationView
 from nexus_proxy.tasks import spawn
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.llama import LlamaServer, start_router

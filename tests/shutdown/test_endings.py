@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,13 @@ NEXUS = ("-m", "nexus_tui.main")
 CRASHING = str(Path(__file__).with_name("crashing.py"))
 QUIET = ("--no-discovery", "--port", "0")
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+IGNORING_HUP = ("/bin/sh", "-c", 'trap "" HUP; exec "$@"', "nohup")
+LOG_ELSEWHERE = """
+import os, sys
+os.dup2(os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY), 2)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
 F12 = "\x1b[24~"
-
-
-@pytest.fixture
-async def backend(tmp_path: Path) -> AsyncIterator[ScriptedBackend]:
-    async with ScriptedBackend(name="one") as backend:
-        yield backend
-
-
-@pytest.fixture
-def config(tmp_path: Path, backend: ScriptedBackend) -> str:
-    path = tmp_path / "nexus.toml"
-    path.write_text(f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\n')
-    return str(path)
 
 
 def address(text: str) -> str:
@@ -76,6 +69,17 @@ async def test_a_signal_ends_the_screen_cleanly(config: str, number: signal.Sign
         assert terminal.restored
 
 
+async def test_a_log_that_is_redirected_gets_the_log_and_no_screen(
+    config: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "nexus.log"
+    async with in_terminal(
+        ["-c", LOG_ELSEWHERE, str(log), *NEXUS, *QUIET, "-c", config]
+    ) as terminal:
+        await terminal.shows("running without it")
+    assert "\x1b" not in log.read_text()
+
+
 async def test_quitting_with_a_request_in_flight_asks_and_drains(
     config: str, backend: ScriptedBackend
 ) -> None:
@@ -111,9 +115,12 @@ async def test_a_crash_of_the_screen_leaves_the_gateway_serving(config: str) -> 
 # -- headless ----------------------------------------------------------------------------------
 
 
-async def headless(config: str, *more: str) -> tuple[asyncio.subprocess.Process, str]:
-    """A gateway without a terminal, and its endpoint once it serves."""
+async def headless(
+    config: str, *more: str, before: Sequence[str] = ()
+) -> tuple[asyncio.subprocess.Process, str]:
+    """A gateway without a terminal, and its endpoint once it serves. `before` its command."""
     process = await asyncio.create_subprocess_exec(
+        *before,
         sys.executable,
         *NEXUS,
         *QUIET,
@@ -163,6 +170,16 @@ async def test_a_signal_drains_a_headless_gateway(
     backend.release()
     assert (await asking).text.endswith("data: [DONE]\n\n")
     assert await process.wait() == 0
+
+
+async def test_nohup_keeps_it_alive_when_the_terminal_closes(config: str) -> None:
+    process, seen = await headless(config, "--no-ui", before=IGNORING_HUP)
+    process.send_signal(signal.SIGHUP)
+    assert (await ask(address(seen))).status_code == 200
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    assert process.stderr is not None
+    assert (await process.stderr.read()).count(b"draining") == 1
 
 
 async def test_a_second_signal_does_not_wait(config: str, backend: ScriptedBackend) -> None:

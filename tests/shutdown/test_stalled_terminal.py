@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from pathlib import Path
 
 import httpx
 
@@ -19,39 +18,35 @@ several times over: without the driver the gateway stood still after five."""
 PATIENT = 5.0
 
 
-async def test_a_terminal_that_does_not_read_does_not_stop_the_gateway(tmp_path: Path) -> None:
-    async with ScriptedBackend(name="one") as backend:
-        path = tmp_path / "nexus.toml"
-        path.write_text(f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\n')
-        async with in_terminal([*NEXUS, *QUIET, "-c", str(path)], columns=160, rows=50) as terminal:
-            url = await on_screen(terminal)
-            terminal.type("3")
-            terminal.stall()
-            async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENT) as client:
-                until = time.monotonic() + STALLED_SECONDS
-                while time.monotonic() < until:
-                    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-                    answer = await client.post("/v1/chat/completions", json=body)
-                    assert answer.status_code == 200
-                    await asyncio.sleep(0.02)
-            terminal.resume()
+async def test_a_terminal_that_does_not_read_does_not_stop_the_gateway(
+    config: str, backend: ScriptedBackend
+) -> None:
+    async with in_terminal([*NEXUS, *QUIET, "-c", config], columns=160, rows=50) as terminal:
+        url = await on_screen(terminal)
+        terminal.type("3")
+        terminal.stall()
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=PATIENT) as client:
+            until = time.monotonic() + STALLED_SECONDS
+            while time.monotonic() < until:
+                body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+                answer = await client.post("/v1/chat/completions", json=body)
+                assert answer.status_code == 200
+                await asyncio.sleep(0.02)
+        terminal.resume()
+        await ask(url)
+        sent = len(backend.generations)
+        await terminal.shows(f"{sent:,} requests")
+        terminal.type("q")
+        assert await terminal.exit_code() == 0
+        assert terminal.restored
+
+
+async def test_a_stalled_terminal_does_not_keep_the_process_alive(config: str) -> None:
+    async with in_terminal([*NEXUS, *QUIET, "-c", config], columns=160, rows=50) as terminal:
+        url = await on_screen(terminal)
+        terminal.type("3")
+        terminal.stall()
+        for _ in range(400):
             await ask(url)
-            sent = len(backend.generations)
-            await terminal.shows(f"{sent:,} requests")
-            terminal.type("q")
-            assert await terminal.exit_code() == 0
-            assert terminal.restored
-
-
-async def test_a_stalled_terminal_does_not_keep_the_process_alive(tmp_path: Path) -> None:
-    async with ScriptedBackend(name="one") as backend:
-        path = tmp_path / "nexus.toml"
-        path.write_text(f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\n')
-        async with in_terminal([*NEXUS, *QUIET, "-c", str(path)], columns=160, rows=50) as terminal:
-            url = await on_screen(terminal)
-            terminal.type("3")
-            terminal.stall()
-            for _ in range(400):
-                await ask(url)
-            terminal.signal(signal.SIGTERM)
-            assert await terminal.exit_code() == 0
+        terminal.signal(signal.SIGTERM)
+        assert await terminal.exit_code() == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -16,19 +15,6 @@ from tests.support.scripted import Answer, ScriptedBackend, faults
 from tests.support.terminal import in_terminal
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-
-
-@pytest.fixture
-async def backend() -> AsyncIterator[ScriptedBackend]:
-    async with ScriptedBackend(["m"], name="one") as backend:
-        yield backend
-
-
-@pytest.fixture
-def config(tmp_path: Path, backend: ScriptedBackend) -> str:
-    path = tmp_path / "nexus.toml"
-    path.write_text(f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\n')
-    return str(path)
 
 
 def is_alive(pid: int) -> bool:

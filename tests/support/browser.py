@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,10 @@ _LISTENING = re.compile(rb"DevTools listening on (ws://\S+)")
 
 class BrowserMissingError(RuntimeError):
     """No Chromium is installed."""
+
+
+class NavigatedError(RuntimeError):
+    """The page went elsewhere while it was asked."""
 
 
 @dataclass
@@ -81,8 +85,9 @@ class Page:
     async def until(self, expression: str) -> Any:
         """Wait until an expression is true, and return it. Fails with what is on the page."""
         for _ in range(int(PATIENCE / _GLANCE)):
-            if value := await self.look(expression):
-                return value
+            with suppress(NavigatedError):  # another page comes: look at that one
+                if value := await self.look(expression):
+                    return value
             await asyncio.sleep(_GLANCE)
         raise AssertionError(f"not so: {expression}\n{self.errors}\n{await self.text()}")
 
@@ -218,7 +223,9 @@ class Connection:
             if (number := message.get("id")) is not None:
                 answer = self._asked[number]
                 if "error" in message:
-                    answer.set_exception(RuntimeError(str(message["error"])))
+                    told = str(message["error"])
+                    kind = NavigatedError if "navigated" in told else RuntimeError
+                    answer.set_exception(kind(told))
                 else:
                     answer.set_result(message["result"])
                 continue

@@ -79,6 +79,11 @@ def backend_entry(name: str, url: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "url": url, "type": "generic", **more}
 
 
+def backend_toml(url: str) -> str:
+    """The table of a backend called `one`, as a file has it."""
+    return f'[[backends]]\nname = "one"\nurl = "{url}"\ntype = "generic"\n'
+
+
 @asynccontextmanager
 async def running_gateway(
     backends: Sequence[Mapping[str, Any]] = (),

@@ -8,6 +8,7 @@ import msgspec
 
 from nexus_proxy.config.model import Priority, Zone
 from nexus_proxy.state import (
+    BackendTrend,
     BudgetLevel,
     BudgetStanding,
     KeyView,
@@ -20,7 +21,6 @@ from nexus_proxy.state import (
     SpendSummary,
     WaiterView,
 )
-from nexus_proxy.trends import BackendTrend
 
 NOW = 1_750_000_000.0
 

@@ -22,8 +22,8 @@ from nexus_proxy.state import (
     Snapshot,
     Source,
     Totals,
+    Trend,
 )
-from nexus_proxy.trends import Trend
 from tests.support.sample_policies import (
     BUDGET,
     NOW,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nexus_proxy.trends import Trend
+from nexus_proxy.state import Trend
 
 PARTS = 150
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
+from nexus_proxy.cli.talk import Answer, Message, Piece
 from nexus_proxy.commands import Act, Result
 from nexus_proxy.commands.settings import Draft
 from nexus_proxy.config.settings import Setting
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
-from nexus_tui.talk import Answer, Message, Piece
 from tests.support.sample_settings import sample_settings
 from tests.support.sample_snapshot import DECISION
 from tests.support.sample_snapshot import snapshot as sample

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual import events
 
+from nexus_proxy.cli.talk import MOST_CHARACTERS, Answer, Message, Piece
 from nexus_proxy.errors import CommandError
 from nexus_tui.app import NexusApp
 from nexus_tui.flow import Flow
-from nexus_tui.source import HttpSource, RuntimeSource, Source
-from nexus_tui.talk import MOST_CHARACTERS, Answer, Message, Piece
+from nexus_tui.source.attached import HttpSource
+from nexus_tui.source.base import Source
+from nexus_tui.source.in_process import RuntimeSource
 from nexus_tui.widgets.chat_log import ChatLog
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.nasty_names import NASTY

@@ -7,8 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from nexus_proxy.operations import OperationKind, OperationPhase, OperationView
-from nexus_proxy.state import BackendView, ModelInfo, Snapshot
+from nexus_proxy.state import (
+    BackendView,
+    ModelInfo,
+    OperationKind,
+    OperationPhase,
+    OperationView,
+    Snapshot,
+)
 from nexus_tui.palette import offers
 from nexus_tui.screens.modal import Choose
 from tests.support.sample_policies import NOW

@@ -16,7 +16,8 @@ from nexus_proxy.config.model import Zone
 from nexus_tui.app import Leave, NexusApp
 from nexus_tui.palette import offers
 from nexus_tui.screens.modal import Ask, Choose, Confirm
-from nexus_tui.source import HttpSource, RuntimeSource
+from nexus_tui.source.attached import HttpSource
+from nexus_tui.source.in_process import RuntimeSource
 from nexus_tui.widgets.header_strip import HeaderStrip
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import ScriptedBackend

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from nexus_proxy.state import BackendState, Snapshot
-from nexus_proxy.trends import Trend
+from nexus_proxy.state import BackendState, Snapshot, Trend
 from nexus_tui.overview.drawing import bars, grouped, length, meter
 from nexus_tui.overview.layout import overview
 from tests.support.nasty_names import NASTY

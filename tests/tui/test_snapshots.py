@@ -12,14 +12,14 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
+from pytest_textual_snapshot import SVGImageExtension
 from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
+from nexus_proxy.cli.talk import Answer, Piece
 from nexus_proxy.config.model import Zone
 from nexus_proxy.state import Sighting
 from nexus_tui.screens import add_backend, dashboard
 from nexus_tui.screens.dashboard import PANES
-from nexus_tui.talk import Answer, Piece
 from tests.support.sample_snapshot import empty_snapshot, snapshot
 from tests.tui.looking import Looking, looking
 from tests.tui.scripted import ScriptedSource
@@ -105,16 +105,9 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Answer, "first_token_ms", 85.0)
 
 
-class Pictures(SingleFileSnapshotExtension):
-    """One SVG a picture."""
-
-    _file_extension = "svg"
-    _write_mode = WriteMode.TEXT
-
-
 @pytest.fixture
 def pictures(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(Pictures)
+    return snapshot.use_extension(SVGImageExtension)
 
 
 async def arrive(look: Looking, scene: Scene) -> None:

@@ -13,7 +13,8 @@ from nexus_proxy.commands import Result
 from nexus_proxy.errors import CommandError, GatewayUnreachableError
 from nexus_proxy.events import BackendAdded, Bus
 from nexus_proxy.telemetry.history import History
-from nexus_tui.source import HttpSource, RuntimeSource
+from nexus_tui.source.attached import HttpSource
+from nexus_tui.source.in_process import RuntimeSource
 from tests.support.sample_snapshot import backend, snapshot
 from tests.tui.scripted_management import ScriptedManagement, scripted_management
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_proxy.state import AttemptView, RequestPhase, RequestView
+from nexus_tui.format import Line
 from nexus_tui.overview.drawing import length
+from nexus_tui.screens.request_detail import request_story
 from nexus_tui.waterfall import spans, waterfall
 from tests.support.sample_policies import NOW
 from tests.support.sample_snapshot import request, requests, snapshot
@@ -74,6 +78,29 @@ def test_any_request_fits_any_width_and_has_a_scale_with_units(
     lines = waterfall(view, NOW, width)
     assert all(length(line) <= max(width, 37) for line in lines)
     assert not lines or any(unit in lines[0][1].text for unit in ("s", "0"))
+
+
+@pytest.mark.parametrize(("backend", "status"), [(None, 404), ("cloud", 402)])
+def test_what_failed_did_not_run_on_your_own_machines(backend: str | None, status: int) -> None:
+    failed = request(backend=backend, status=status, phase=RequestPhase.FAILED, cost_source="n/a")
+    told = ["".join(cell.text for cell in line) for line in request_story(failed, NOW, 80)]
+    (cost,) = [line for line in told if line.lstrip().startswith("cost")]
+    assert cost.split() == ["cost", "nothing"]
+
+
+async def test_the_detail_fits_from_the_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = []
+
+    def told(view: RequestView, now: float, width: int) -> Sequence[Line]:
+        widths.append(width)
+        return request_story(view, now, width)
+
+    monkeypatch.setattr("nexus_tui.screens.request_detail.request_story", told)
+    source = ScriptedSource(snapshot(requests=(request(),)))
+    async with looking(source, size=(80, 24), tab="requests") as look:
+        await look.press("enter")
+        await look.sees("Clocks")
+    assert {*widths} == {75}
 
 
 async def test_the_detail_shows_it_live() -> None:

@@ -93,6 +93,7 @@ def test_when_only_the_last_dollar_is_in_the_way_the_answer_is_402() -> None:
     error = refuse(decide(registry, "a", purse=near))
     assert isinstance(error, BudgetExceededError)
     assert error.status == 402
+    assert "lower max_tokens" in error.message
 
 
 @pytest.mark.parametrize("by_policy", [True, False])

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_proxy.cli.text import clean, count, milliseconds, table, uptime, width
+from nexus_proxy.cli.text import clean, milliseconds, table, uptime, width
+from nexus_proxy.wording import plural
 from tests.support.nasty_names import NASTY
 
 DANGEROUS = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
@@ -64,4 +65,4 @@ def test_durations(value: float | None, said: str) -> None:
 
 
 def test_one_is_singular() -> None:
-    assert [count(number, "model") for number in (0, 1, 2)] == ["0 models", "1 model", "2 models"]
+    assert [plural(number, "model") for number in (0, 1, 2)] == ["0 models", "1 model", "2 models"]

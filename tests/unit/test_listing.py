@@ -78,4 +78,11 @@ def test_only_what_changed_is_told() -> None:
     for _ in range(2):
         see(known, "m")
     see(known, "m", "n")
-    assert heard == ["lists 1 model", "lists 2 models"]
+    see(known, "m", "n", loaded=True)
+    see(known, "m", "n", loaded=False)
+    assert heard == [
+        "lists 1 model",
+        "lists 2 models",
+        "has m, n in memory",
+        "has m, n in memory no more",
+    ]

@@ -200,6 +200,10 @@ def test_an_unknown_name_is_told_the_nearest(registry: Registry) -> None:
     with pytest.raises(UnknownModelError, match=r"'llama3\.2'") as caught:
         decide(registry, "lama3.2")
     assert caught.value.nearest[0] == "llama3.2"
+    with pytest.raises(UnknownModelError) as caught:
+        decide(registry, "QWEN3:8B", RoutingConfig(aliases={"qwen3:8*": "llama3.2"}))
+    assert caught.value.nearest[0] == "qwen3:8b"
+    assert "qwen3:8*" not in caught.value.message
 
 
 # -- needs -------------------------------------------------------------------------------------

@@ -61,6 +61,9 @@ def test_text_separators_inside_json_do_not_split() -> None:
 
 def test_data_lines_are_joined_and_comments_hold_nothing() -> None:
     assert payload(b"event: x\ndata: one\ndata:two\n\n") == b"one\ntwo"
+    assert payload(b"event: x\ndata: one\n\n") == b"one"
+    assert payload(b"event: data: x\rdata: one\n\n") == b"one"
+    assert payload(b"data:\ndata: one\n\n") == b"\none"
     assert payload(b": ping\n\n") is None
     assert payload(b"data: [DONE]\n\n") == b"[DONE]"
 

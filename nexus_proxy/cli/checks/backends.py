@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 from nexus_proxy.cli.checks.finding import Case, Finding, fail, ok, warn
-from nexus_proxy.cli.text import count
 from nexus_proxy.config.model import BackendType
 from nexus_proxy.state import BackendState, BackendView, ModelInfo
+from nexus_proxy.wording import plural
 
 CHECK = "backends"
 SMALL_CONTEXT = 8192
@@ -60,7 +60,7 @@ async def clocks(case: Case) -> AsyncIterator[Finding]:
                 "set the clock of that machine, or of this one",
             )
     if told and all(abs(lag) <= CLOCK_SECONDS for _, lag in told):
-        yield ok("clock", f"this machine and {count(len(told), 'backend')} agree on the time")
+        yield ok("clock", f"this machine and {plural(len(told), 'backend')} agree on the time")
 
 
 def _state(backend: BackendView) -> Finding:
@@ -85,7 +85,7 @@ def _state(backend: BackendView) -> Finding:
     if not backend.models:
         return warn(CHECK, f"{what} is up, but lists no model", "load or download one there")
     version = f", version {backend.version}" if backend.version else ""
-    return ok(CHECK, f"{what} is up{version}, {count(len(backend.models), 'model')}")
+    return ok(CHECK, f"{what} is up{version}, {plural(len(backend.models), 'model')}")
 
 
 def _contexts(backend: BackendView) -> Iterator[Finding]:

@@ -1,9 +1,9 @@
 // Who is there, how it is, and what it is doing.
 
 import { act } from "./acts.js";
-import { slots } from "./charts.js";
+import { pulse, slots } from "./charts.js";
 import { h } from "./dom.js";
-import { ago, clean, count, mark, milliseconds, name, plural, rate } from "./words.js";
+import { ago, clean, count, length, mark, milliseconds, name, plural, rate } from "./words.js";
 
 export function backends(state) {
   const all = Object.values(state.backends).sort((a, b) => a.name.localeCompare(b.name));
@@ -27,9 +27,19 @@ function card(view, state) {
     h("p", { class: "muted small" }, clean(view.type), " · ", h("span", { class: "zone" }, `zone ${clean(view.zone)}`), view.is_cloud && " · cloud",
       view.version && ` · ${clean(view.version)}`),
     view.reason && view.state !== "up" && h("p", { class: `reason ${view.state}` }, clean(view.reason)),
-    view.warning && h("p", { class: "reason draining" }, "▲ ", clean(view.warning)),
+    view.warning && h("p", { class: "reason draining brief", title: clean(view.warning) }, "▲ ", clean(view.warning)),
     h("dl", { class: "facts" }, facts(view, state)),
+    lately(state.trends[view.name]),
     h("footer", null, buttons(view)));
+}
+
+function lately(trend) {
+  if (!trend?.requests.some(Boolean)) return null;
+  const span = length(trend.seconds * trend.requests.length);
+  const top = Math.max(...trend.tokens_per_second);
+  return h("figure", { class: "lately" },
+    pulse(trend.tokens_per_second, `Tokens per second over the last ${span}, at most ${rate(top)}`),
+    h("figcaption", null, h("span", null, `${span} ago`), h("span", null, `peak ${rate(top)} tok/s`), h("span", null, "now")));
 }
 
 /** What there is to say of it: nothing of what is not known, unless it is up and should be. */

@@ -6,18 +6,45 @@ import { milliseconds, money } from "./words.js";
 
 const r = (value) => Math.round(value * 10) / 10;
 
-/** A line over time. `points`: [x from 0 to 1, value]; `top`: the largest value drawn. */
-export function line(points, { top, label, from, until = "now", unit }) {
+/** A line over time. `points`: [x from 0 to 1, value]; `top`: the largest value drawn; `bad`: points
+ *  of a part of it that went wrong. */
+export function line(points, { top, label, from, until = "now", unit, bad = [] }) {
   const [width, height] = [240, 44];
   const at = ([x, value]) => `${r(x * width)} ${r(height - 1 - (value / (top || 1)) * (height - 3))}`;
-  const drawn = points.map(at).join(" L");
-  const [first, last] = [points[0]?.[0] ?? 0, points.at(-1)?.[0] ?? 0];
+  const above = (point) => (point[1] > 0 ? at(point) : `${r(point[0] * width)} ${height}`);
+  const area = (kind, shown) => shown.length > 1 &&
+    h("path", { class: kind, d: `M${r(shown[0][0] * width)} ${height} L${shown.map(kind === "wrong" ? above : at).join(" L")} L${r(shown.at(-1)[0] * width)} ${height}z` });
   return h("figure", { class: "line" },
     h("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label },
       h("line", { class: "axis", x1: 0, x2: width, y1: height - 0.5, y2: height - 0.5 }),
-      points.length > 1 && h("path", { class: "area", d: `M${r(first * width)} ${height} L${drawn} L${r(last * width)} ${height}z` }),
-      points.length > 1 && h("path", { class: "stroke", d: `M${drawn}` })),
+      area("area", points),
+      bad.some(([, value]) => value > 0) && area("wrong", bad),
+      points.length > 1 && h("path", { class: "stroke", d: `M${points.map(at).join(" L")}` })),
     h("figcaption", null, h("span", null, from), h("span", null, `peak ${unit}`), h("span", null, until)));
+}
+
+/** Bars over time for a card, without words of its own but for a title. */
+export function pulse(values, label) {
+  const [step, height] = [8, 22];
+  const top = Math.max(...values, 0) || 1;
+  return h("svg", { class: "pulse", viewBox: `0 0 ${values.length * step} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": label },
+    h("title", null, label),
+    values.map((value, n) => {
+      const tall = r(value > 0 ? Math.max(2, (value / top) * height) : 1);
+      return h("rect", { class: value > 0 ? "some" : "none", x: n * step, y: height - tall, width: step - 2, height: tall });
+    }));
+}
+
+/** How much of the most it is, as a bar; `parts` as for `gauge`. */
+export function share(parts, most) {
+  let at = 0;
+  return h("svg", { class: "share", viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" },
+    h("rect", { class: "rest", width: 100, height: 4 }),
+    parts.map(([value, kind]) => {
+      const x = at;
+      at += most > 0 ? (value / most) * 100 : 0;
+      return h("rect", { class: kind, x: r(x), width: r(value > 0 ? Math.max(1, at - x) : 0), height: 4 });
+    }));
 }
 
 /** A row of small bars, each 0 to 1 or unknown. */
@@ -51,11 +78,11 @@ export function gauge(parts, limit, { label, marks = [] }) {
     marks.map((value) => h("rect", { class: "tick", x: part(value) - 0.15, width: 0.3, height: 6 })));
 }
 
-/** One bar a day. `days`: [{label, value, title}]. */
+/** One bar a day. `rows`: [{label, value, guessed, title}]; `guessed` is the part that is estimated. */
 export function days(rows, label) {
   const [width, height, left, bottom] = [innerWidth < 768 ? 330 : 640, 170, 58, 22];
   const top = nice(Math.max(...rows.map((row) => row.value), 0));
-  const step = (width - left) / Math.max(rows.length, 1);
+  const step = (width - left - 6) / Math.max(rows.length, 1); // the last day's number is wider than its bar
   const y = (value) => r(8 + (height - bottom - 8) * (1 - value / top));
   return h("svg", { class: "days", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label },
     [0, top].map((value) => [
@@ -65,7 +92,8 @@ export function days(rows, label) {
     rows.map((row, n) => h("g", null,
       h("title", null, row.title),
       h("rect", { class: "hit", x: r(left + n * step), y: 0, width: r(step), height: height - bottom }),
-      h("rect", { class: "bar", x: r(left + n * step + step * 0.15), y: y(row.value), width: r(step * 0.7), height: r(Math.max(0, height - bottom - y(row.value))), rx: 2 }))),
+      h("rect", { class: "column", x: r(left + n * step + step * 0.15), y: y(row.value), width: r(step * 0.7), height: r(Math.max(0, height - bottom - y(row.value))), rx: 2 }),
+      row.guessed > 0 && h("rect", { class: "guessed", x: r(left + n * step + step * 0.15), y: y(row.value), width: r(step * 0.7), height: r(y(row.value - row.guessed) - y(row.value)), rx: 2 }))),
     rows.map((row, n) => (rows.length - 1 - n) % Math.ceil(rows.length / (width / 60)) === 0 &&
       h("text", { class: "middle", x: r(left + (n + 0.5) * step), y: height - 5 }, row.label)));
 }

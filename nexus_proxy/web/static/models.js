@@ -1,6 +1,7 @@
 // Which model is where: a row for each model, a column for each backend that has any.
 
 import { act } from "./acts.js";
+import { share } from "./charts.js";
 import { h } from "./dom.js";
 import { ago, clean, context, count, duration, name, plural, tokens } from "./words.js";
 
@@ -72,5 +73,6 @@ export function operations(state) {
       one.ended === null
         ? h("span", { class: "muted" }, `for ${duration(state.clock - one.phase_since)}`, one.eta_seconds !== null && `, usually ${duration(one.eta_seconds)}`, one.waits_for > 0 && `, waits for ${plural(one.waits_for, "request")}`)
         : h("span", { class: "muted" }, ago(one.ended, state.clock)),
+      one.phase === "loading" && one.eta_seconds > 0 && share([[Math.min(0.99, (state.clock - one.phase_since) / one.eta_seconds), "fine"]], 1),
       one.error && h("small", { class: "bad" }, clean(one.error))))));
 }

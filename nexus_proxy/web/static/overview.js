@@ -1,9 +1,9 @@
 // What is answered in five seconds: my address, what is wrong, what runs, how fast, at what cost.
 
 import { copy, toggleAirplane } from "./acts.js";
-import { gauge, line, slots } from "./charts.js";
+import { gauge, line, pulse, slots } from "./charts.js";
 import { h } from "./dom.js";
-import { ago, clean, count, duration, isRunning, milliseconds, money, plural, quantile, rate, span } from "./words.js";
+import { clean, count, duration, isRunning, length, milliseconds, money, plural, quantile, rate, span } from "./words.js";
 
 const SMOOTHED = 10; // seconds that a rate is over, as are the gateway's own
 const SECTIONS = ["Backends", "Requests", "Models", "Spend", "Quality"];
@@ -53,8 +53,11 @@ export function problems(state) {
 
 export function tiles(state) {
   return h("section", { class: "tiles", key: "tiles", "aria-label": "Now" },
-    flow("Requests", "per second", state.totals.requests_per_second, state.trend, "requests"),
-    flow("Tokens", "per second", state.totals.tokens_per_second, state.trend, "tokens"),
+    flow("Requests", "per second", state.totals.requests_per_second, state.trend, "requests",
+      h("p", { class: "under" }, `${count(state.totals.requests)} in all`,
+        state.totals.failures > 0 && h("span", { class: "bad" }, `, ${count(state.totals.failures)} failed`))),
+    flow("Tokens", "per second", state.totals.tokens_per_second, state.trend, "tokens",
+      h("p", { class: "under muted" }, "written, of all backends")),
     running(state),
     firstToken(state),
     spent(state));
@@ -67,31 +70,37 @@ function tile(title, value, unit, ...below) {
     below);
 }
 
-function flow(title, unit, value, trend, what) {
-  const rates = smooth(trend[what], SMOOTHED / trend.seconds).map((sum) => sum / SMOOTHED);
+function flow(title, unit, value, trend, what, ...below) {
+  const rates = rated(trend[what], trend);
+  const bad = what === "requests" ? rated(trend.failures, trend) : [];
   const top = Math.max(...rates, 0);
-  const span = duration(rates.length * trend.seconds);
-  return tile(title, rate(value), unit, line(rates.map((y, n) => [n / (rates.length - 1 || 1), y]), {
-    top, unit: `${rate(top)}/s`, from: `${span} ago`,
-    label: `${title} ${unit} over the last ${span}, at most ${rate(top)}, now ${rate(value)}`,
+  return tile(title, rate(value), unit, below, line(placed(rates), {
+    top, bad: placed(bad), unit: `${rate(top)}/s`, ...ends(trend),
+    label: `${title} ${unit} over the last ${length(rates.length * trend.seconds)}, at most ${rate(top)}, now ${rate(value)}`,
   }));
 }
 
-/** Sums of so many parts in a row, without the last part, which is not over. */
+const rated = (parts, trend) => smooth(parts, SMOOTHED / trend.seconds).map((all) => sum(all) / SMOOTHED);
+const placed = (values) => values.map((y, n) => [n / (values.length - 1 || 1), y]);
+const ends = (trend) => ({ from: `${length((trend.requests.length - 1) * trend.seconds)} ago` });
+const sum = (values) => values.reduce((total, one) => total + one, 0);
+
+/** So many parts in a row each, without the last part, which is not over. */
 function smooth(parts, width) {
-  return parts.slice(0, -1).map((_, n) => parts.slice(Math.max(0, n + 1 - width), n + 1).reduce((sum, one) => sum + one, 0));
+  return parts.slice(0, -1).map((_, n) => parts.slice(Math.max(0, n + 1 - width), n + 1));
 }
 
 function running(state) {
   const up = Object.values(state.backends).filter((view) => view.state === "up");
   const known = up.filter((view) => view.slots !== null);
-  const total = known.reduce((sum, view) => sum + view.slots, 0);
-  const used = known.reduce((sum, view) => sum + view.in_flight, 0);
+  const total = sum(known.map((view) => view.slots));
+  const used = sum(known.map((view) => view.in_flight));
+  const most = state.trend.in_flight.slice(0, -1);
+  const top = Math.max(...most, 0);
   return tile("In flight", count(state.totals.in_flight), state.totals.in_flight === 1 ? "request" : "requests",
-    total > 0 && slots(used, total),
-    h("p", { class: "under" }, total > 0 && `${used} of ${plural(total, "slot")}, `, state.queue.length ? `≡ ${count(state.queue.length)} waiting` : "nobody waits"),
-    h("p", { class: "under muted" }, `${plural(state.totals.requests, "request")} since `, ago(state.started_at, state.clock),
-      state.totals.failures > 0 && h("span", { class: "bad" }, `, ${count(state.totals.failures)} failed`)));
+    h("p", { class: "under" }, total > 0 && [slots(used, total, 10), ` ${used} of ${plural(total, "slot")}`],
+      state.queue.length > 0 ? `${total > 0 ? ", " : ""}≡ ${count(state.queue.length)} waiting` : total === 0 && "nobody waits"),
+    line(placed(most), { top, unit: count(top), ...ends(state.trend), label: `Requests in flight, at most ${count(top)}` }));
 }
 
 function firstToken(state) {
@@ -99,13 +108,19 @@ function firstToken(state) {
     .filter((one) => one.stream && !isRunning(one) && one.first_token_ms !== null)
     .sort((a, b) => b.started - a.started).slice(0, 100).map((one) => one.first_token_ms);
   const [value, unit] = span(quantile(times));
+  const lately = placed(smooth(state.trend.first_token_ms, SMOOTHED / state.trend.seconds).map((some) => {
+    const told = some.filter((one) => one !== null);
+    return told.length ? sum(told) / told.length : null;
+  })).filter(([, y]) => y !== null);
+  const top = Math.max(...lately.map(([, y]) => y), 0);
   return tile("First token", value, unit,
-    h("p", { class: "under" }, times.length ? `95 % within ${milliseconds(quantile(times, 0.95))}` : "no stream has ended yet"),
-    times.length > 0 && h("p", { class: "under muted" }, `median of the last ${plural(times.length, "stream")}`));
+    h("p", { class: "under" }, times.length ? `95 % within ${milliseconds(quantile(times, 0.95))}` : "no stream has ended yet",
+      times.length > 0 && h("span", { class: "muted" }, `, ${plural(times.length, "stream")}`)),
+    line(lately, { top, unit: milliseconds(top), ...ends(state.trend), label: `Mean time to the first token, at most ${milliseconds(top)}` }));
 }
 
 function spent(state) {
-  const budget = state.budget;
+  const { budget, spend: month } = state;
   if (!budget) return tile("Spent", "–", "not known");
   const limit = budget.limit_usd;
   return tile("Spent", money(budget.spent_usd), limit ? `of ${money(limit)}` : "this month",
@@ -115,5 +130,13 @@ function spent(state) {
     }) : h("p", { class: "under" }, "no limit is set"),
     h("p", { class: "under muted" },
       budget.reserved_usd > 0 ? `${money(budget.reserved_usd)} put aside` : budget.month,
-      budget.unknown_requests > 0 && `, ${plural(budget.unknown_requests, "request")} of unknown price`));
+      budget.unknown_requests > 0 && `, ${plural(budget.unknown_requests, "request")} of unknown price`),
+    month?.days.length > 1 && daily(month.days));
+}
+
+function daily(days) {
+  const values = days.map((row) => row.usd_measured + row.usd_estimated);
+  const top = Math.max(...values);
+  return h("figure", { class: "line" }, pulse(values, `Spend per day this month, at most ${money(top)}`),
+    h("figcaption", null, h("span", null, "the 1st"), h("span", null, `peak ${money(top)}`), h("span", null, "today")));
 }

@@ -1,9 +1,11 @@
 // How well each backend serves each model.
 
 import { grade } from "./backends.js";
-import { strip } from "./charts.js";
+import { share, strip } from "./charts.js";
 import { h } from "./dom.js";
 import { clean, count, mark, milliseconds, name, NONE, rate } from "./words.js";
+
+const PARTS = { success: "success", whole: "whole", first_token: "first token", rate: "speed" };
 
 export function quality(state) {
   const views = Object.values(state.quality).sort((a, b) => (b.score ?? -1) - (a.score ?? -1));
@@ -25,5 +27,8 @@ function entry(view) {
       h("dl", { class: "facts inline" },
         h("dt", null, "Requests"), h("dd", null, count(day.requests), day.faults > 0 && h("span", { class: "bad" }, ` ${count(day.faults)} failed`)),
         h("dt", null, "First token"), h("dd", { title: "median, and what 95 % stay below" }, `${milliseconds(day.first_token_p50_ms)} / ${milliseconds(day.first_token_p95_ms)}`),
-        h("dt", null, "Speed"), h("dd", null, day.tokens_per_second === null ? NONE : `${rate(day.tokens_per_second)} tok/s`))));
+        h("dt", null, "Speed"), h("dd", null, day.tokens_per_second === null ? NONE : `${rate(day.tokens_per_second)} tok/s`))),
+    view.score !== null && h("dl", { class: "parts", "aria-label": "Parts of the score" }, Object.entries(PARTS).map(([part, title]) =>
+      view.parts[part] !== null && h("div", { title: `${title}: ${view.parts[part].toFixed(0)} of 100` },
+        h("dt", null, title), h("dd", null, share([[view.parts[part], view.parts[part] < 50 ? "low" : "fine"]], 100), h("span", { class: "hidden" }, view.parts[part].toFixed(0)))))));
 }

@@ -5,7 +5,7 @@ import { h } from "./dom.js";
 import { change, openStory } from "./store.js";
 import { ago, clean, cost, count, duration, isRunning, mark, milliseconds, name, NONE, rate, speed } from "./words.js";
 
-const STEP = 25;
+const STEP = innerWidth < 768 ? 10 : 25;
 const CHOICES = {
   all: () => true,
   running: isRunning,

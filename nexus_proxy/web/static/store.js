@@ -8,20 +8,20 @@ export const state = {
   link: { up: false, since: 0 },
   filter: "",
   choice: "all",
-  shown: 25,
+  shown: innerWidth < 768 ? 10 : 25,
   open: null,
   story: null,
   storyProblem: null,
   asking: null,
   toast: null,
   by: "models",
-  backends: {}, models: {}, requests: {}, quality: {},
+  backends: {}, trends: {}, models: {}, requests: {}, quality: {},
   /** The gateway's clock, seconds since the epoch. It stands still while nothing is heard. */
   get clock() {
     return this.now + (performance.now() - this.heardAt) / 1000;
   },
 };
-const COLLECTIONS = ["backends", "models", "requests", "quality"];
+const COLLECTIONS = ["backends", "trends", "models", "requests", "quality"];
 const WHY = "#why/";
 
 let changed = () => {};

@@ -82,6 +82,9 @@ export function duration(seconds) {
   return minutes ? `${minutes} m ${two(rest)} s` : `${rest} s`;
 }
 
+/** The same for the width of a chart: 10 m */
+export const length = (seconds) => duration(seconds).replace(" 00 s", "");
+
 /** A moment as how long ago it was, with the moment itself to be had by pointing at it. */
 export function ago(at, now) {
   if (at === null || at === undefined) return "never";

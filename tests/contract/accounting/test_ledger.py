@@ -15,6 +15,7 @@ import pytest
 
 from nexus_proxy.accounting import ledger as module
 from nexus_proxy.accounting.entries import Entry, Settlement
+from nexus_proxy.accounting.lease import DEAD_SECONDS
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.usage import TokenUsage, counted_inside
 from nexus_proxy.config.model import BudgetAction, BudgetConfig
@@ -22,6 +23,7 @@ from nexus_proxy.errors import BudgetExceededError, StoreUnavailableError
 from nexus_proxy.events import BudgetLevelChanged, Bus, Event
 from nexus_proxy.state import BudgetLevel
 from nexus_proxy.store import sqlite as store_module
+from nexus_proxy.store.machine import machine_id
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import Record
@@ -133,7 +135,7 @@ async def test_who_was_taken_for_dead_and_was_not_books_what_it_measured(
     clock = Clock()
     async with ledger(tmp_path / "n.db", clock) as slow:
         entries = [await reserve(slow, estimate) for estimate in (CENT, CENT, None)]
-        clock.now += module.DEAD_SECONDS + 1  # the machine slept, and the other awoke first
+        clock.now += DEAD_SECONDS + 1  # the machine slept, and the other awoke first
         async with ledger(tmp_path / "n.db", clock) as quick:
             assert quick.standing.spent_usd == pytest.approx(0.02)
             assert quick.standing.unknown_requests == 1
@@ -196,14 +198,14 @@ async def test_a_process_id_says_nothing_of_another_machine(tmp_path: Path) -> N
     with pytest.raises(ProcessLookupError):
         os.kill(gone, 0)
     async with ledger(tmp_path / "n.db", clock) as book:
-        here, there = f"{gone}-{book._machine}-a", f"{gone}-elsewhere-a"
+        here, there = f"{gone}-{machine_id()}-a", f"{gone}-elsewhere-a"
 
         def pretend(connection: sqlite3.Connection) -> None:
             for owner in (here, there):
                 connection.execute("INSERT INTO leases VALUES (?, ?, ?)", (owner, gone, clock.now))
 
         await book._store.write(pretend)
-        for beats, left in ((1.0, {there, book._owner}), (module.DEAD_SECONDS, {book._owner})):
+        for beats, left in ((1.0, {there, book._lease.owner}), (DEAD_SECONDS, {book._lease.owner})):
             clock.now += beats
             await book._look()
             found = await book._store.read(
@@ -265,7 +267,7 @@ async def test_what_is_over_counts_at_once_and_not_when_it_is_written(tmp_path: 
         before = book.standing
         await written(book)
         assert book.standing == before
-        assert book._due == {}
+        assert book._balance._due == {}
 
 
 async def test_what_began_last_month_changes_nothing_of_this_one(

@@ -128,6 +128,18 @@ async def test_the_mean_of_the_days_so_far_goes_on(store: Store) -> None:
     assert await forecast(store, days, today=6) == pytest.approx(4 + 25 * 0.8)
 
 
+async def test_who_began_in_the_middle_of_a_month_is_not_forecast_from_its_first_half(
+    store: Store,
+) -> None:
+    days = {12: 2.0, 14: 2.0, 15: 2.0}
+    assert await forecast(store, days, today=14) is None
+    assert await forecast(store, {}, today=16) == pytest.approx(6 + 15 * 1.5)
+    await book(store, "2026-10-31", 1.0)
+    assert await forecast(store, {}, today=16) == pytest.approx(6 + 4 / 3 + 2 + 2), (
+        "of two Sundays, Thursdays and Saturdays that are left, by three and two of each"
+    )
+
+
 async def test_after_two_weeks_weekends_are_forecast_as_weekends(store: Store) -> None:
     """$2 on working days, nothing on weekends: 1, 7, 8, … are; 21 of the 30 days are not."""
     weekend = {1, 7, 8, 14, 15, 21, 22, 28, 29}

@@ -13,7 +13,8 @@ import pytest
 
 from nexus_proxy.admission.keys import hash_of
 from nexus_proxy.state import SpendReport
-from tests.contract.hot.asking import HELLO, error_of, post
+from nexus_proxy.tasks import spawn
+from tests.contract.hot.asking import CHAT, HELLO, error_of, post
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Cut, ScriptedBackend, faults
 from tests.support.scripted.wire import Exchange
@@ -105,6 +106,33 @@ async def test_a_failed_attempt_costs_nothing_and_a_cut_one_what_was_relayed(
         ]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_who_leaves_is_billed_for_the_prompt_and_what_was_relayed(
+    cloud: ScriptedBackend, stream: bool
+) -> None:
+    cloud.behave(Answer(hold_before=3 if stream else "headers"), times=1)
+    async with running_gateway([paid(cloud.url)], environ=KEY) as gateway:
+        if stream:
+            async with gateway.client.stream("POST", CHAT, json=asked(stream=True)) as answer:
+                await anext(answer.aiter_bytes())
+        else:
+            asking = spawn(post(gateway, asked()), name="client")
+            await cloud.until(lambda: cloud.in_flight == 1)
+            asking.cancel()
+        await gateway.until(lambda: gateway.runtime.history.in_flight == 0)
+        gateway.runtime.history.settle()
+        view = gateway.runtime.history.newest(1)[0]
+        spent = await report(gateway)
+        (row,) = spent.rows
+    assert (view.phase.value, view.cost_source) == ("cancelled", "estimated")
+    assert view.cost_usd == pytest.approx(row.usd_estimated)
+    assert (row.usd_measured, row.usd_reserved) == (0.0, 0.0)
+    assert 0 < row.usd_estimated < COST * 2
+    assert (row.completion_tokens > 0) is stream
+    with closing(sqlite3.connect(gateway.runtime.store.path)) as connection:
+        assert connection.execute("SELECT state FROM entries").fetchall() == [("interrupted",)]
+
+
 async def test_the_money_is_in_the_file_before_the_backend_hears_of_the_request(
     cloud: ScriptedBackend, tmp_path: Path
 ) -> None:
@@ -141,22 +169,27 @@ async def test_nobody_is_told_of_a_spent_budget_while_there_is_enough(
     assert statuses == [200] * served + [402] * (30 - served)
 
 
-async def test_at_the_limit_what_costs_is_refused_and_local_goes_on(
-    cloud: ScriptedBackend, local: ScriptedBackend
+@pytest.mark.parametrize(("action", "at_home"), [("block_cloud", 200), ("block_all", 402)])
+async def test_at_the_limit_what_costs_is_refused_and_the_action_says_what_of_local(
+    cloud: ScriptedBackend, local: ScriptedBackend, action: str, at_home: int
 ) -> None:
-    budget = {"monthly_limit_usd": 0.003}
+    budget = {"monthly_limit_usd": 0.02, "hard_limit_action": action}
     entries = [paid(cloud.url, priority=1), backend_entry("local", local.url, priority=90)]
     async with running_gateway(
         entries, environ=KEY, routing={"budget": budget, "strategy": "priority_only"}
     ) as gateway:
         forced = asked(model=f"cloud/{MODEL}", max_tokens=100)
-        answers = [await post(gateway, forced) for _ in range(40)]
-        statuses = [answer.status_code for answer in answers]
-        assert statuses[0] == 200
-        assert statuses[-1] == 402
-        error = error_of(answers[-1], 402, "budget_exceeded")
-        assert "budget of $0.003" in error["message"]
-        assert 0.001 < (await report(gateway)).spent_usd <= 0.003
+        for _ in range(int(0.015 / COST)):
+            assert (await post(gateway, forced)).status_code == 200
+        assert (await post(gateway, asked(model=f"local/{MODEL}"))).status_code == 200
+        while (refused := await post(gateway, forced)).status_code == 200:
+            pass
+        assert "budget of $0.02" in error_of(refused, 402, "budget_exceeded")["message"]
+        assert 0.018 <= (await report(gateway)).spent_usd <= 0.02
+        served = await post(gateway, asked(model=f"local/{MODEL}"))
+        assert served.status_code == at_home
+        if at_home == 402:
+            error_of(served, 402, "budget_exceeded")
 
 
 async def test_near_the_limit_local_is_preferred(
@@ -217,6 +250,19 @@ async def test_spend_survives_the_gateway(cloud: ScriptedBackend, tmp_path: Path
             assert (await report(gateway)).spent_usd == pytest.approx(expected)
 
 
+async def test_what_a_key_has_spent_survives_too(cloud: ScriptedBackend, tmp_path: Path) -> None:
+    keys = [{"name": "ci", "hash": hash_of(SECRET), "monthly_limit_usd": 0.00105}]
+    state, headers = {"path": str(tmp_path / "kept.db")}, {"authorization": f"Bearer {SECRET}"}
+    for status in (200, 402):
+        async with running_gateway(
+            [paid(cloud.url)], environ=KEY, state=state, keys=keys
+        ) as gateway:
+            assert (await post(gateway, asked(), headers=headers)).status_code == status
+            (view,) = gateway.runtime.snapshot().keys
+            assert view.spent_usd == pytest.approx(COST)
+            assert view.requests == 1, "its use is counted anew"
+
+
 async def test_who_cannot_be_paid_is_passed_over(
     cloud: ScriptedBackend, local: ScriptedBackend
 ) -> None:
@@ -230,5 +276,7 @@ async def test_who_cannot_be_paid_is_passed_over(
         answer = await post(gateway, asked(), headers=headers)
         assert answer.headers["x-nexus-backend"] == "local"
         refused = await post(gateway, asked(model=f"cloud/{MODEL}"), headers=headers)
-        assert "the API key 'poor'" in error_of(refused, 402, "budget_exceeded")["message"]
+        said = error_of(refused, 402, "budget_exceeded")["message"]
+        assert said.startswith("this may cost $0.00")
+        assert "the API key 'poor' has $0.0001 left of $0.0001" in said
         assert not cloud.generations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -53,6 +54,21 @@ async def test_a_new_file_is_for_its_owner_only(path: Path) -> None:
         assert await store.read(count) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+async def test_what_nobody_waits_for_shares_a_commit_with_what_somebody_does(path: Path) -> None:
+    async with opened(path) as store:
+        said: list[str] = []
+        await store.write(lambda connection: connection.set_trace_callback(said.append))
+        store.post(put(1))
+        store.post(put(2))
+        await store.write(put(3))
+        await store.write(lambda connection: connection.set_trace_callback(None))
+        assert said.count("COMMIT") == 1 + 1, "one each for the trace and for all three"
+        done = asyncio.Event()
+        store.post(put(4), done=lambda _: done.set())
+        await done.wait()
+        assert await store.read(count) == 4
 
 
 async def test_a_job_that_raises_undoes_itself_and_nothing_else(path: Path) -> None:

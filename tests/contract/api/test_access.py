@@ -17,6 +17,8 @@ from nexus_proxy.telemetry.logs import Logs
 from tests.support.gateway import running_gateway
 
 KEY = "the-management-key"
+ELSEWHERE = {"host": "box.lan"}
+"""How other machines call this one."""
 ROUTES = ["/nexus/v1/state", "/nexus/v1/events", "/nexus/v1/config", "/nexus/v1/nothing"]
 
 
@@ -24,7 +26,7 @@ ROUTES = ["/nexus/v1/state", "/nexus/v1/events", "/nexus/v1/config", "/nexus/v1/
 async def open_gateway(
     environ: Mapping[str, str], *, key_env: str | None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A gateway that takes itself to be reachable from other machines."""
+    """A gateway that takes itself to be reachable from other machines, and a client on one."""
     server = ServerConfig(management_key_env=key_env, allow_unauthenticated=True)
     sock = socket.create_server(("127.0.0.1", 0))
     sock.setblocking(False)
@@ -35,7 +37,7 @@ async def open_gateway(
     gateway = Gateway(runtime, Front(runtime, loopback=False), sock)
     await gateway.start()
     try:
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, headers=ELSEWHERE, trust_env=False) as client:
             yield client
     finally:
         await gateway.stop()
@@ -88,6 +90,26 @@ async def test_off_loopback_the_key_opens_it(authorization: str | None, status: 
         answer = await client.get("/nexus/v1/state", headers=headers)
     assert answer.status_code == status
     assert KEY not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "127.0.0.1:8000"}, 200),
+        ({"host": "localhost"}, 200),
+        ({"host": "[::1]:8000"}, 200),
+        ({"host": "127.0.0.1.evil.example"}, 401),
+        ({"host": "192.168.1.2:8000"}, 401),
+        ({"host": "localhost", "x-forwarded-for": "203.0.113.9"}, 401),
+        ({"host": "localhost", "origin": "http://evil.example"}, 403),
+    ],
+)
+async def test_programs_of_this_machine_need_no_key_where_others_do(
+    headers: dict[str, str], status: int
+) -> None:
+    async with open_gateway({"MANAGEMENT": KEY}, key_env="MANAGEMENT") as client:
+        answer = await client.get("/nexus/v1/state", headers=headers)
+    assert answer.status_code == status
 
 
 async def test_what_clients_use_stays_open() -> None:

@@ -30,6 +30,13 @@ async def test_an_unknown_path_is_404_and_says_what_there_is() -> None:
     assert "/v1/models/{model}" in error["message"]
 
 
+async def test_an_ollama_client_that_pulls_a_model_is_told_whom_to_ask() -> None:
+    async with running_gateway() as gateway:
+        answer = await gateway.client.post("/api/pull", json={"model": "m"})
+    assert answer.status_code == 404
+    assert "OLLAMA_HOST" in answer.json()["error"]
+
+
 async def test_a_wrong_method_is_405_with_the_right_ones() -> None:
     async with running_gateway() as gateway:
         error = error_of(answer := await gateway.client.delete("/v1/models"))

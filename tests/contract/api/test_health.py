@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from nexus_proxy import __version__
@@ -44,6 +45,14 @@ async def test_one_of_two_up_is_degraded_and_still_ready() -> None:
     assert body["status"] == "degraded"
     assert body["backends"] == {"total": 2, "healthy": 1, "unhealthy": 1}
     assert ready.status_code == 200
+
+
+async def test_a_state_file_that_cannot_be_used_is_degraded(tmp_path: Path) -> None:
+    async with ScriptedBackend(["m"]) as backend:
+        state = {"path": str(tmp_path)}  # a folder
+        async with running_gateway([backend_entry("one", backend.url)], state=state) as gateway:
+            assert (await health(gateway))["status"] == "degraded"
+            assert (await gateway.client.get("/health/ready")).status_code == 200
 
 
 async def test_none_up_is_unhealthy_but_answers_200_and_is_alive() -> None:

@@ -15,7 +15,7 @@ from nexus_proxy.commands import COMMANDS
 from nexus_proxy.config.model import Zone
 from nexus_proxy.quality.service import Outcome
 from nexus_proxy.state import DecisionView, QualityView, RequestView, Snapshot
-from tests.support.gateway import RunningGateway, backend_entry, running_gateway
+from tests.support.gateway import RunningGateway, backend_entry, backend_toml, running_gateway
 from tests.support.scripted import ScriptedBackend, faults
 
 
@@ -26,7 +26,7 @@ async def one_backend(
     """A gateway over one backend, with a configuration file that may be written to."""
     async with ScriptedBackend(["m", "n"]) as backend:
         file = tmp_path / "nexus.toml"
-        file.write_text(f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\n')
+        file.write_text(backend_toml(backend.url))
         entry = backend_entry("one", backend.url)
         async with running_gateway([entry], path=file, **tables) as gateway:
             yield gateway, backend

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -154,3 +155,17 @@ async def test_the_openai_client_reads_both_routes() -> None:
             await client.models.retrieve("nothing-like-it")
     assert "org/right-only" in ids
     assert one.owned_by == "right"
+
+
+async def test_the_anthropic_client_reads_both_routes() -> None:
+    async with (
+        two_backends() as gateway,
+        anthropic.AsyncAnthropic(base_url=gateway.url, api_key="x", max_retries=0) as client,
+    ):
+        named = {model.id: model async for model in client.models.list(limit=1)}
+        assert sorted(named) == ["left-only:latest", "org/right-only", "shared"]
+        assert named["shared"].max_input_tokens == 32768
+        one = await client.models.retrieve("org/right-only")
+        assert (one.type, one.display_name, one.created_at.year) == ("model", one.id, 1970)
+        with pytest.raises(anthropic.NotFoundError):
+            await client.models.retrieve("nobody-has-it")

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from nexus_proxy.state import Preview
-from nexus_tui.source import HttpSource, RuntimeSource
+from nexus_tui.source.attached import HttpSource
+from nexus_tui.source.in_process import RuntimeSource
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import ScriptedBackend
 

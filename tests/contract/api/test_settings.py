@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.contract.api.test_management import message, verb
-from tests.support.gateway import RunningGateway, backend_entry, running_gateway
+from tests.support.gateway import RunningGateway, backend_entry, backend_toml, running_gateway
 from tests.support.scripted import ScriptedBackend
 
 HASH = "sha256:" + "ab" * 32
@@ -24,7 +24,7 @@ async def gateway_of(
     """A gateway as the file says, which holds `text` and one backend."""
     async with ScriptedBackend(["m"]) as one:
         file = tmp_path / "nexus.toml"
-        entry = f'[[backends]]\nname = "one"\nurl = "{one.url}"\ntype = "generic"\n'
+        entry = backend_toml(one.url)
         file.write_text(f"[discovery]\nenabled = false\n{text}{entry}")
         entries = [backend_entry("one", one.url)]
         async with running_gateway(entries, path=file, environ=environ) as gateway:

@@ -131,7 +131,7 @@ async def test_a_removed_backend_comes_back_with_its_pins_and_at_once(tmp_path: 
         assert (await gateway.chat("n")).status_code == 200
         twice = await verb(gateway, "backend.restore", backend="one")
     assert twice.status_code == 404
-    assert "removed: none" in message(twice)
+    assert "since the start: none" in message(twice)
 
 
 @pytest.mark.parametrize(

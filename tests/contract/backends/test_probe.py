@@ -55,6 +55,23 @@ async def test_llamacpp_counts_the_context_of_a_slot(client: httpx.AsyncClient) 
     )
 
 
+@pytest.mark.parametrize("folder", ["/models/", "C:\\models\\"])
+async def test_llamacpp_without_an_alias_goes_by_its_files_name(
+    client: httpx.AsyncClient, folder: str
+) -> None:
+    path = f"{folder}Qwen3-8B-Q4_K_M.gguf"
+    async with fakes.llamacpp(id=path, aliases=[path]) as server:
+        (model,) = (await probe(client, BackendType.LLAMACPP, server)).models or ()
+    assert model.id == "Qwen3-8B-Q4_K_M.gguf"
+    assert model.aliases == (path,)
+
+
+@pytest.mark.parametrize("name", ["ggml-org/gemma-3-1b-it-GGUF:Q4_K_M", "a.gguf", "/a/.gguf"])
+async def test_llamacpp_keeps_a_name_that_is_no_path(client: httpx.AsyncClient, name: str) -> None:
+    async with fakes.llamacpp(id=name) as server:
+        assert [*models(await probe(client, BackendType.LLAMACPP, server))] == [name]
+
+
 async def test_llamacpp_never_asks_what_would_wake_it(client: httpx.AsyncClient) -> None:
     async with fakes.llamacpp() as server:
         await probe(client, BackendType.LLAMACPP, server)

@@ -40,6 +40,7 @@ async def test_without_a_gateway_it_is_3_with_the_address_and_the_cure(
     assert "http://127.0.0.1:9" in done.err
     assert "nexus serve" in done.err
     assert len(done.err.splitlines()) == 1
+    assert "Errno" not in done.err
 
 
 async def test_another_program_at_the_address_is_no_gateway(shell: Shell) -> None:
@@ -97,6 +98,17 @@ async def test_wrong_usage_is_2(shell: Shell, command: tuple[str, ...]) -> None:
     assert (done.code, done.out) == (2, "")
     assert "Error:" in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"), [(("helth",), "health"), (("backends", "drian"), "drain")]
+)
+async def test_a_mistyped_command_is_told_the_nearest(
+    shell: Shell, command: tuple[str, ...], meant: str
+) -> None:
+    done = await shell.nexus(*command)
+    assert done.code == 2
+    assert f"Did you mean '{meant}'?" in done.err
 
 
 async def test_a_traceback_is_shown_at_debug_only(shell: Shell) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nexus_proxy.quality.service import Outcome
+from nexus_proxy.state import BackendState
 from nexus_proxy.tasks import spawn
 from tests.contract.cli.terminal import scene
 from tests.support.scripted import Answer, faults
@@ -69,6 +70,11 @@ async def test_health_is_a_word_numbers_and_an_exit_code(tmp_path: Path) -> None
     async with scene(tmp_path, ["m"], ["m"]) as here:
         well = await here.nexus("health")
         data = await here.nexus("health", "--json")
+        here.backends[1].refuse()
+        here.backends[1].drop_connections()
+        two = here.gateway.runtime.registry.get("two")
+        await here.gateway.until(lambda: two.health is BackendState.DOWN)
+        half = await here.nexus("health")
         for name in ("one", "two"):
             here.gateway.runtime.registry.get(name).enabled = False
         ill = await here.nexus("health")
@@ -76,9 +82,52 @@ async def test_health_is_a_word_numbers_and_an_exit_code(tmp_path: Path) -> None
     assert well.out.startswith("healthy: nexus ")
     assert "2 of 2 backends healthy" in well.out
     assert data.json()["backends"] == {"total": 2, "healthy": 2, "unhealthy": 0}
+    assert data.json()["traffic"]["in_flight"] == 0
+    assert "0 requests in flight, 0 waiting; 0.0 requests/s" in well.out
+    assert half.out.endswith("! two is down: connection refused\n")
     assert ill.code == 1
     assert ill.out.startswith("unhealthy")
     assert ill.err == ""
+
+
+async def test_one_backend_is_told_of_wholly(tmp_path: Path) -> None:
+    async with scene(tmp_path, [WIDE], ["m"]) as here:
+        await here.gateway.chat("m")
+        here.backends[0].behave(faults.status(500, "it burns"), times=1)
+        here.backends[1].behave(faults.status(500, "it burns"), times=1)
+        await here.gateway.chat("m", stream=False)
+        done = await here.nexus("backends", "show", "one")
+        data = await here.nexus("backends", "show", "one", "--json")
+        nobody = await here.nexus("backends", "show", "nobody")
+    assert (done.code, nobody.code) == (0, 1)
+    assert "(there are: one, two)" in nobody.err
+    for line in ("name          one", "zone          restricted, tier 1", "failed with  "):
+        assert line in done.out
+    assert done.out.splitlines()[-1].split()[:2] == ["m", "32768"]
+    told = data.json()
+    assert told["backend"]["name"] == "one"
+    assert sum(told["trend"]["requests"]) >= 1
+
+
+async def test_requests_are_chosen_by_model_backend_and_status(tmp_path: Path) -> None:
+    async with scene(tmp_path, ["a"], ["b"]) as here:
+        for model in ("a", "b", "a", "nobody"):
+            await here.gateway.chat(model)
+        lists = {
+            words: (await here.nexus("requests", *words, "--json")).json()
+            for words in (
+                ("--model", "a"),
+                ("--backend", "two"),
+                ("--status", "done", "-n", "1"),
+                ("--status", "404"),
+                ("--key", "ci"),
+            )
+        }
+        wrong = await here.nexus("requests", "--status", "odd")
+    chosen = [[view["model_asked"] for view in views] for views in lists.values()]
+    assert chosen == [["a", "a"], ["b"], ["a"], ["nobody"], []]
+    assert wrong.code == 2
+    assert "one of running, done, failed, cancelled" in wrong.err
 
 
 async def test_requests_are_listed_oldest_first(tmp_path: Path) -> None:
@@ -99,6 +148,7 @@ async def test_requests_are_listed_oldest_first(tmp_path: Path) -> None:
     ("command", "hint"),
     [
         (("backends", "list"), "nexus backends add URL"),
+        (("backends",), "nexus backends add URL"),
         (("models",), "nexus backends list"),
         (("requests",), "No requests yet"),
         (("quality",), "No request has reached a backend yet"),

@@ -91,10 +91,12 @@ async def test_another_nexus_is_a_backend_in_the_open_zone() -> None:
     assert (found.type, found.zone) == (BackendType.GENERIC, Zone.OPEN)
 
 
-async def test_a_gateway_to_clouds_is_not_taken_for_a_place_where_prompts_stay() -> None:
+async def test_a_gateway_to_clouds_is_not_taken_for_a_place_where_prompts_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with ScriptedBackend() as server:
-        port = WellKnown(server.port, "LiteLLM", forwards=True)
-        async with discovering(LOCAL, ports=[port]) as world:
+        monkeypatch.setattr("nexus_proxy.discovery.zones.FORWARDING", {server.port})
+        async with discovering(LOCAL, ports=[WellKnown(server.port, "LiteLLM")]) as world:
             await world.heard.until(lambda: world.backends)
             assert world.backends[0].zone is Zone.OPEN
 

@@ -193,7 +193,7 @@ async def test_a_removed_backend_is_not_asked_again() -> None:
 async def test_check_says_what_it_found() -> None:
     async with ScriptedBackend(["a"], owned_by="vllm") as server, checking() as world:
         backend = world.add(server.url, type_=BackendType.VLLM)
-        assert "box is up: vllm with 1 models, answered in " in await world.health.check("box")
+        assert "box is up: vllm with 1 model, answered in " in await world.health.check("box")
         server.refuse()
         server.drop_connections()
         assert await world.health.check("box") == "box is down: connection refused"

@@ -105,7 +105,9 @@ async def test_no_request_and_no_check_goes_to_a_cloud_until_it_is_off(
     await airplane(house, ON)
     assert (await house.chat()).headers["x-nexus-backend"] == "home"
     refused = await post(house, body_for(CHAT, "cloud-only"))
-    rejection = error_of(refused, 503, "no_available_backend")["context"]["rejections"][0]
+    error = error_of(refused, 503, "no_available_backend")
+    assert error["message"].endswith("(nexus airplane off)")
+    rejection = error["context"]["rejections"][0]
     assert rejection["stage"] == "airplane"
     assert rejection["fix"] == "nexus airplane off"
     probes = len(cloud.probes)
@@ -149,12 +151,12 @@ async def test_a_stale_decision_does_not_slip_through(
     """Decided before, sent after: what is asked last is the switch, not the decision."""
     registry = house.runtime.registry
     home.behave(Answer())
-    original = house.runtime.relay._attempt
+    original = house.runtime.relay.attempts.make
 
     async def switched(*arguments: Any) -> Any:
         registry.set_airplane(True)
         return await original(*arguments)
 
-    house.runtime.relay._attempt = switched  # type: ignore[assignment, method-assign]
+    house.runtime.relay.attempts.make = switched  # type: ignore[assignment, method-assign]
     assert (await house.chat()).headers["x-nexus-backend"] == "home"
     assert not cloud.generations

@@ -50,14 +50,6 @@ async def gateway(cloud: ScriptedBackend) -> AsyncIterator[RunningGateway]:
 
 
 @pytest.fixture
-async def sdk(gateway: RunningGateway) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key=CLIENT_KEY, max_retries=0
-    ) as client:
-        yield client
-
-
-@pytest.fixture
 async def messages(gateway: RunningGateway) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(
         base_url=gateway.url, api_key=CLIENT_KEY, max_retries=0
@@ -125,6 +117,41 @@ async def test_a_tool_loop_of_chat_with_thinking(
     gateway.runtime.history.settle()
     spent = await gateway.runtime.ledger.report(None, "backend")
     assert spent.rows[0].usd_measured == pytest.approx(2 * COST)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("refers", [True, False])
+async def test_a_tool_loop_of_responses_keeps_signatures(
+    sdk: openai.AsyncOpenAI, cloud: ScriptedBackend, streams: bool, refers: bool
+) -> None:
+    """Whether a client sends items back, as Codex does, or refers to them, as the Vercel AI SDK."""
+    blocks = [
+        claude.thinking("Where"),
+        claude.thinking(" is it?", "c2lnbmVk"),
+        {"type": "redacted_thinking", "data": "ZW5j"},
+        claude.tool_use("toolu_1", "look", at="door"),
+    ]
+    cloud.behave(Message(content=blocks, stop="tool_use"), times=1)
+    tool = {"type": "function", **TOOL["function"]}
+    asked: Any = {"model": MODEL, "tools": [tool], "reasoning": {"effort": "high"}}
+    if not refers:
+        asked |= {"store": False, "include": ["reasoning.encrypted_content"]}
+    if streams:
+        async with sdk.responses.stream(input=HELLO, **asked) as stream:
+            first: Any = await stream.get_final_response()
+    else:
+        first = await sdk.responses.create(input=HELLO, **asked)
+    reasoning, call = first.output
+    assert reasoning.content[0].text == "Where is it?"
+    made = [
+        item.model_dump(exclude_none=True, exclude={"parsed_arguments"}) for item in first.output
+    ]
+    references = [{"type": "item_reference", "id": item.id} for item in first.output]
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "dark"}
+    turn = [*HELLO, *(references if refers else made), result]
+    again = await sdk.responses.create(input=turn, **asked)
+    assert again.output_text == "Hello there."
+    assert cloud.generations[-1].json["messages"][1]["content"] == blocks
 
 
 async def test_usage_is_in_a_stream_for_those_who_ask(sdk: openai.AsyncOpenAI) -> None:

@@ -46,6 +46,8 @@ FORBIDDEN = [
     "http://192.168.1.7",
     "",
     "http://localhost:3000, https://evil.test",
+    "http://localhost:80@evil.test",
+    "http://127.0.0.1:1.evil.test",
 ]
 
 

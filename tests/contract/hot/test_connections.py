@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.contract.hot.asking import (
     parsed,
     request_of,
 )
+from tests.support.curl import curl as plain_curl
 from tests.support.gateway import RunningGateway
 from tests.support.scripted import Answer, ScriptedBackend
 
@@ -28,16 +28,8 @@ STREAM = json.dumps(body_for(CHAT, stream=True)).encode()
 
 
 async def curl(gateway: RunningGateway, *arguments: str) -> bytes:
-    """What curl prints for a chat. Fails when curl does."""
-    program = shutil.which("curl")
-    assert program is not None, "curl is what half of all users try first"
-    asking = await asyncio.create_subprocess_exec(
-        *(program, "-sS", "-m", "20", "--noproxy", "*", gateway.url + CHAT, *arguments),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await asking.communicate()
-    assert asking.returncode == 0
-    return out
+    """What curl prints for a chat."""
+    return await plain_curl(gateway.url + CHAT, *arguments)
 
 
 def as_json(content: bytes) -> tuple[str, ...]:

@@ -47,14 +47,6 @@ async def gateway(cloud: ScriptedBackend) -> AsyncIterator[RunningGateway]:
         yield running
 
 
-@pytest.fixture
-async def sdk(gateway: RunningGateway) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key=CLIENT_KEY, max_retries=0
-    ) as client:
-        yield client
-
-
 @pytest.mark.parametrize("streams", [True, False])
 async def test_a_tool_loop_of_chat(
     sdk: openai.AsyncOpenAI, cloud: ScriptedBackend, gateway: RunningGateway, streams: bool

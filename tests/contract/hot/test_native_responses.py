@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from tests.contract.hot.asking import CHAT, CLIENT_KEY, post
+from tests.contract.hot.asking import CHAT, post
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Exchange, ScriptedBackend, faults
 from tests.support.scripted.answers import SSE_HEADERS
@@ -102,14 +102,6 @@ async def gateway(cloud: ScriptedBackend) -> AsyncIterator[RunningGateway]:
         routing={"aliases": {"mine": MODEL}, "max_retries": 0},
     ) as running:
         yield running
-
-
-@pytest.fixture
-async def sdk(gateway: RunningGateway) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(
-        base_url=f"{gateway.url}/v1", api_key=CLIENT_KEY, max_retries=0
-    ) as client:
-        yield client
 
 
 def entry(backend: ScriptedBackend, **more: Any) -> dict[str, Any]:
@@ -221,6 +213,7 @@ async def test_a_server_without_the_route_is_asked_in_chat_from_then_on(
     ("more", "path"),
     [
         ({}, RESPONSES),
+        ({"store": None}, CHAT),
         ({"tools": [{"type": "function", "name": "f", "parameters": {}}]}, RESPONSES),
         ({"tools": [{"type": "web_search"}]}, CHAT),
         ({"input": [{"role": "developer", "content": "x"}]}, CHAT),
@@ -234,6 +227,7 @@ async def test_vllm_is_sent_plain_requests_as_they_are(more: dict[str, Any], pat
 
         server.behave(answer)
         async with running_gateway([backend_entry("v", server.url, type="vllm")]) as gateway:
-            got = await post(gateway, {"model": MODEL, "input": "hi", **more}, RESPONSES)
+            body = {"model": MODEL, "input": "hi", "store": False, **more}
+            got = await post(gateway, body, RESPONSES)
             assert json.loads(got.content)["status"] == "completed"
         assert server.generations[0].path == path

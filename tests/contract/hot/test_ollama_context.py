@@ -132,8 +132,12 @@ async def test_what_fits_is_asked_in_chat(gateway: RunningGateway, ollama: Ollam
 async def test_a_context_that_was_asked_for_is_kept_while_it_is_loaded(
     gateway: RunningGateway, ollama: Ollama
 ) -> None:
+    async def loads_and_answers(exchange: Exchange) -> None:
+        ollama.load(SIZE)
+        await chat(exchange)
+
+    ollama.table["/api/chat"] = loads_and_answers
     await gateway.chat(MODEL, messages=said(LONG))
-    ollama.load(SIZE)
     await loaded(gateway, SIZE)
     await gateway.chat(MODEL)
     assert [request.json["options"]["num_ctx"] for request in ollama.native] == [SIZE, SIZE]

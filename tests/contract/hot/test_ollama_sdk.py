@@ -110,12 +110,26 @@ async def test_embeddings(client: ollama.AsyncClient, backend: ScriptedBackend) 
     assert {request.path for request in backend.generations} == {"/v1/embeddings"}
 
 
+async def test_a_model_is_loaded_before_the_first_question(
+    client: ollama.AsyncClient, backend: ScriptedBackend
+) -> None:
+    """As `ollama run` does: it gives up if that fails."""
+    loaded = await client.generate("m", keep_alive="5m")
+    assert (loaded.response, loaded.done, loaded.done_reason) == ("", True, "load")
+    (chat,) = [piece async for piece in await client.chat("m", [], stream=True)]
+    assert (chat.message.content, chat.done_reason) == ("", "load")
+    with pytest.raises(ollama.ResponseError, match="does not exist here") as caught:
+        await client.generate("nobody-has-it")
+    assert caught.value.status_code == 404
+    assert not backend.generations
+
+
 async def test_errors(client: ollama.AsyncClient, backend: ScriptedBackend) -> None:
     with pytest.raises(ollama.ResponseError, match="nobody-has-it") as caught:
         await client.chat("nobody-has-it", HELLO)
     assert caught.value.status_code == 404
     with pytest.raises(ollama.ResponseError, match="loads or unloads") as caught:
-        await client.generate("m")
+        await client.generate("m", keep_alive=0)
     assert caught.value.status_code == 400
     backend.behave(Answer(cut=Cut.CLOSE, after=2))
     with pytest.raises(ollama.ResponseError, match="one"):

@@ -88,10 +88,12 @@ async def test_without_a_wish_the_preferred_one_serves(
     assert answer.headers["x-nexus-privacy-zone"] == "open"
 
 
+@pytest.mark.parametrize("zone", ["restrictd", ""])
 async def test_a_zone_typo_is_refused_and_never_read_as_open(
-    house: RunningGateway, far: ScriptedBackend
+    house: RunningGateway, far: ScriptedBackend, zone: str
 ) -> None:
-    answer = await post(house, body_for(CHAT), headers={"x-nexus-zone": "restrictd"})
+    """Nor a variable that is empty where somebody meant to ask for a zone."""
+    answer = await post(house, body_for(CHAT), headers={"x-nexus-zone": zone})
     error = error_of(answer, 400, "invalid_request")
     assert "restricted" in error["message"]
     assert not far.generations

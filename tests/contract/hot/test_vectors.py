@@ -12,6 +12,7 @@ import openai
 
 from nexus_proxy.backends.embedding import TEXTS
 from nexus_proxy.state import BackendState
+from nexus_proxy.tasks import spawn
 from tests.contract.hot.asking import EMBEDDINGS, body_for, error_of, post
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, Behaviour, Exchange, ScriptedBackend, faults
@@ -40,7 +41,7 @@ def model(seed: str, *, noise: float = 0.0) -> Behaviour:
 
 @asynccontextmanager
 async def two(
-    first: Behaviour, second: Behaviour, **tables: Any
+    first: Behaviour, second: Behaviour, *, slots: int | None = None, **tables: Any
 ) -> AsyncIterator[tuple[RunningGateway, ScriptedBackend, ScriptedBackend]]:
     """`a` is preferred to `b`; both list the model."""
     routing = {"strategy": "priority_only", "max_retries": 1, **tables.pop("routing", {})}
@@ -48,8 +49,8 @@ async def two(
         a.behave(first)
         b.behave(second)
         entries = [
-            backend_entry("a", a.url, priority=1),
-            backend_entry("b", b.url, priority=90),
+            backend_entry("a", a.url, priority=1, max_concurrent=slots),
+            backend_entry("b", b.url, priority=90, max_concurrent=slots),
         ]
         async with running_gateway(entries, routing=routing, **tables) as gateway:
             yield gateway, a, b
@@ -105,6 +106,29 @@ async def test_what_was_not_compared_yet_is_not_mixed() -> None:
         assert record.decision is not None
         (rejection,) = record.decision.rejections
         assert rejection.reason == "its vectors were not compared yet with those of a"
+
+
+async def test_a_comparison_takes_a_slot_and_waits_for_one() -> None:
+    async with two(model("one"), Answer(hold_before="headers"), slots=1) as (gateway, a, b):
+        chat = spawn(gateway.chat("b/m"), name="client")
+        await b.until(lambda: b.in_flight == 1)
+        assert (await embed(gateway)).headers["x-nexus-backend"] == "a"
+        admission = gateway.runtime.admission
+        await gateway.until(
+            lambda: [(w.id, w.model) for w in admission.waiting()] == [("vectors of m at b", "m")]
+        )
+        held = []
+
+        async def watched(exchange: Exchange) -> None:
+            held.append(gateway.runtime.registry.get("b").in_flight)
+            await model("one")(exchange)
+
+        b.behave(watched)
+        b.release()
+        assert (await chat).status_code == 200
+        await compared(gateway, "a", "b")
+        assert (a.peak, b.peak, held) == (1, 1, [1])
+        assert [gateway.runtime.registry.get(name).in_flight for name in "ab"] == [0, 0]
 
 
 async def test_who_never_answered_has_no_say() -> None:

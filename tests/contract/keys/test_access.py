@@ -159,6 +159,17 @@ async def test_models_are_those_that_the_key_may_use(backend: ScriptedBackend) -
         assert [model["id"] for model in everything["data"]] == ["m", "n", "other"]
 
 
+async def test_nor_are_tokens_counted_for_a_model_that_the_key_may_not_use(
+    backend: ScriptedBackend,
+) -> None:
+    async with keyed(backend, key_table(models=["m"])) as gateway:
+        for model, status in (("m", 200), ("n", 200), ("other", 403)):
+            body = body_for(CHAT, model)
+            answer = await post(gateway, body, "/v1/messages/count_tokens", bearer())
+            assert answer.status_code == status
+        assert answer.json()["error"]["type"] == "permission_error"
+
+
 async def test_the_name_of_a_backend_opens_no_model(backend: ScriptedBackend) -> None:
     async with keyed(backend, key_table(models=["one*"])) as gateway:
         forced = await post(gateway, body_for(CHAT, "one/m"), headers=bearer())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import openai
 import pytest
@@ -56,6 +57,51 @@ async def test_after_retry_after_exactly_one_passes(backend: ScriptedBackend) ->
         assert len(backend.generations) == 10
 
 
+HI = [{"role": "user", "content": "hi"}]
+FORMS: list[tuple[str, dict[str, Any], Callable[[dict[str, Any]], list[str]]]] = [
+    (CHAT, {"messages": HI}, lambda told: [told["error"]["type"], told["error"]["code"]]),
+    ("/v1/responses", {"input": "hi"}, lambda told: [told["error"]["type"], told["error"]["code"]]),
+    (
+        "/v1/messages",
+        {"messages": HI, "max_tokens": 5},
+        lambda told: [told["type"], told["error"]["type"], told["request_id"][:4]],
+    ),
+    ("/api/chat", {"messages": HI}, lambda told: [*told, type(told["error"]).__name__]),
+]
+TOLD = {
+    CHAT: {
+        403: ["invalid_request_error", "model_not_allowed"],
+        429: ["rate_limit_error", "rate_limit_exceeded"],
+        402: ["insufficient_quota", "budget_exceeded"],
+    },
+    "/v1/messages": {
+        403: ["error", "permission_error", "req-"],
+        429: ["error", "rate_limit_error", "req-"],
+        402: ["error", "billing_error", "req-"],
+    },
+    "/api/chat": {403: ["error", "str"], 429: ["error", "str"], 402: ["error", "str"]},
+}
+
+
+@pytest.mark.parametrize(("path", "body", "form"), FORMS)
+async def test_every_dialect_is_refused_in_its_own_form(
+    backend: ScriptedBackend,
+    path: str,
+    body: dict[str, Any],
+    form: Callable[[dict[str, Any]], list[str]],
+) -> None:
+    backend.models = ["m", "other"]
+    told = TOLD.get(path, TOLD[CHAT])
+    table = key_table(models=["m"], requests_per_minute=1, monthly_limit_usd=0.0)
+    prices = [{"model": "m", "input_usd_per_million": 1.0, "output_usd_per_million": 1.0}]
+    async with keyed(backend, table, prices=prices) as gateway:
+        for model, status, wait in (("other", 403, None), ("m", 402, None), ("m", 429, "60")):
+            answer = await post(gateway, {"model": model, **body}, path, bearer())
+            assert (answer.status_code, form(answer.json())) == (status, told[status])
+            assert answer.headers.get("retry-after") == wait
+    assert not backend.generations
+
+
 async def test_tokens_are_corrected_by_what_the_backend_measured(
     backend: ScriptedBackend,
 ) -> None:
@@ -97,12 +143,13 @@ async def test_one_keys_limit_is_no_others(backend: ScriptedBackend) -> None:
 
 async def test_the_sdk_waits_as_told_and_gets_its_answer(backend: ScriptedBackend) -> None:
     async with (
-        keyed(backend, key_table(requests_per_minute=300)) as gateway,
+        keyed(backend, key_table(requests_per_minute=60)) as gateway,
         openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=SECRET, max_retries=2) as sdk,
     ):
+        await sdk.models.list()  # what it does only once takes a while
         bucket = gateway.runtime.limits.used["ci"].requests_left
         assert bucket is not None
-        bucket.take(300, time.monotonic())
+        bucket.take(60, time.monotonic())
         done = await sdk.chat.completions.create(
             model="m", messages=[{"role": "user", "content": "hi"}]
         )

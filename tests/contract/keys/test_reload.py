@@ -15,7 +15,7 @@ from nexus_proxy.errors import ConfigError
 from tests.contract.hot.asking import CHAT, body_for, post
 from tests.contract.keys.world import OTHER, SECRET, bearer, key_table
 from tests.faults.streams import stream_chat
-from tests.support.gateway import RunningGateway, backend_entry, running_gateway
+from tests.support.gateway import RunningGateway, backend_entry, backend_toml, running_gateway
 from tests.support.scripted import Answer, ScriptedBackend
 
 HEAD = "[discovery]\nenabled = false\n[health_check]\ninterval_seconds = 0.2\n"
@@ -23,7 +23,7 @@ HEAD = "[discovery]\nenabled = false\n[health_check]\ninterval_seconds = 0.2\n"
 
 def text(backend: ScriptedBackend, *keys: dict[str, Any], more: str = "") -> str:
     """A file with the backend and these keys."""
-    lines = [f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\n']
+    lines = [backend_toml(backend.url)]
     lines += [
         "[[keys]]\n" + "".join(f"{name} = {value!r}\n" for name, value in key.items())
         for key in keys

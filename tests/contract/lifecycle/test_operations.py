@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from nexus_proxy.events import Event, OperationChanged
 from nexus_proxy.tasks import spawn
 from tests.contract.hot.asking import CHAT, body_for, error_of
 from tests.support import shelves
@@ -69,6 +70,18 @@ async def ended(gateway: RunningGateway, id_: str) -> dict[str, Any]:
     return next(one for one in told if one["operation_id"] == id_)
 
 
+def sentences(gateway: RunningGateway) -> list[str]:
+    """What is told of operations from now on."""
+    heard: list[str] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, OperationChanged):
+            heard.append(event.what)
+
+    gateway.runtime.bus.subscribe(hear)
+    return heard
+
+
 def chatting(gateway: RunningGateway, model: str = "a") -> asyncio.Task[httpx.Response]:
     body = {**body_for(CHAT), "model": model}
     return spawn(gateway.client.post(CHAT, json=body), name="client")
@@ -78,6 +91,7 @@ async def test_a_load_is_told_and_ends_with_the_model_loaded() -> None:
     shelf = Shelf("a")
     async with ollamas(box=shelf) as (gateway, _):
         shelf.open.clear()
+        heard = sentences(gateway)
         told = await begin(gateway, "a", "box")
         assert (told["status"], told["type"], told["phase"]) == ("in_progress", "load", "loading")
         assert told["progress"] is None
@@ -86,6 +100,7 @@ async def test_a_load_is_told_and_ends_with_the_model_loaded() -> None:
         shelf.open.set()
         over = await ended(gateway, told["operation_id"])
         assert (over["status"], over["progress"], over["error"]) == ("completed", 1.0, None)
+        assert heard == ["loading a on box", over["message"]], "each once"
         assert gateway.runtime.registry.get("box").models["a"].loaded is True
         again = await begin(gateway, "a", "box")
         assert (await ended(gateway, again["operation_id"]))["status"] == "completed"

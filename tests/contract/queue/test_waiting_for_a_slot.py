@@ -118,6 +118,42 @@ async def test_full_or_late_is_503_and_tells_when_to_come_back(
         await asyncio.gather(*tasks)
 
 
+@pytest.mark.parametrize(
+    ("path", "ping", "end"),
+    [
+        (CHAT, ": ping\n", "data: [DONE]\n\n"),
+        ("/v1/messages", 'event: ping\ndata: {"type":"ping"}\n\n', '{"type":"message_stop"}\n\n'),
+    ],
+)
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_a_stream_hears_while_it_waits_that_it_is_not_forgotten(
+    backend: ScriptedBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    ping: str,
+    end: str,
+    in_time: bool,
+) -> None:
+    monkeypatch.setattr("nexus_proxy.relay.call.OPEN_AFTER", 0.05)
+    entries = [backend_entry("one", backend.url, max_concurrent=1)]
+    async with running_gateway(entries, queue={"max_wait_seconds": 60 if in_time else 1.5}) as one:
+        running = asking(one, "running")
+        await backend.until(lambda: backend.in_flight == 1)
+        body = {**body_for(CHAT), "max_tokens": 9, "stream": True}
+        async with one.client.stream("POST", path, json=body) as answer:
+            assert answer.status_code == 200
+            pieces = answer.aiter_text()
+            text = await anext(pieces)
+            assert text == ping
+            if in_time:
+                backend.release()
+            text = "".join([piece async for piece in pieces])
+        assert text.endswith(end) is in_time
+        assert ("No slot became free" in text) is not in_time
+        backend.release()
+        await running
+
+
 async def test_another_backend_that_comes_up_takes_who_waits(
     gateway: RunningGateway, backend: ScriptedBackend
 ) -> None:

@@ -14,8 +14,9 @@ from tests.contract.telemetry.mixed import mixed
 
 SAME = (
     *("endpoint", "status", "error", "code", "stream", "cost_usd"),
-    *("first_token_ms", "total_ms", "queued_ms", "prompt_tokens", "completion_tokens"),
+    *("prompt_tokens", "completion_tokens"),
 )
+CLOCKS = ("route_ms", "queued_ms", "first_token_ms", "total_ms")
 
 
 async def test_each_request_has_one_line_that_agrees_with_the_history(
@@ -42,6 +43,13 @@ def assert_same(line: dict[str, object], view: RequestView) -> None:
     assert line["level"] == ("warning" if view.phase.value == "failed" else "info")
     for name in SAME:
         assert line[name] == getattr(view, name), name
+    for name in CLOCKS:
+        assert line[name] == rounded(getattr(view, name)), name
+    assert line["connect_ms"] == (rounded(view.attempts[-1].connect_ms) if view.attempts else None)
+
+
+def rounded(ms: float | None) -> float | None:
+    return None if ms is None else round(ms, 3)
 
 
 async def test_a_line_for_people_says_who_what_where_how_long_and_how_much() -> None:

@@ -120,7 +120,7 @@ async def test_what_is_refused_before_it_is_routed_is_counted_and_nowhere_else()
 
 
 async def test_stages_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nexus_proxy.relay.attempts.EACH", 2)
+    monkeypatch.setattr("nexus_proxy.relay.reading.EACH", 2)
     async with (
         ScriptedBackend(["m"]) as one,
         running_gateway([backend_entry("one", one.url)]) as gateway,

@@ -52,6 +52,7 @@ async def test_all_three_agree_after_a_mixed_load() -> None:
         stats = await told(load, "/v1/stats")
         views = (await told(load, "/v1/history", limit="1000"))["requests"]
         spent = load.gateway.runtime.ledger.standing.spent_usd
+        report = await told(load, "/nexus/v1/spend", by="model")
     total = stats["total"]
     assert (total["requests"], total["done"], total["failed"], total["cancelled"]) == (13, 8, 3, 2)
     assert len(views) == summed(series, "nexus_requests_total") == 13
@@ -71,6 +72,8 @@ async def test_all_three_agree_after_a_mixed_load() -> None:
     for name in ("prompt_tokens", "completion_tokens"):
         count = sum(view[name] or 0 for view in views)
         assert total[name] == summed(series, f"nexus_{name}_total") == count > 0
+    booked = sum(row["completion_tokens"] for row in report["rows"])
+    assert booked == total["completion_tokens"], "also of those who left"
     costs = sum(view["cost_usd"] or 0.0 for view in views)
     assert summed(series, "nexus_cost_usd_total") == pytest.approx(costs)
     assert total["cost_measured_usd"] + total["cost_estimated_usd"] == pytest.approx(costs)

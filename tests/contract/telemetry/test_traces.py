@@ -15,7 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.contract.hot.asking import CHAT, body_for, post
 from tests.contract.telemetry.mixed import ANSWER, PROMPT, PROVIDER, SECRET, mixed
 from tests.support.gateway import backend_entry, running_gateway
-from tests.support.scripted import Exchange, ScriptedBackend, faults
+from tests.support.scripted import Exchange, ScriptedBackend, faults, gemini
+from tests.support.scripted.gemini import Generated
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{CALLER}-01"
@@ -121,6 +122,25 @@ async def test_a_request_is_a_child_of_its_caller_and_the_backend_of_its_try(
             assert span["gen_ai.usage.output_tokens"] == 4
             assert span["gen_ai.response.finish_reasons"] == ["stop"]
             assert span["gen_ai.response.time_to_first_chunk"] > 0
+
+
+@pytest.mark.parametrize(("kind", "provider"), [("openai", "openai"), ("google", "gcp.gemini")])
+async def test_a_provider_has_the_name_that_the_conventions_give_it(
+    collector: Collector, kind: str, provider: str
+) -> None:
+    lists = {"/v1beta/models": {"models": [gemini.model("m")]}}
+    async with (
+        ScriptedBackend(["m"], routes=lists) as cloud,
+        running_gateway(
+            [backend_entry("cloud", cloud.url, type=kind, api_key_env="KEY")],
+            environ=environ(KEY="sk-0123456789"),
+        ) as gateway,
+    ):
+        if kind == "google":
+            cloud.behave(Generated())
+        assert (await post(gateway, body_for(CHAT))).status_code == 200
+    (tried,) = (span for span in collector.spans() if span["kind"] == 3)
+    assert tried["gen_ai.provider.name"] == provider
 
 
 async def test_all_of_a_mixed_load_is_traced_and_nothing_that_was_said(

@@ -11,9 +11,11 @@ import pytest
 from nexus_proxy.tasks import spawn
 from tests.contract.api.test_access import KEY, open_gateway
 from tests.contract.web.test_page import HOSTILE
+from tests.support import shelves
 from tests.support.browser import Connection, Page, chromium, driven
 from tests.support.gateway import RunningGateway, backend_entry, running_gateway
 from tests.support.scripted import Answer, ScriptedBackend, faults
+from tests.support.shelves import Shelf
 
 NAMES = (*HOSTILE, "👩‍👩‍👧‍👦 family", "e" + "\u0301" * 60, "עברית", "a b\n\tc")
 
@@ -88,6 +90,37 @@ async def test_a_story_has_an_address(browser: Connection, gateway: RunningGatew
     await page.look("location.hash = '#why/never-heard-of'")
     await page.sees("never-heard-of")
     await page.until("document.querySelector('dialog').innerText.length > 30")
+
+
+async def test_what_one_would_rather_look_at_is_drawn(browser: Connection) -> None:
+    async with (
+        ScriptedBackend(["gpt-4o"], name="cloud") as backend,
+        running_gateway(
+            [backend_entry("cloud", backend.url, type="openai", api_key_env="KEY")],
+            environ={"KEY": "sk-0123456789"},
+        ) as gateway,
+    ):
+        page = await browser.page()
+        await page.resize(390, 844)
+        await page.open(gateway.url)
+        for stream in (True, False):
+            assert (await gateway.chat("gpt-4o", stream=stream, max_tokens=9)).status_code == 200
+        backend.behave(faults.status(400, "no"), times=1)
+        assert (await gateway.chat("gpt-4o", max_tokens=9)).status_code == 400
+        for drawn in (
+            ".tile:nth-child(1) .stroke",
+            ".tile:nth-child(1) .wrong",
+            ".tile:nth-child(2) .stroke",
+            ".tile:nth-child(3) .stroke",
+            ".tile:nth-child(5) .some",
+            ".card .lately .some",
+            ".days g:last-of-type .column",
+            ".shares .paid",
+            ".sliver .wait",
+        ):
+            await page.until(f"document.querySelector('{drawn}')?.getBoundingClientRect().width")
+        assert await page.look("document.documentElement.scrollWidth") == 390
+        assert is_clean(page, gateway)
 
 
 async def test_foreign_names_are_text_and_break_nothing(browser: Connection) -> None:
@@ -214,6 +247,26 @@ async def test_an_act_asks_first_and_is_told(browser: Connection, gateway: Runni
     assert is_clean(page, gateway)
 
 
+async def test_a_model_is_loaded_and_one_sees_how_far_it_is(browser: Connection) -> None:
+    shelf = Shelf("m")
+    async with (
+        shelves.ollama(shelf) as box,
+        running_gateway([backend_entry("box", box.url, type="ollama")]) as gateway,
+    ):
+        gateway.runtime.lifecycle.times.learn("box", "m", 60.0)
+        shelf.open.clear()
+        page = await opened(browser, gateway)
+        await page.click("[aria-label='load m on box']")
+        await page.click("dialog .primary")
+        await page.sees("Loading and unloading", "usually 1 m 00 s")
+        bar = "document.querySelector('.rejections .share .fine')"
+        await page.until(f"{bar}?.getBoundingClientRect().width > 0")
+        shelf.open.set()
+        await page.until("document.querySelector('[aria-label=\"unload m on box\"]') !== null")
+        await page.until(f"{bar} === null")
+        assert is_clean(page, gateway)
+
+
 async def test_the_filter_and_the_choices_narrow_the_list(
     browser: Connection, gateway: RunningGateway
 ) -> None:
@@ -233,6 +286,9 @@ async def test_the_filter_and_the_choices_narrow_the_list(
 async def test_a_stranger_types_the_key_and_is_live(browser: Connection) -> None:
     async with open_gateway({"MANAGEMENT": KEY}, key_env="MANAGEMENT") as client:
         page = await browser.page()
+        through_a_proxy = {"X-Forwarded-For": "203.0.113.9"}
+        await page.call("Network.enable")
+        await page.call("Network.setExtraHTTPHeaders", headers=through_a_proxy)
         await page.open(str(client.base_url))
         await page.sees("Management key")
         await page.type("wrong")

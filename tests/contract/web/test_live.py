@@ -46,7 +46,7 @@ def apply(known: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     if told["type"] == "snapshot":
         return told
     known = {**known, **{part: told[part] for part in frames.PARTS if part in told}}
-    for name in ("backends", "models", "requests", "quality"):
+    for name in ("backends", "trends", "models", "requests", "quality"):
         change = told.get(name, {"set": {}, "gone": []})
         merged = {**known[name], **change["set"]}
         known[name] = {key: value for key, value in merged.items() if key not in change["gone"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from nexus_proxy.tasks import spawn
 from nexus_proxy.web.assets import POLICY, assets
 from tests.support.gateway import backend_entry, running_gateway
-from tests.support.scripted import ScriptedBackend
+from tests.support.scripted import Answer, ScriptedBackend
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 HOSTILE = (
@@ -35,6 +37,23 @@ async def test_a_browser_gets_the_state_as_plain_tables() -> None:
     assert page.headers["cache-control"] == "no-store"
     for word in (f"{gateway.url}/v1", "attic", "● up", "restricted", "qwen3:8b", "✓ done"):
         assert word in page.text
+    assert "<small>on attic</small>" in page.text
+    assert "Quality of the last 24 h" in page.text
+
+
+async def test_who_waits_is_on_the_plain_page_too() -> None:
+    async with (
+        ScriptedBackend(["m"], name="one") as backend,
+        running_gateway([backend_entry("attic", backend.url, max_concurrent=1)]) as gateway,
+    ):
+        backend.behave(Answer(hold_before="headers"))
+        asking = [spawn(gateway.chat(), name="client") for _ in range(2)]
+        await gateway.until(lambda: bool(gateway.runtime.admission.waiting()))
+        page = await gateway.client.get("/", headers=BROWSER)
+        backend.release()
+        await asyncio.gather(*asking)
+    assert "attic: its only slot is taken" in page.text
+    assert "normal" in page.text
 
 
 async def test_foreign_names_are_no_markup() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gateway import backend_toml
 from tests.support.scripted import ScriptedBackend
 
 
@@ -19,5 +20,5 @@ async def backend() -> AsyncIterator[ScriptedBackend]:
 @pytest.fixture
 def config(tmp_path: Path, backend: ScriptedBackend) -> str:
     path = tmp_path / "nexus.toml"
-    path.write_text(f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\n')
+    path.write_text(backend_toml(backend.url))
     return str(path)

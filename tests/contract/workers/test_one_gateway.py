@@ -15,6 +15,7 @@ import pytest
 
 from nexus_proxy.admission.keys import hash_of, new_secret
 from tests.contract.workers.running import chat, two_workers, until, worker_of
+from tests.support.gateway import backend_toml
 from tests.support.scripted import Answer, ScriptedBackend
 
 STATE = "/nexus/v1/state"
@@ -205,10 +206,7 @@ async def test_events_of_both_come_to_whoever_listens(config: str, asked: int) -
 
 async def test_a_limit_is_divided_between_both(tmp_path: Path, backend: ScriptedBackend) -> None:
     path = tmp_path / "limited.toml"
-    path.write_text(
-        f'[[backends]]\nname = "one"\nurl = "{backend.url}"\ntype = "generic"\nmax_concurrent = 3\n'
-        "[queue]\nenabled = false\n"
-    )
+    path.write_text(f"{backend_toml(backend.url)}max_concurrent = 3\n[queue]\nenabled = false\n")
     async with two_workers(str(path)) as workers, contextlib.AsyncExitStack() as stack:
         backend.behave(Answer(hold_before=0))
         at: dict[int, list[httpx.AsyncClient]] = {0: [], 1: []}

@@ -22,12 +22,12 @@ from nexus_proxy.accounting.prices import (
     estimate,
 )
 from nexus_proxy.accounting.usage import (
-    MOST_TOKENS,
     Provenance,
     TokenUsage,
-    counted_beside,
     counted_inside,
 )
+from nexus_proxy.dialects.claude_usage import Counted
+from nexus_proxy.dialects.openai_stream import MOST_TOKENS
 
 RATES = st.floats(0, 10_000)
 SET = st.none() | RATES
@@ -62,16 +62,9 @@ USAGES = st.builds(
     total=TOLD,
     cached=TOLD,
     cache_write=TOLD,
+    cache_write_1h=TOLD,
     reasoning=TOLD,
     audio=TOLD,
-) | st.builds(
-    counted_beside,
-    TOLD,
-    TOLD,
-    cache_read=TOLD,
-    cache_creation=TOLD,
-    cache_creation_1h=TOLD,
-    reasoning=TOLD,
 )
 PRICED: st.SearchStrategy[Price | Unpriced] = prices() | st.sampled_from(Unpriced)
 
@@ -240,6 +233,13 @@ def test_the_parts_of_a_usage_fit_into_it(usage: TokenUsage) -> None:
 
 
 def test_both_ways_of_counting_come_to_the_same() -> None:
-    assert counted_inside(1_050, 70, cached=900, cache_write=50) == counted_beside(
-        100, 70, cache_read=900, cache_creation=50
-    )
+    told = Counted(
+        input_tokens=100,
+        output_tokens=70,
+        cache_read_input_tokens=900,
+        cache_creation_input_tokens=50,
+    ).usage()
+    assert told is not None
+    assert (told.prompt_tokens, told.completion_tokens, told.cached_tokens) == (1_050, 70, 900)
+    assert told.prompt_tokens_details is not None
+    assert told.prompt_tokens_details.cache_write_tokens == 50

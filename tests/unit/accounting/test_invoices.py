@@ -10,7 +10,7 @@ import pytest
 
 from nexus_proxy.accounting.price_table import PriceTable
 from nexus_proxy.accounting.prices import Price, cost
-from nexus_proxy.accounting.usage import Provenance, TokenUsage, counted_beside, counted_inside
+from nexus_proxy.accounting.usage import Provenance, TokenUsage, counted_inside
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -89,7 +89,7 @@ INVOICES = [
         "anthropic",
         "claude-sonnet-4-5",
         None,
-        counted_beside(50, 600, cache_read=20_000, cache_creation=1_000),
+        counted_inside(21_050, 600, cached=20_000, cache_write=1_000),
         0.0189,
     ),
     # 100 x 3 + 1,000 x 3.75 + 2,000 x 6.00 (kept for an hour) + 10 x 15
@@ -97,7 +97,7 @@ INVOICES = [
         "anthropic",
         "claude-sonnet-4-5",
         None,
-        counted_beside(100, 10, cache_creation=3_000, cache_creation_1h=2_000),
+        counted_inside(3_100, 10, cache_write=3_000, cache_write_1h=2_000),
         0.0162,
     ),
     # cache reads count for the long context: 1,000 x 6 + 200,000 x 0.60 + 100 x 22.50
@@ -105,7 +105,7 @@ INVOICES = [
         "anthropic",
         "claude-sonnet-4-5",
         None,
-        counted_beside(1_000, 100, cache_read=200_000),
+        counted_inside(201_000, 100, cached=200_000),
         0.12825,
     ),
     # thoughts that only the total counts: 1,000 x 1.25 + (50 + 450) x 10

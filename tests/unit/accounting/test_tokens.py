@@ -21,7 +21,7 @@ from nexus_proxy.accounting.tokens import (
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text()
-CODE = (ROOT / "nexus_proxy/registry.py").read_text()
+CODE = (ROOT / "nexus_proxy/registry/registry.py").read_text()
 TOML = (ROOT / "pyproject.toml").read_text()
 RECORDS = json.dumps(
     [{"id": n, "name": f"user-{n * 7919}", "score": n / 7, "tags": ["a", "b"]} for n in range(120)]

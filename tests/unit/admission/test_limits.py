@@ -94,11 +94,10 @@ def test_a_refusal_takes_nothing() -> None:
 def test_measured_usage_corrects_the_estimate() -> None:
     clock, one = Clock(), key(tokens_per_minute=1000)
     limits = Limits([one], clock=clock)
-    limits.admit(one, 900)
+    first = limits.admit(one, 900)
     refused(limits, one, 500)
-    limits.settle(one, 900, 100)
-    limits.admit(one, 500)
-    limits.settle(one, 500, 2_000)
+    limits.settle(one, first, 100)
+    limits.settle(one, limits.admit(one, 500), 2_000)
     assert refused(limits, one, 1).retry_after == 67  # 1100 are owed, and one is asked for
     (view,) = limits.views([one])
     assert (view.tokens, view.tokens_left) == (2_100, 0)
@@ -124,8 +123,7 @@ def test_headers_are_openais() -> None:
 def test_resets_can_be_read_and_are_never_too_short(tpm: int, used: int) -> None:
     one = key(tokens_per_minute=tpm)
     limits = Limits([one], clock=Clock())
-    limits.admit(one, 0)
-    limits.settle(one, 0, used)
+    limits.settle(one, limits.admit(one, 0), used)
     told = seconds(dict(limits.headers(one))[b"x-ratelimit-reset-tokens"].decode())
     true = min(used / tpm * 60, 3600)
     assert true - 0.001 <= told <= true + 0.002
@@ -142,8 +140,8 @@ def test_a_reload_keeps_what_was_used_and_forgets_who_was_revoked() -> None:
     refused(limits, wider)
     (view,) = limits.views([wider])
     assert (view.requests, view.tokens, view.requests_left) == (2, 10, 0)
-    limits.admit(other, 1)  # its request came before the reload
-    limits.settle(other, 1, 2)
+    late = limits.admit(other, 1)  # its request came before the reload
+    limits.settle(other, late, 2)
 
 
 def test_without_limits_nothing_is_refused_and_all_is_counted() -> None:

@@ -278,6 +278,21 @@ async def test_the_eta_counts_only_rivals_and_all_backends() -> None:
     assert world.view("for-b").eta_seconds == pytest.approx(2 / (1 / 4 + 1 / 12))
 
 
+async def test_who_runs_longer_than_usual_makes_the_wait_look_longer() -> None:
+    world = World()
+    world.add("one", slots=1)
+    hold = world.take()
+    assert hold is not None
+    world.clock.advance(4)
+    hold.release()
+    world.fill()
+    await world.waiting("waiter")
+    world.clock.advance(3)
+    assert world.view("waiter").eta_seconds == pytest.approx(4.0)
+    world.clock.advance(7)
+    assert world.view("waiter").eta_seconds == pytest.approx(10.0)
+
+
 async def test_late_is_an_error_that_says_how_long_and_for_whom() -> None:
     world = World(max_wait_seconds=5)
     world.add("one", slots=1)

@@ -58,6 +58,13 @@ MISTAKES: list[Mistake] = [
     # bounds
     ("[server]\nport = 65536", 2, "server.port", "but is 65536", None),
     ("[server]\nport = -1", 2, "server.port", "but is -1", None),
+    (
+        "[quality]\nerror_rate_threshold = 2",
+        2,
+        "quality.error_rate_threshold",
+        "a number above 0, at most 1, but is 2",
+        None,
+    ),
     ("[server]\nmax_body_mb = inf", 2, "server.max_body_mb", "above 0, but is inf", None),
     ("[server]\nmax_body_mb = -inf", 2, "server.max_body_mb", "but is -inf", None),
     ("[server]\nmax_body_mb = nan", 2, "server.max_body_mb", "but is nan", None),

@@ -102,12 +102,13 @@ def test_show_of_a_bad_file_is_exit_code_2(elsewhere: Path) -> None:
 
 
 def test_path_says_which_file_and_where_it_looked(elsewhere: Path) -> None:
-    assert run("path").stdout.startswith("no file is in use")
+    assert (run("path").stdout, run("path").exit_code) == ("", 0)
+    assert run("path").stderr.startswith("no file is in use")
     (elsewhere / "nexus.toml").write_text("")
     config_file().parent.mkdir(parents=True)
     config_file().write_text("")
-    lines = run("path").stdout.splitlines()
-    assert lines[0] == f"{elsewhere}/nexus.toml"
-    assert [line.split(maxsplit=1)[0] for line in lines[3:5]] == ["--config", "$NEXUS_CONFIG"]
-    assert lines[5].endswith(f"{elsewhere}/nexus.toml (in use)")
-    assert lines[6].endswith(f"{config_file()} (not needed)")
+    assert run("path").stdout == f"{elsewhere}/nexus.toml\n", "so $(nexus config path) is a path"
+    lines = run("path").stderr.splitlines()
+    assert [line.split(maxsplit=1)[0] for line in lines[1:3]] == ["--config", "$NEXUS_CONFIG"]
+    assert lines[3].endswith(f"{elsewhere}/nexus.toml (in use)")
+    assert lines[4].endswith(f"{config_file()} (not needed)")

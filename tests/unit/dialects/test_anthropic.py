@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from nexus_proxy.dialects.anthropic import Messages, error_object
 from nexus_proxy.dialects.base import Asked
-from nexus_proxy.dialects.openai_stream import decode_chunk
-from nexus_proxy.dialects.sse import EventSplitter, payload
+from nexus_proxy.dialects.sse import payload
 from nexus_proxy.errors import InvalidRequestError, NexusError, UpstreamStatusError
 
 MESSAGES = Messages()
@@ -137,21 +136,6 @@ def test_a_stream_says_what_the_whole_answer_says(
         assert again == calls
 
 
-def test_a_stream_cut_anywhere_gives_the_same() -> None:
-    lines = [chunk({"content": "Grüße\u2028"}), chunk({"content": "x"}, "length")]
-    data = b"".join(b"data: " + json.dumps(c, ensure_ascii=False).encode() + b"\n\n" for c in lines)
-
-    def said(parts: list[bytes]) -> bytes:
-        splitter, stream = EventSplitter(), MESSAGES.stream(ASKED)
-        events = [decode_chunk(event) for part in parts for event in splitter.feed(part)]
-        return b"".join([e for c in events if c for e in stream.feed(c)] + stream.finish())
-
-    whole = said([data])
-    assert b'"stop_reason":"max_tokens"' in whole
-    for at in range(1, len(data)):
-        assert said([data[:at], data[at:]]) == whole
-
-
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -186,9 +170,39 @@ def test_what_cannot_be_carried_is_refused_or_noted() -> None:
     assert "web_search" in MESSAGES.to_chat(ask(tools=[search])).notes[0]
     with pytest.raises(InvalidRequestError, match="web_search runs at Anthropic"):
         MESSAGES.to_chat(ask(tools=[search], tool_choice={"type": "tool", "name": "web_search"}))
+    cached = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
+    tool = {"name": "f", "input_schema": {}, "defer_loading": True}
+    noted = MESSAGES.to_chat(ask(system=[cached, cached], tools=[tool], metadata={"x": 1})).notes
+    assert [note.partition(":")[0] for note in noted] == [
+        *("cache_control", "metadata", "tool.defer_loading"),
+    ]
     file = {"type": "document", "source": {"type": "file", "file_id": "f"}}
     with pytest.raises(InvalidRequestError, match="document from file"):
         MESSAGES.to_chat(ask(messages=[{"role": "user", "content": [file]}]))
+
+
+def test_a_refusal_is_told_as_one_and_what_the_cache_took_as_such() -> None:
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 2,
+        "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 4},
+    }
+    message = {"role": "assistant", "content": None, "refusal": "No."}
+    answer = {"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage}
+    whole = MESSAGES.from_chat(answer, ASKED)
+    stream = MESSAGES.stream(ASKED)
+    events = stream.feed(chunk({"refusal": "No."}))
+    events += stream.feed({**chunk({}, "stop"), "usage": usage})
+    content, last = assembled(told([*events, *stream.finish()]))
+    assert content == whole["content"] == [{"type": "text", "text": "No."}]
+    assert last["delta"]["stop_reason"] == whole["stop_reason"] == "refusal"
+    counted = {
+        "input_tokens": 2,
+        "cache_creation_input_tokens": 4,
+        "cache_read_input_tokens": 3,
+        "output_tokens": 2,
+    }
+    assert last["usage"] == whole["usage"] == counted
 
 
 def test_pictures_of_a_tool_follow_in_a_users_turn() -> None:

@@ -12,41 +12,21 @@ from hypothesis import strategies as st
 from nexus_proxy.dialects.base import Json
 from nexus_proxy.dialects.gemini import Gemini
 from nexus_proxy.dialects.gemini_signatures import MOST, UNKNOWN, Signatures, signed
-from nexus_proxy.dialects.openai import Endpoint
-from nexus_proxy.dialects.openai_stream import Aggregator
-from nexus_proxy.dialects.sse import EventSplitter
-from nexus_proxy.dialects.tongue import Named
 from nexus_proxy.errors import InvalidRequestError
 from nexus_proxy.state import Capability, ModelInfo
 from tests.support.scripted import gemini as scripted
 from tests.support.scripted.payloads import sse
 from tests.support.scripted.wire import encode
-from tests.unit.dialects.chat_streams import JSON, TEXT
+from tests.unit.dialects.chat_streams import TEXT
+from tests.unit.dialects.tongues import ARGUMENTS, HELLO, LOOK, NAMED, aggregated, heard
 
-NAMED = Named(model="m", created=5)
 NEW = ModelInfo(id="gemini-3-pro", can=frozenset({Capability.THINKING}))
 OLD = ModelInfo(id="gemini-2.5-flash")
-HELLO: list[Json] = [{"role": "user", "content": "hi"}]
-LOOK: Json = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
-ARGUMENTS = st.dictionaries(TEXT, JSON, max_size=3)
 
 
 def say(messages: list[Any] | None = None, model: ModelInfo = NEW, **more: Any) -> Json:
     chat = {"model": "m", "messages": messages or HELLO, **more}
     return Gemini().say(chat, model, None).body
-
-
-def heard(*pieces: bytes, tongue: Gemini | None = None) -> list[bytes]:
-    ear = (tongue or Gemini()).ear(NAMED)
-    return EventSplitter().feed(b"".join(ear.feed(piece) for piece in pieces))
-
-
-def aggregated(events: list[bytes]) -> Json:
-    aggregator = Aggregator(Endpoint.CHAT)
-    for event in events:
-        aggregator.add(event)
-    answer: Json = json.loads(aggregator.answer())
-    return answer
 
 
 @st.composite
@@ -63,7 +43,7 @@ def answers(draw: st.DrawFn) -> scripted.Generated:
 @settings(max_examples=60)
 def test_a_stream_says_what_the_whole_answer_says(answer: scripted.Generated) -> None:
     whole = json.loads(Gemini().whole(encode(answer.whole()), NAMED))
-    streamed = aggregated(heard(b"".join(map(sse, answer.events()))))
+    streamed = aggregated(heard(Gemini(), b"".join(map(sse, answer.events()))))
     for told in (whole, streamed):
         message = told["choices"][0]["message"]
         for call in message.get("tool_calls", ()):
@@ -75,19 +55,6 @@ def test_a_stream_says_what_the_whole_answer_says(answer: scripted.Generated) ->
     calls = [part["functionCall"]["args"] for part in answer.parts if "functionCall" in part]
     told = whole["choices"][0]["message"].get("tool_calls", [])
     assert [call["function"]["arguments"] for call in told] == calls
-
-
-def test_a_stream_cut_at_any_byte_gives_the_same() -> None:
-    parts = [
-        scripted.thought("Grüße\u2028"),
-        scripted.text("ja 🙂"),
-        scripted.call("f", "s", x="é"),
-    ]
-    stream = b"".join(map(sse, scripted.Generated(parts=parts).events()))
-    whole = heard(stream)
-    assert b'"finish_reason":"tool_calls"' in b"".join(whole)
-    for at in range(1, len(stream)):
-        assert heard(stream[:at], stream[at:]) == whole
 
 
 def test_what_an_answer_cost_is_told_in_chats_way_of_counting() -> None:
@@ -106,7 +73,7 @@ def test_a_tool_loop_keeps_its_signature_whatever_the_client_keeps(keeps_extras:
     tongue = Gemini()
     parts = [scripted.call("look", scripted.SIGNATURE, at="door"), scripted.call("look")]
     stream = b"".join(map(sse, scripted.Generated(parts=parts).events()))
-    message = aggregated(heard(stream, tongue=tongue))["choices"][0]["message"]
+    message = aggregated(heard(tongue, stream))["choices"][0]["message"]
     assert message["tool_calls"][0]["extra_content"] == {
         "google": {"thought_signature": scripted.SIGNATURE}
     }
@@ -206,7 +173,7 @@ def test_a_conversation_with_all_that_there_is() -> None:
         "thinkingConfig": {"includeThoughts": True, "thinkingLevel": "medium"},
     }
     declared = body["tools"][0]["functionDeclarations"]
-    assert declared == [{"name": "look", "parametersJsonSchema": {"type": "object"}}]
+    assert declared == [{"name": "look", "parametersJsonSchema": {"properties": {}}}]
     assert body["toolConfig"] == {
         "functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["look"]}
     }
@@ -227,31 +194,6 @@ def test_a_conversation_with_all_that_there_is() -> None:
 def test_how_hard_a_model_thinks(effort: Any, model: ModelInfo, thinking: Any) -> None:
     config = say(model=model, reasoning_effort=effort)["generationConfig"]
     assert config.get("thinkingConfig") == thinking
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from(
-            ["tools", "tool_choice", "stop", "response_format", "reasoning_effort", "n", "x"]
-        ),
-        JSON,
-    ),
-    st.lists(
-        st.dictionaries(
-            st.sampled_from(["role", "content", "tool_calls", "tool_call_id"]),
-            JSON | st.sampled_from(["user", "assistant", "tool", "system"]),
-        ),
-        min_size=1,
-        max_size=3,
-    ),
-)
-@settings(max_examples=60)
-def test_any_nonsense_is_refused_in_words_or_translated(more: Any, messages: Any) -> None:
-    try:
-        body = say(messages, **more)
-    except InvalidRequestError:
-        return
-    json.dumps(body)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +228,7 @@ def test_what_is_dropped_is_noted() -> None:
 def test_why_an_answer_ended(finish: str, told: str) -> None:
     answer = scripted.Generated(finish=finish)
     whole = json.loads(Gemini().whole(encode(answer.whole()), NAMED))
-    streamed = aggregated(heard(b"".join(map(sse, answer.events()))))
+    streamed = aggregated(heard(Gemini(), b"".join(map(sse, answer.events()))))
     assert whole["choices"][0]["finish_reason"] == told
     assert streamed["choices"][0]["finish_reason"] == told
 
@@ -296,14 +238,8 @@ def test_a_blocked_prompt_is_a_refusal_and_a_wrong_call_an_error() -> None:
     choice = json.loads(Gemini().whole(encode(blocked), NAMED))["choices"][0]
     assert (choice["finish_reason"], choice["message"]["content"]) == ("content_filter", None)
     assert "SAFETY" in choice["message"]["refusal"]
-    assert aggregated(heard(sse(blocked)))["choices"][0]["message"]["refusal"]
+    assert aggregated(heard(Gemini(), sse(blocked)))["choices"][0]["message"]["refusal"]
     wrong = scripted.Generated(finish="MALFORMED_FUNCTION_CALL")
     with pytest.raises(ValueError, match="MALFORMED_FUNCTION_CALL"):
         Gemini().whole(encode(wrong.whole()), NAMED)
-    assert b'"code":502' in heard(b"".join(map(sse, wrong.events())))[-1]
-
-
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"error":{}}'])
-def test_what_is_no_answer_is_not_taken_for_one(body: bytes) -> None:
-    with pytest.raises(ValueError, match="no answer"):
-        Gemini().whole(body, NAMED)
+    assert b'"code":502' in heard(Gemini(), b"".join(map(sse, wrong.events())))[-1]

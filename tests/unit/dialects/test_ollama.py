@@ -64,10 +64,16 @@ def test_options_and_what_is_left_out() -> None:
         "top_k": 3,
     }
     assert [note.split(":")[0] for note in told.notes] == [
-        "left out options that only Ollama has",
         "left out keep_alive",
+        "left out options that only Ollama has",
     ]
     assert "max_tokens" not in body(options={"num_predict": -1})
+    asked = {"model": "m", "input": "x", "options": {"num_ctx": 5}, "task": "search"}
+    noted = to_openai(Route.EMBED, asked).notes
+    assert [note.split(":")[0] for note in noted] == [
+        "left out what Ollama does not have",
+        "left out options",
+    ]
 
 
 def test_a_tool_loop_without_ids() -> None:
@@ -99,6 +105,12 @@ def test_a_tool_loop_without_ids() -> None:
 def test_pictures(image: str, kind: str) -> None:
     (message,) = body(messages=[{**HI, "images": [image]}])["messages"]
     assert message["content"][1]["image_url"]["url"] == f"data:{kind};base64,{image}"
+    calling = {"role": "assistant", "content": "", "tool_calls": [WEATHER, WEATHER]}
+    results = [{"role": "tool", "content": "seen", "images": [image]}, {"role": "tool"}]
+    for more in ([], [HI]):
+        told = body(messages=[HI, calling, *results, *more])["messages"]
+        assert [one["content"] for one in told[2:4]] == ["seen", ""]
+        assert told[4] == {"role": "user", "content": message["content"][1:]}
 
 
 def test_the_form_of_the_answer_and_thinking() -> None:

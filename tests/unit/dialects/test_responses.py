@@ -126,6 +126,7 @@ def test_what_codex_sends_on_the_second_turn() -> None:
         "left out text.verbosity",
         "reasoning.summary",
         "reasoning is handed to the client to be sent back, but not encrypted",
+        "left out what only OpenAI reads",
     ]
 
 

@@ -206,30 +206,22 @@ def test_a_stream_says_what_the_whole_answer_says(pair: tuple[Json, list[Json]])
         assert own[-1]["item"] == item
 
 
-@given(answers())
-def test_an_answer_comes_back_as_the_same_message(pair: tuple[Json, list[Json]]) -> None:
-    """What a stateless client sends in its next turn is what the model said."""
-    answer, _ = pair
-    message = answer["choices"][0]["message"]
-    output = from_chat(answer, to_chat(asked()), **NAMED)["output"]
-    results = [
-        {"type": "function_call_output", "call_id": item["call_id"], "output": "ok"}
-        for item in output
-        if item["type"] == "function_call"
-    ]
-    told = to_chat(asked([*output, *results, {"role": "user", "content": "next"}]))
-    said = [one for one in told.chat["messages"] if one["role"] == "assistant"]
-    # Thoughts alone lead to nothing, and no model wants them back.
-    assert said == ([message] if message["content"] or "tool_calls" in message else [])
-    assert not told.notes
-
-
-def test_an_answer_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nexus_proxy.dialects.chat_pieces.MOST_CHARACTERS", 5)
+@pytest.mark.parametrize(
+    ("fits", "too_much"),
+    [
+        (chunk({"content": "a" * 900}), calls(call_piece(0, "{12}" * 25, id="a", name="f"))),
+        (chunk({"content": "a"}), chunk({"reasoning_content": "b"})),
+        (calls(call_piece(0, "", id="a", name="f")), calls(call_piece(1, "", id="b", name="f"))),
+    ],
+)
+def test_an_answer_has_its_limits(
+    monkeypatch: pytest.MonkeyPatch, fits: Json, too_much: Json
+) -> None:
+    monkeypatch.setattr("nexus_proxy.dialects.chat_pieces.MOST_CHARACTERS", 2000)
     machine = stream()
-    machine.feed(chunk({"content": "abc"}))
-    with pytest.raises(ValueError, match="longer than 5"):
-        machine.feed(calls(call_piece(0, "{12}", id="a", name="f")))
+    machine.feed(fits)
+    with pytest.raises(ValueError, match="longer than 2000"):
+        machine.feed(too_much)
 
 
 @given(st.lists(st.fixed_dictionaries({}, optional={"choices": JSON, "usage": JSON}), max_size=4))

@@ -21,6 +21,8 @@ from nexus_proxy.discovery.zones import own_machine, zone_of
         ("http://gpubox:8000", Zone.INTERNAL),
         ("http://gpubox.local:8000", Zone.INTERNAL),
         ("http://8.8.8.8:8000", Zone.OPEN),
+        ("http://127.0.0.1:4000", Zone.OPEN),
+        ("http://gpubox:4000/v1", Zone.OPEN),
         ("http://[2606:4700::1111]:8000", Zone.OPEN),
         ("https://api.openai.com", Zone.OPEN),
         ("https://gpubox.local.example.com", Zone.OPEN),

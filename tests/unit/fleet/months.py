@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from nexus_proxy.config.fleet import FleetConfig
+from nexus_proxy.config.model import FleetConfig
 from nexus_proxy.fleet.advise import Place
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

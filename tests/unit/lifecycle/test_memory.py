@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus_proxy.config.fleet import LifecycleConfig
-from nexus_proxy.config.model import BackendType, Zone
+from nexus_proxy.config.model import BackendType, LifecycleConfig, Zone
 from nexus_proxy.lifecycle.memory import GB, MIB, Gpu, gpu_of_this_machine, refusal
 from nexus_proxy.registry import Backend
 from nexus_proxy.state import ModelInfo, Source, Traits

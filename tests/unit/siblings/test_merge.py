@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from nexus_proxy.siblings.merge import Told, merge, newest
 from nexus_proxy.siblings.seat import Seat
-from nexus_proxy.state import BackendState, BackendView, RequestPhase, RequestView
-from nexus_proxy.trends import Trend
+from nexus_proxy.state import BackendState, BackendView, RequestPhase, RequestView, Trend
 from tests.support.sample_policies import NOW, backend_trend, key
 from tests.support.sample_snapshot import empty_snapshot, snapshot
 

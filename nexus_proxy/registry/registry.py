@@ -7,16 +7,13 @@ tell it what they saw or want, and the relay tells it what real traffic met.
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from nexus_proxy.config.model import BackendType, Zone
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.events import AirplaneChanged, BackendAdded, BackendChanged, BackendRemoved, Bus
-from nexus_proxy.routing.standing import Standing
+from nexus_proxy.registry.backend import Backend, Claim
 from nexus_proxy.routing.types import Fingerprint, Home
 from nexus_proxy.state import (
     BackendState,
@@ -24,32 +21,15 @@ from nexus_proxy.state import (
     Capability,
     ModelInfo,
     Probe,
-    Source,
     Traits,
     Truncation,
 )
+from nexus_proxy.wording import plural
 
-RECENT_ERRORS = 8
-COMPANIES_KEPT = 32
-"""Sets of models seen loaded together that are remembered of a backend."""
-WARNED_SECONDS = 900.0
-"""How long a backend that cut a prompt is warned of; less if it restarts."""
 UNABLE_SECONDS = 300.0
 """How long it is believed that a server lacks a route; less if it restarts or is upgraded."""
 EMA_WEIGHT = 0.3
 """Weight of the newest sample in the moving averages."""
-
-
-class Claim(NamedTuple):
-    """A model that is being loaded, or unloaded, so that requests for it wait.
-
-    `until` is how long they do, and `ready_at` when it will be loaded by what was learnt (None:
-    unknown), both in monotonic seconds.
-    """
-
-    loads: bool
-    until: float
-    ready_at: float | None = None
 
 
 @dataclass(slots=True)
@@ -58,117 +38,6 @@ class _Embedder:
 
     home: Home
     has_served: bool = False
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Backend:
-    """One backend, as the registry keeps it. Only `Registry` changes it.
-
-    `address` is the canonical `host:port` that tells two names of one server apart from two
-    servers. `api_key_env` names the variable; the key itself is never kept here.
-    """
-
-    name: str
-    url: str
-    address: str
-    type: BackendType
-    traits: Traits
-    source: Source
-    origin: str
-    zone: Zone
-    tier: int = 1
-    priority: int = 50
-    tags: tuple[str, ...] = ()
-    api_key_env: str | None = None
-    enabled: bool = True
-    accepted: bool = True
-    drained: bool = False
-    allow_models: tuple[str, ...] = ()
-    max_concurrent: int | None = None
-
-    health: BackendState = BackendState.UNKNOWN
-    reason: str | None = None
-    version: str | None = None
-    models: dict[str, ModelInfo] = field(default_factory=dict)
-    learnt_slots: int | None = None
-    max_loaded: int | None = None
-    """How many models it keeps loaded at a time, where it tells."""
-    seen_together: tuple[frozenset[str], ...] = ()
-    """Sets of models that were seen loaded at the same time, the newest last: they fit together."""
-    forwards: bool = False
-    """It is another Nexus: what it lists may be ours, or a third party's."""
-    loads_when_told: bool = False
-    """It loads and unloads models on command, as of its last check."""
-    claims: dict[str, Claim] = field(default_factory=dict)
-    """Models that are being loaded or unloaded now, by id; owned by `nexus_proxy.lifecycle`."""
-    parked: frozenset[str] = frozenset()
-    """Models that an operator unloaded, which are asked for here only where nobody else has them;
-    owned by `nexus_proxy.lifecycle`."""
-    busy_elsewhere: int = 0
-    """Requests that run inside it and are not ours, where it tells."""
-    answers_while_busy: bool | None = None
-    in_flight: int = 0
-    running: dict[str, int] = field(default_factory=dict)
-    """Our requests in flight by model; kept by `admission.slots`, as is their sum `in_flight`."""
-    latest_model: str | None = None
-    """The model that was asked for last, which it must have loaded since."""
-    requests: int = 0
-    failures: int = 0
-    probe_ms: float | None = None
-    first_token_ms: dict[str, float] = field(default_factory=dict)
-    """Moving average by model, from real traffic."""
-    tokens_per_second: float | None = None
-    quality: dict[str, Standing] = field(default_factory=dict)
-    """How it stands with each model that it served; owned by `nexus_proxy.quality`."""
-    conversations: int = 0
-    """How many it is likely to hold the prefix of; owned by `nexus_proxy.quality.affinity`."""
-    busy_until: float = 0.0
-    """Monotonic seconds until which it asked to be left alone (Retry-After)."""
-    unable: dict[tuple[str, Capability], tuple[float, str]] = field(default_factory=dict)
-    """Routes that it said it does not have for a model: until when (monotonic seconds) that is
-    believed, and what it said."""
-    vectors: dict[str, Fingerprint] = field(default_factory=dict)
-    """What it made of a few texts with its embedding models, since it started."""
-    sized: dict[str, int] = field(default_factory=dict)
-    """Contexts in tokens that its models were loaded with because we asked for them."""
-    truncation: tuple[float, str] | None = None
-    """When it cut a prompt last (seconds since the epoch), and the sentence for that."""
-    last_seen: float | None = None
-    state_since: float = field(default_factory=time.time)
-    errors: deque[str] = field(default_factory=lambda: deque(maxlen=RECENT_ERRORS))
-    _listed: tuple[dict[str, ModelInfo], tuple[str, ...], tuple[ModelInfo, ...]] | None = field(
-        default=None, init=False
-    )
-
-    @property
-    def state(self) -> BackendState:
-        """The switches and the health, folded into one word."""
-        if not self.enabled or not self.accepted:
-            return BackendState.DISABLED
-        if self.health is BackendState.DOWN:
-            return BackendState.DOWN
-        return BackendState.DRAINING if self.drained else self.health
-
-    @property
-    def slots(self) -> int | None:
-        """How many requests it can run at a time, or None: unknown."""
-        return self.max_concurrent if self.max_concurrent is not None else self.learnt_slots
-
-    @property
-    def listed(self) -> tuple[ModelInfo, ...]:
-        """The models that the allow-list lets through; the same object until they change, since
-        every snapshot has it."""
-        known = self._listed
-        if known is None or known[0] is not self.models or known[1] is not self.allow_models:
-            served = tuple(model for model in self.models.values() if self.serves(model.id))
-            self._listed = known = (self.models, self.allow_models, served)
-        return known[2]
-
-    def serves(self, model_id: str) -> bool:
-        """Whether the allow-list lets this model through."""
-        return not self.allow_models or any(
-            fnmatchcase(model_id, pattern) for pattern in self.allow_models
-        )
 
 
 class Registry:
@@ -356,7 +225,7 @@ class Registry:
         backend.max_loaded, backend.seen_together = None, ()
         backend.loads_when_told = False
         backend.vectors.clear()
-        _forget_start(backend)
+        backend.forget_start()
         self._reindex()
         self._changed(backend, f"is now {type_.value}")
 
@@ -367,7 +236,7 @@ class Registry:
         if probe.version not in (None, backend.version):
             backend.version = probe.version
             backend.vectors.clear()
-            _forget_start(backend)
+            backend.forget_start()
         backend.forwards, backend.loads_when_told = probe.forwards, probe.loads_when_told
         if backend.in_flight and backend.answers_while_busy is None:
             backend.answers_while_busy = True
@@ -380,15 +249,14 @@ class Registry:
         if probe.max_loaded is not None:
             backend.max_loaded = probe.max_loaded
         if backend.traits.swaps:
-            _note_company(backend)
+            backend.note_company()
         if backend.sized and probe.models is not None:
-            _note_sizes(backend)
+            backend.note_sizes()
         if probe.busy is not None:
             backend.busy_elsewhere = max(0, probe.busy - backend.in_flight)
         if (backend.models, backend.learnt_slots, backend.max_loaded) != before:
             self._reindex()
-            count = len(backend.models)
-            self._changed(backend, f"lists {count} model{'' if count == 1 else 's'}")
+            self._changed(backend, _news(before[0], backend.models))
 
     def mark(self, name: str, health: BackendState, reason: str | None = None) -> None:
         """Set its health (UNKNOWN, LOADING, UP or DOWN) and why. Raises `NotFoundError`."""
@@ -402,7 +270,7 @@ class Registry:
         backend.health, backend.reason = health, reason
         if health is BackendState.DOWN:  # it may come back with other memory, and empty
             backend.seen_together, backend.latest_model = (), None
-            _forget_start(backend)
+            backend.forget_start()
         what = f"is {health.value}"
         self._changed(backend, f"{what}: {reason}" if reason else what)
 
@@ -435,7 +303,7 @@ class Registry:
 
     def note_truncation(self, backend: Backend, model: str, cut: Truncation) -> None:
         """It cut a prompt without a word."""
-        is_news = _warning(backend) is None
+        is_news = backend.warning is None
         sentence = f"cut a prompt for {model} without a word: {cut}; give it a larger context"
         backend.truncation = (time.time(), sentence)
         if is_news:
@@ -489,48 +357,14 @@ class Registry:
 
     def view(self, backend: Backend) -> BackendView:
         """One backend as a frozen value."""
-        averages = backend.first_token_ms.values()
-        source = "config" if backend.max_concurrent is not None else "learnt"
-        return BackendView(
-            name=backend.name,
-            url=backend.url,
-            type=backend.type,
-            source=backend.source,
-            origin=backend.origin,
-            state=backend.state,
-            reason=backend.reason,
-            zone=backend.zone,
-            tier=backend.tier,
-            priority=backend.priority,
-            tags=backend.tags,
-            enabled=backend.enabled,
-            accepted=backend.accepted,
-            drained=backend.drained,
-            pinned_models=tuple(m for m, name in self.pins.items() if name == backend.name),
-            is_cloud=backend.traits.is_cloud,
-            version=backend.version,
-            models=backend.listed,
-            slots=backend.slots,
-            slots_source=None if backend.slots is None else source,
-            in_flight=backend.in_flight,
-            requests=backend.requests,
-            failures=backend.failures,
-            probe_ms=backend.probe_ms,
-            first_token_ms=sum(averages) / len(averages) if averages else None,
-            tokens_per_second=backend.tokens_per_second,
-            last_seen=backend.last_seen,
-            state_since=backend.state_since,
-            recent_errors=tuple(backend.errors),
-            loads_when_told=backend.loads_when_told,
-            warning=_warning(backend),
-        )
+        return backend.view(self.pins)
 
     # -- inside --------------------------------------------------------------------------------
 
     def _reindex(self) -> None:
         offers: dict[str, list[tuple[Backend, ModelInfo]]] = {}
         for backend in self._backends.values():
-            for name, model in _names(backend).items():
+            for name, model in backend.names().items():
                 offers.setdefault(name, []).append((backend, model))
         self._offers = offers
         self._by_model = {name: [backend for backend, _ in found] for name, found in offers.items()}
@@ -539,45 +373,20 @@ class Registry:
         self._bus.publish(BackendChanged(name=backend.name, what=what))
 
 
-def _note_sizes(backend: Backend) -> None:
-    """Forget the contexts that we asked for and that are not loaded any more. While a request runs
-    it may be just being loaded."""
-    for model, size in tuple(backend.sized.items()):
-        info = backend.models.get(model)
-        is_loaded = info is not None and info.loaded and info.context_length == size
-        if not is_loaded and not backend.running.get(model):
-            del backend.sized[model]
-
-
-def _forget_start(backend: Backend) -> None:
-    """What was so since it started may not be so any more."""
-    backend.unable.clear()
-    backend.truncation = None
-    backend.sized.clear()
-
-
-def _warning(backend: Backend) -> str | None:
-    at, sentence = backend.truncation or (0.0, "")
-    return sentence if time.time() - at < WARNED_SECONDS else None
-
-
-def _note_company(backend: Backend) -> None:
-    """Remember which models are loaded side by side."""
-    loaded = frozenset(model.id for model in backend.models.values() if model.loaded)
-    if len(loaded) > 1 and not any(loaded <= known for known in backend.seen_together):
-        larger = [known for known in backend.seen_together if not known <= loaded]
-        backend.seen_together = (*larger, loaded)[-COMPANIES_KEPT:]
+def _news(before: Mapping[str, ModelInfo], now: Mapping[str, ModelInfo]) -> str:
+    """What a check found changed, for the log."""
+    if before.keys() == now.keys():
+        came = [name for name in now if now[name].loaded and not before[name].loaded]
+        went = [name for name in now if before[name].loaded and not now[name].loaded]
+        if came or went:
+            has = f"has {', '.join(came)} in memory" if came else ""
+            lost = f"has {', '.join(went)} in memory no more" if went else ""
+            return " and ".join(filter(None, (has, lost)))
+    return f"lists {plural(len(now), 'model')}"
 
 
 def _average(old: float | None, newest: float) -> float:
     return newest if old is None else old + EMA_WEIGHT * (newest - old)
-
-
-def _names(backend: Backend) -> dict[str, ModelInfo]:
-    """Its models by every name they go by; an id beats another model's alias."""
-    served = backend.listed
-    by_alias = {alias: model for model in reversed(served) for alias in model.aliases}
-    return {**by_alias, **{model.id: model for model in served}}
 
 
 _NOBODY: list[Backend] = []

@@ -1,161 +1,28 @@
-"""Where snapshots come from and commands go to: the gateway in this process, or one over HTTP."""
+"""A gateway that runs elsewhere, over its management API."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from nexus_proxy.cli.talk import Answer, Message, talk
 from nexus_proxy.commands import Act, Result
-from nexus_proxy.commands.settings import Draft, draft
-from nexus_proxy.config.settings import Setting, settings
-from nexus_proxy.errors import CommandError, GatewayUnreachableError, NexusError
-from nexus_proxy.events import CHANGE_EVENTS
+from nexus_proxy.commands.settings import Draft
+from nexus_proxy.config.settings import Setting
+from nexus_proxy.errors import CommandError, GatewayUnreachableError
 from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
 from nexus_proxy.tasks import spawn
-from nexus_tui.talk import Answer, Message, talk
+from nexus_tui.source.base import credentials
 
 if TYPE_CHECKING:
     import httpx
 
-    from nexus_proxy.runtime import Runtime
-
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
-
-class Source(Protocol):
-    """All that the UI knows of a gateway.
-
-    `title` says where it runs. `attached` gateways live on when the UI leaves. `read_only` ones
-    take no verbs.
-    """
-
-    @property
-    def title(self) -> str: ...
-
-    @property
-    def attached(self) -> bool: ...
-
-    @property
-    def read_only(self) -> bool: ...
-
-    def snapshot(self) -> Snapshot:
-        """The gateway now. Cheap, and never waits."""
-        ...
-
-    def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
-        """Call `on_change` on any event from now on. Returns the call that ends it."""
-        ...
-
-    def revision(self) -> int:
-        """Grows with what happens to requests, as far as `on_change` is not told of it."""
-        ...
-
-    async def story(self, request_id: str) -> RequestView:
-        """All of one request, also what a snapshot leaves out. Raises `NexusError`."""
-        ...
-
-    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
-        """Who would serve each of these models now. Raises `NexusError`."""
-        ...
-
-    def consequence(self, name: str, arguments: Mapping[str, Any]) -> Awaitable[str | None]:
-        """The question to ask before the verb runs, or None. Raises `NexusError`."""
-        ...
-
-    async def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
-        """Run a verb. Raises `NexusError` with the reason."""
-        ...
-
-    async def settings(self) -> Sequence[Setting]:
-        """The configuration in force, key by key. Raises `NexusError`."""
-        ...
-
-    async def draft(self, key: str, value: str | None) -> Draft:
-        """What setting a key of the file, or removing it (None), comes to. Raises `NexusError`."""
-        ...
-
-    async def look_at(self, url: str) -> Sighting:
-        """What answers at a URL that is not listed yet. Raises `NexusError`."""
-        ...
-
-    async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
-        """Ask the gateway as a tool would; `answer` fills while it comes. Raises `NexusError`."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class RuntimeSource:
-    """The gateway in this process."""
-
-    title = "in process"
-    attached = False
-    read_only = False
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-
-    def snapshot(self) -> Snapshot:
-        return self._runtime.snapshot()
-
-    def subscribe(self, on_change: Callable[[], None]) -> Callable[[], None]:
-        # An event for each step of each request would cost the requests more than the screen does.
-        return self._runtime.bus.subscribe(lambda _event: on_change(), *CHANGE_EVENTS)
-
-    def revision(self) -> int:
-        return self._runtime.history.revision
-
-    async def story(self, request_id: str) -> RequestView:
-        return self._runtime.history.get(request_id)
-
-    async def previews(self, models: Sequence[str]) -> Mapping[str, Preview]:
-        from nexus_proxy.relay.foresight import previews
-
-        return await previews(models, self._runtime.registry, self._runtime.relay)
-
-    async def consequence(self, name: str, arguments: Mapping[str, Any]) -> str | None:
-        return self._runtime.consequence(name, arguments)
-
-    async def run(self, name: str, arguments: Mapping[str, Any]) -> Result:
-        try:
-            return await self._runtime.run_command(name, arguments)
-        except NexusError:
-            raise
-        except Exception as error:  # a bug in one verb must not take the screen down
-            log.exception("%s failed", name)
-            raise CommandError(f"{name} failed: {error!r}. Details are in the log.") from error
-
-    async def settings(self) -> Sequence[Setting]:
-        return settings(self._runtime.loaded)
-
-    async def draft(self, key: str, value: str | None) -> Draft:
-        return draft(self._runtime, key, value)
-
-    async def look_at(self, url: str) -> Sighting:
-        return await self._runtime.discovery.look_at(url)
-
-    async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
-        import httpx
-
-        async with httpx.AsyncClient(
-            base_url=self._runtime.endpoint,
-            headers=_credentials(os.environ.get("NEXUS_API_KEY")),
-            trust_env=False,
-        ) as client:
-            await talk(client, model, messages, answer)
-
-    async def close(self) -> None:
-        """Nothing to close: the runtime belongs to who started it."""
-
 
 STATE = "/nexus/v1/state"
 EVENTS = "/nexus/v1/events"
@@ -196,7 +63,7 @@ class HttpSource:
             raise CommandError(f"{url!r} is not the URL of a gateway, like http://127.0.0.1:8000.")
         self._client = httpx.AsyncClient(
             base_url=self.url,
-            headers=_credentials(key),
+            headers=credentials(key),
             timeout=httpx.Timeout(10.0),
             trust_env=False,
         )
@@ -402,10 +269,6 @@ class HttpSource:
             self._on_change()
             # a state that takes long to fetch is fetched less often
             await asyncio.sleep(max(_FETCH_INTERVAL, 3 * (time.monotonic() - started)))
-
-
-def _credentials(key: str | None) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _nobody() -> None:

@@ -6,12 +6,13 @@ import click
 
 from nexus_proxy.cli.backends import verb
 from nexus_proxy.cli.client import Client, connected
+from nexus_proxy.cli.listing import ListGroup
 from nexus_proxy.cli.output import json_option, remark, show_json, show_table
 from nexus_proxy.commands import BY_NAME
 from nexus_proxy.state import Snapshot
 
 
-@click.group()
+@click.group(cls=ListGroup)
 def aliases() -> None:
     """Names that stand for models."""
 
@@ -30,7 +31,7 @@ def list_aliases(client: Client, as_json: bool) -> None:
         remark("No aliases. `nexus aliases set ALIAS MODEL` makes one; ALIAS may be a glob.")
 
 
-@click.group()
+@click.group(cls=ListGroup)
 def fallbacks() -> None:
     """Models that are tried where another cannot be served."""
 

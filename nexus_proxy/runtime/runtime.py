@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from nexus_proxy import __version__, commands
 from nexus_proxy.accounting.ledger import Ledger
 from nexus_proxy.accounting.price_book import PriceBook
@@ -23,32 +21,26 @@ from nexus_proxy.admission.limits import Limits, cells_at
 from nexus_proxy.admission.queue import Admission
 from nexus_proxy.admission.shared import SharedBuckets
 from nexus_proxy.commands import Removed, Result
-from nexus_proxy.config.diff import diff
-from nexus_proxy.config.load import load
 from nexus_proxy.config.model import (
     BackendConfig,
     BackendType,
     Config,
     DiscoveryConfig,
-    KeyConfig,
     Loaded,
     Zone,
 )
 from nexus_proxy.config.paths import state_file
-from nexus_proxy.config.settings import is_late
 from nexus_proxy.config.values import is_loopback
-from nexus_proxy.config.watch import watch
 from nexus_proxy.config.write import ConfigFile
 from nexus_proxy.discovery.base import DiscoverySource
 from nexus_proxy.discovery.service import Discovery, sources_for
 from nexus_proxy.discovery.static import entry_of
-from nexus_proxy.errors import CommandError, ConfigError, NotFoundError, StoreUnavailableError
+from nexus_proxy.errors import StoreUnavailableError
 from nexus_proxy.events import (
     BackendAdded,
     BackendChanged,
     BackendRemoved,
     Bus,
-    ConfigReloaded,
     Event,
     GatewayDraining,
     RequestFinished,
@@ -59,21 +51,25 @@ from nexus_proxy.health.problems import about_backends
 from nexus_proxy.health.vectors import VectorComparison
 from nexus_proxy.lifecycle.service import Lifecycle
 from nexus_proxy.quality import rows as quality_rows
+from nexus_proxy.quality.affinity import Affinity
 from nexus_proxy.quality.service import Quality
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay.aloft import Aloft
-from nexus_proxy.relay.attempts import Relay
+from nexus_proxy.relay.attempts import Attempts
+from nexus_proxy.relay.reading import Reader
+from nexus_proxy.relay.relay import Relay
 from nexus_proxy.relay.till import Till
 from nexus_proxy.replicas.service import Replicas
 from nexus_proxy.routing.timing import timed
+from nexus_proxy.runtime.configuration import Configuration
 from nexus_proxy.siblings.family import Siblings
 from nexus_proxy.siblings.mirror import list_found, recall
 from nexus_proxy.siblings.seat import Seat
 from nexus_proxy.state import BackendView, RequestView, Snapshot
+from nexus_proxy.state.snapshot import SHOWN_LINES, SHOWN_REQUESTS
 from nexus_proxy.store.redis import shared_store
 from nexus_proxy.store.sqlite import Store
 from nexus_proxy.store.sums import SharedSums
-from nexus_proxy.tasks import spawn
 from nexus_proxy.telemetry.history import History
 from nexus_proxy.telemetry.journal import TOLD, journal
 from nexus_proxy.telemetry.logs import Logs
@@ -89,9 +85,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SHOWN_REQUESTS = 1000
 SHOWN_DECISIONS = 50
-SHOWN_LINES = 500
 CONTENT_LOGGED = (
     "content logging is on: the log holds what is asked and answered; "
     "logging.enable_content_logging = false ends it"
@@ -101,9 +95,8 @@ CONTENT_LOGGED = (
 class Runtime:
     """One running gateway. `start` before the first request, `stop` after the last.
 
-    `explicit` and `flags` are what the command line said, kept so that a reload reads the same
-    sources again. `endpoint` is the address that clients use. `seat` is this process's place where
-    several serve as one.
+    `explicit` and `flags` are what the command line said. `endpoint` is the address that clients
+    use. `seat` is this process's place where several serve as one.
     """
 
     def __init__(
@@ -117,7 +110,6 @@ class Runtime:
         flags: Mapping[str, object] | None = None,
         seat: Seat | None = None,
     ) -> None:
-        self.loaded = loaded
         self.logs = logs
         self.endpoint = endpoint
         self.seat = seat or Seat(node_id=secrets.token_hex(8))
@@ -125,13 +117,20 @@ class Runtime:
         self.started_at = time.time()
         self.draining = False
         self.started = asyncio.Event()
-        self._environ, self._explicit, self._flags = environ, explicit, dict(flags or {})
+        self._environ = environ
         self.removed: dict[str, Removed] = {}
-        self._config_problem: str | None = None
         self._tracer: Tracer | None = None
         self._trace_problem: str | None = None
-        self._watching: asyncio.Task[None] | None = None
         self.bus = Bus()
+        self.configuration = Configuration(
+            loaded,
+            self.bus,
+            environ=environ,
+            explicit=explicit,
+            flags=flags,
+            on_reload=self._reloaded,
+            on_keys=self._take_keys,
+        )
         self.registry = Registry(self.bus)
         self.history = History(self.bus)
         self.quality = Quality(registry=self.registry, bus=self.bus, config=loaded.config.quality)
@@ -142,7 +141,6 @@ class Runtime:
         self.prices = PriceBook()
         self.keyring = Keyring(self.config.keys, exposed=_is_exposed(self.config))
         self.limits = self._make_limits()
-        self.config_file = ConfigFile(Path(loaded.path) if loaded.path else None)
         self.health = self._make_health()
         self.discovery = self._make_discovery()
         self.siblings = Siblings(self.seat, self)
@@ -150,18 +148,12 @@ class Runtime:
         self.admission = Admission(self.bus, get_config=lambda: self.config.queue)
         self.lifecycle = self._make_lifecycle()
         self.aloft = Aloft(self.registry, self.bus)
-        self.relay = self._make_relay()
         self.tally = Tally(born=secrets.token_hex(8))
-        self.relay.timed_stages = timed(self.tally.note_stage)
+        self.relay = self._make_relay()
         self.fleet = Fleet(self.store, self.registry, self.lifecycle.times, lambda: self.config)
         self.pace = Pace()
-        self.history.readers += [
-            self.tally,
-            RequestLog(logs),
-            self.ledger.read,
-            self.fleet.read,
-            self.pace,
-        ]
+        told = (self.tally, RequestLog(logs), self.ledger.read, self.fleet.read, self.pace)
+        self.history.readers += told
         self.bus.subscribe(journal, *TOLD)
         self.bus.subscribe(self._close_pools, BackendRemoved)
         self.bus.subscribe(self._expect_cost, BackendAdded, BackendChanged)
@@ -194,7 +186,12 @@ class Runtime:
         )
 
     def _make_comparison(self) -> VectorComparison:
-        return VectorComparison(self.registry, make_client=self._make_client, environ=self._environ)
+        return VectorComparison(
+            self.registry,
+            admission=self.admission,
+            make_client=self._make_client,
+            environ=self._environ,
+        )
 
     def _make_discovery(self) -> Discovery:
         return Discovery(
@@ -222,25 +219,47 @@ class Runtime:
         )
 
     def _make_relay(self) -> Relay:
+        affinity, till = Affinity(), Till(self.ledger, self.prices)
+        reader = Reader(self.registry, affinity, till)
+        reader.timed_stages = timed(self.tally.note_stage)
+        attempts = Attempts(
+            registry=self.registry,
+            history=self.history,
+            environ=self._environ,
+            suspect=self.health.suspect,
+            compare=self._make_comparison().want,
+            quality=self.quality,
+            affinity=affinity,
+            till=till,
+            aloft=self.aloft,
+            timeouts=self.config.timeouts,
+        )
         return Relay(
             registry=self.registry,
             history=self.history,
             node_id=self.node_id,
-            environ=self._environ,
-            get_config=lambda: self.config,
-            suspect=self.health.suspect,
-            compare=self._make_comparison().want,
-            quality=self.quality,
             limits=self.limits,
-            till=Till(self.ledger, self.prices),
+            till=till,
             admission=self.admission,
-            aloft=self.aloft,
+            reader=reader,
+            attempts=attempts,
+            config=self.config,
         )
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
-        return self.loaded.config
+        return self.configuration.now
+
+    @property
+    def loaded(self) -> Loaded:
+        """The same, and where each value came from."""
+        return self.configuration.loaded
+
+    @property
+    def config_file(self) -> ConfigFile:
+        """Where changes of it are kept."""
+        return self.configuration.file
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -265,9 +284,7 @@ class Runtime:
         if taught is not None:
             recall(self.registry, taught)
         if self.seat.is_lead:
-            self._watching = spawn(
-                watch(self.config_file.path, self._file_changed), name="config watch"
-            )
+            self.configuration.watch()
         await self.replicas.start()
         await self.siblings.start()
         self.started.set()
@@ -296,8 +313,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """End discovery, checks and pooled connections."""
-        if self._watching is not None:
-            self._watching.cancel()
+        self.configuration.stop()
         await self.siblings.stop()
         await self.discovery.stop()
         await self.lifecycle.stop()
@@ -309,7 +325,7 @@ class Runtime:
         self.spending.stop()
         self.ledger.stop()
         await self.store.close()
-        self.relay.pools.close()
+        self.relay.attempts.pools.close()
         self.history.settle()
         if self._tracer is not None:
             await self._tracer.stop()
@@ -369,8 +385,8 @@ class Runtime:
             problems.append(self.prices.problem)
         if self._trace_problem:
             problems.append(self._trace_problem)
-        if self._config_problem:
-            problems.append(f"the changed configuration was refused: {self._config_problem}")
+        if refused := self.configuration.problem:
+            problems.append(f"the changed configuration was refused: {refused}")
         return problems + about_backends(backends)
 
     # -- verbs ---------------------------------------------------------------------------------
@@ -424,40 +440,11 @@ class Runtime:
 
     async def reload_config(self) -> tuple[str, ...]:
         """See `commands.Operations`. Raises `ConfigError`; the running configuration stays."""
-        try:
-            loaded = load(self._explicit, environ=self._environ, flags=self._flags, starting=False)
-        except ConfigError as error:
-            self._config_problem = error.message
-            self.bus.publish(ConfigReloaded(error=error.message))
-            raise
-        self._config_problem = None
-        changes = tuple(map(_with_delay, diff(self.config, loaded.config)))
-        before, self.loaded = self.config, loaded
-        if changes:
-            self._take_over(loaded.config)
-            self.discovery.apply(loaded.config)
-            self.replicas.reloaded(before, loaded.config)
-            self.bus.publish(ConfigReloaded(diff=changes))
-        return changes
-
-    def add_key(self, entry: KeyConfig) -> None:
-        """Keep a new API key in the file and let it in. Raises `CommandError`: nothing was done."""
-        if any(entry.name == key.name for key in self.config.keys):
-            raise CommandError(
-                f"a key called {entry.name!r} exists already; revoke it or take another name"
-            )
-        # First the file: who gets an error has no secret, so that the key would be of no use.
-        ConfigFile(self.config_file.path, is_live=False).add_key(entry)
-        self._change_keys([*self.config.keys, entry])
+        return self.configuration.reload()
 
     def revoke_key(self, name: str) -> None:
         """See `commands.Operations`. Raises `NotFoundError`."""
-        left = [key for key in self.config.keys if key.name != name]
-        if len(left) == len(self.config.keys):
-            known = ", ".join(key.name for key in self.config.keys) or "none"
-            raise NotFoundError(f"no key is called {name!r} (there are: {known})")
-        self._change_keys(left)
-        self.config_file.remove_key(name)
+        self.configuration.revoke_key(name)
 
     def entry_for(self, name: str) -> BackendConfig:
         """See `commands.Operations`."""
@@ -465,6 +452,11 @@ class Runtime:
         return entry_of(self.registry.get(name), own)
 
     # -- inside --------------------------------------------------------------------------------
+
+    def _reloaded(self, before: Config, now: Config) -> None:
+        self._take_over(now)
+        self.discovery.apply(now)
+        self.replicas.reloaded(before, now)
 
     def _take_over(self, config: Config) -> None:
         self.registry.aliases = dict(config.routing.aliases)
@@ -514,21 +506,8 @@ class Runtime:
         self.keyring.apply(config.keys)
         self.limits.apply(self.keyring)
 
-    def _change_keys(self, keys: list[KeyConfig]) -> None:
-        config = msgspec.structs.replace(self.config, keys=keys)
-        changes = diff(self.config, config)
-        self.loaded = msgspec.structs.replace(self.loaded, config=config)
-        self._take_keys(config)
-        self.bus.publish(ConfigReloaded(diff=changes))
-
-    async def _file_changed(self) -> None:
-        try:
-            await self.reload_config()
-        except ConfigError:
-            return  # published and shown; the running configuration stays in force
-
     def _make_client(self) -> httpx.AsyncClient:
-        from nexus_proxy.control import make_client
+        from nexus_proxy.control_client import make_client
 
         return make_client(self.node_id, environ=self._environ, is_cloud=self._is_cloud_host)
 
@@ -544,18 +523,12 @@ class Runtime:
 
     def _close_pools(self, event: Event) -> None:
         if isinstance(event, BackendRemoved):
-            self.relay.lines.forget(event.name)
+            self.relay.attempts.lines.forget(event.name)
 
 
 def _is_exposed(config: Config) -> bool:
     """Whether other machines can connect, and nobody said that all of them may."""
     return not (is_loopback(config.server.host) or config.server.allow_unauthenticated)
-
-
-def _with_delay(line: str) -> str:
-    """A line of the diff; says so if it takes a restart."""
-    late = is_late(line.partition(":")[0])
-    return f"{line} (from the next start on)" if late else line
 
 
 def _no_sources(_config: DiscoveryConfig, _environ: Mapping[str, str]) -> list[DiscoverySource]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from nexus_proxy.control import make_client
+from nexus_proxy.control_client import make_client
 from tests.support.connect_proxy import ConnectProxy
 from tests.support.tls_backend import Authority, TlsBackend
 

@@ -6,12 +6,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from nexus_proxy.config.section import Positive, Section
+from nexus_proxy.config.model.section import Positive, Section
 
 
 class LifecycleConfig(Section, frozen=True):
-    """`[lifecycle]`."""
-
     timeout_ms: Annotated[
         int,
         Meta(ge=1000, le=86_400_000, description="Milliseconds to load, unload or move a model."),
@@ -36,8 +34,6 @@ class LifecycleConfig(Section, frozen=True):
 
 
 class FleetConfig(Section, frozen=True):
-    """`[fleet]`."""
-
     enabled: Annotated[
         bool,
         Meta(description="Advise what to load where and when, by the hours of past requests."),

@@ -1,4 +1,4 @@
-"""The HTTP client of the control plane: probes and health checks.
+"""The HTTP client of the control plane: probes, health checks, loading models.
 
 It follows no redirect, since keys must not travel. Clouds are reached by the proxy that the
 environment names, as on the hot path; most other targets are on this machine or beside it, where a

@@ -1,6 +1,6 @@
 """A chat with the gateway as any tool has it: over HTTP, streamed, by its OpenAI API.
 
-`talk` writes into an `Answer` whenever something comes; the screen looks when it is its time.
+`talk` writes into an `Answer` whenever something comes; whoever shows it looks when it is time.
 Nothing of what is said is kept anywhere else.
 """
 
@@ -74,6 +74,7 @@ class Answer:
 
     @property
     def first_token_ms(self) -> float | None:
+        """From the question to the first piece; None before it."""
         return None if self._first_at is None else (self._first_at - self.asked_at) * 1000
 
     @property
@@ -151,9 +152,7 @@ async def _read_stream(response: httpx.Response, answer: Answer) -> None:
     async for chunk in response.aiter_bytes():
         for event in splitter.feed(chunk):
             data = payload(event)
-            if data == DONE:
-                return
-            if data:
+            if data and data != DONE:  # after which the body still has to end
                 _read_event(data, answer)
     if answer.finish is None:
         raise CommandError("The stream ended before the answer did.")

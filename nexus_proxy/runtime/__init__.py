@@ -1,0 +1,5 @@
+"""The product without a screen."""
+
+from nexus_proxy.runtime.runtime import Runtime
+
+__all__ = ["Runtime"]
