@@ -187,6 +187,7 @@ class HttpSource:
             raise CommandError(f"{self.url} did not answer: {_reason(error)}.") from error
         if response.status_code in {401, 403}:
             self.read_only = True
+            self.title = f"attached read-only to {self.url}"
             raise CommandError(_READ_ONLY)
         answer = _decoded(response)
         if response.is_error:

@@ -18,8 +18,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 PATIENCE = 25.0
-CLICKS = 5
 _GLANCE = 0.05
+_AGAIN = 1.5
+"""Seconds after which one clicks again."""
 _MODES = "#{alternate_on} #{mouse_any_flag} #{cursor_flag}"
 _SHELL_HAS_IT = "0 0 1"
 """No alternate screen, no mouse, a cursor."""
@@ -59,19 +60,18 @@ class Tmux:
     async def click(self, word: str, *seen: str) -> str:
         """Press the left button of the mouse on the first place that shows `word`, and again, as
         one does who sees that nothing came of it, until all of `seen` is on the screen."""
-        for _ in range(CLICKS):
+        for _ in range(int(PATIENCE / _AGAIN)):
             await self._click(word)
             with contextlib.suppress(AssertionError):
-                return await self.sees(*seen, seconds=PATIENCE / CLICKS)
+                return await self.sees(*seen, seconds=_AGAIN)
         return await self.sees(*seen)
 
     async def _click(self, word: str) -> None:
-        lines = (await self.text()).splitlines()
-        row = next((number for number, line in enumerate(lines) if word in line), None)
-        assert row is not None, f"{word!r} is not to be seen:\n" + "\n".join(lines)
-        column = lines[row].index(word)
-        for end in "Mm":
-            await self.type(f"\x1b[<0;{column + 1};{row + 1}{end}")
+        for row, line in enumerate((await self.text()).splitlines()):
+            if word in line:
+                for end in "Mm":
+                    await self.type(f"\x1b[<0;{line.index(word) + 1};{row + 1}{end}")
+                return
 
     async def resize(self, columns: int, rows: int) -> None:
         """Give the window another size."""

@@ -120,6 +120,7 @@ async def test_without_the_key_it_becomes_read_only(status: int) -> None:
         with pytest.raises(CommandError, match="management key"):
             await source.run("backend.drain", {})
         assert source.read_only
+        assert "read-only" in source.title
 
 
 async def test_the_key_goes_along_and_shows_nowhere() -> None:
