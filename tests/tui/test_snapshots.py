@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from pytest_textual_snapshot import SVGImageExtension
 from syrupy.assertion import SnapshotAssertion
+from textual.widgets import Input
 
 from nexus_proxy.cli.talk import Answer, Piece
 from nexus_proxy.config.model import Zone
@@ -99,7 +100,8 @@ SCENES: dict[str, dict[str, Scene]] = {
 
 @pytest.fixture(autouse=True)
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing waits for a person, and no figure comes from a clock."""
+    """Nothing waits for a person, no cursor blinks, and no figure comes from a clock."""
+    monkeypatch.setattr(Input, "_toggle_cursor", lambda _input: None)
     monkeypatch.setattr(dashboard, "_DETAIL_DELAY", SOON)
     monkeypatch.setattr(add_backend, "PAUSE", SOON)
     monkeypatch.setattr(Answer, "first_token_ms", 85.0)
