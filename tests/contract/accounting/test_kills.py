@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from nexus_proxy.accounting.ledger import Ledger
@@ -41,7 +42,7 @@ async def test_what_was_acknowledged_survives_hundreds_of_kills(tmp_path: Path) 
     reserved = {id_: nanousd for what, id_, nanousd in told if what == "reserved"}
     settled = {id_: nanousd for what, id_, nanousd in told if what == "settled"}
     assert len(reserved) > KILLS
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         rows = {
             id_: (state, nanousd)
             for id_, state, nanousd in connection.execute("SELECT id, state, nanousd FROM entries")
@@ -60,7 +61,7 @@ async def test_what_was_acknowledged_survives_hundreds_of_kills(tmp_path: Path) 
     standing = ledger.standing
     ledger.stop()
     await store.close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         booked = sums(connection, "settled") + sums(connection, "interrupted")
         assert sums(connection, "reserved") == 0
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -80,5 +81,5 @@ def test_two_processes_cannot_both_have_the_last_dollar(tmp_path: Path) -> None:
         racer.stdin.flush()
     won = [fact for racer in racers for fact in facts(racer)]
     assert len(won) == 100
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         assert sums(connection, "reserved") + sums(connection, "interrupted") == 100 * CENT

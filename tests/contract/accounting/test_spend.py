@@ -100,7 +100,7 @@ async def test_a_failed_attempt_costs_nothing_and_a_cut_one_what_was_relayed(
         assert row.usd_measured == 0
         assert 0 < row.usd_estimated < COST * 3
         assert spent.reserved_usd == 0
-    with sqlite3.connect(gateway.runtime.store.path) as connection:
+    with closing(sqlite3.connect(gateway.runtime.store.path)) as connection:
         assert connection.execute("SELECT state, provenance FROM entries").fetchall() == [
             ("interrupted", "estimated")
         ]

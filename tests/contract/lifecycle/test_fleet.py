@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ def at_nine(path: Path, *, days: int = 14) -> None:
     """A history of twenty requests at nine each day, as the gateway itself would have kept it."""
     midnight = int(time.time()) // DAY * DAY
     rows = [(midnight - DAY * n + 9 * HOUR, "one", "a", 20) for n in range(1, days + 1)]
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(SAVE, rows)
 
 
 def counted(path: Path) -> list[Any]:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         return connection.execute("SELECT backend, model, requests FROM request_hours").fetchall()
 
 

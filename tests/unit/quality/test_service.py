@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -32,6 +34,9 @@ class Database:
         self.sql = sqlite3.connect(":memory:")
         self.sql.execute(rows.TABLE)
 
+    def close(self) -> None:
+        self.sql.close()
+
     def save(self, saved: rows.Saved) -> None:
         self.sql.executemany(rows.FORGET, [(name,) for name in saved.forgotten])
         self.sql.executemany(rows.SAVE, saved.rows)
@@ -39,6 +44,12 @@ class Database:
 
     def load(self) -> list[Any]:
         return self.sql.execute(rows.LOAD).fetchall()
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    with closing(Database()) as database:
+        yield database
 
 
 def test_only_the_backends_faults_count() -> None:
@@ -130,8 +141,8 @@ def test_the_number_of_pairs_is_bounded() -> None:
     assert "m0" not in backend.quality
 
 
-def test_windows_survive_a_restart_and_exclusions_do_not() -> None:
-    database, world = Database(), World("a", "b")
+def test_windows_survive_a_restart_and_exclusions_do_not(database: Database) -> None:
+    world = World("a", "b")
     world.note("a", Outcome.SERVED, times=9, first_token_ms=420.0, tokens_per_second=12.5)
     world.note("b", Outcome.FAULT, times=6)
     database.save(world.quality.dump())
@@ -154,8 +165,8 @@ def test_windows_survive_a_restart_and_exclusions_do_not() -> None:
     assert again.registry.get("b").quality["m"].score == before["b"].score
 
 
-def test_what_was_loaded_goes_on_being_counted_and_saved() -> None:
-    database, world = Database(), World("a")
+def test_what_was_loaded_goes_on_being_counted_and_saved(database: Database) -> None:
+    world = World("a")
     world.note("a", Outcome.SERVED, times=3, first_token_ms=50.0)
     database.save(world.quality.dump())
     again = World("a")
@@ -182,8 +193,8 @@ def test_only_what_changed_is_saved_again() -> None:
     ]
 
 
-def test_old_rows_leave_the_database_and_rows_of_the_future_are_dropped() -> None:
-    database, world = Database(), World("a")
+def test_old_rows_leave_the_database_and_rows_of_the_future_are_dropped(database: Database) -> None:
+    world = World("a")
     world.note("a", Outcome.SERVED)
     database.save(world.quality.dump())
     back = World("a")
