@@ -103,6 +103,7 @@ def paint(lines: Iterable[Line]) -> Content:
 
 def paint_wrapped(lines: Iterable[Line], width: int) -> Content:
     """The same, broken to `width` cells; what goes on starts below the line's second cell."""
+    width = max(1, width)  # a terminal on its way to another size leaves less than nothing
     return Content("\n").join(part for line in lines for part in _wrap(line, width))
 
 
