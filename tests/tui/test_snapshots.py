@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import pytest
+from pytest_textual_snapshot import SVGImageExtension
 from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from textual.widgets import Input
 
 from nexus_proxy.cli.talk import Answer, Piece
@@ -107,16 +107,9 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Answer, "first_token_ms", 85.0)
 
 
-class Pictures(SingleFileSnapshotExtension):
-    """One SVG a picture."""
-
-    _file_extension = "svg"
-    _write_mode = WriteMode.TEXT
-
-
 @pytest.fixture
 def pictures(snapshot: SnapshotAssertion) -> SnapshotAssertion:
-    return snapshot.use_extension(Pictures)
+    return snapshot.use_extension(SVGImageExtension)
 
 
 async def arrive(look: Looking, scene: Scene) -> None:
