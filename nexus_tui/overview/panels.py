@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from nexus_proxy.accounting.money import money
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 RECENT_SECONDS = 300.0
 """What counts as just now: as long as the trend is."""
+LOOKED_AT = 500
+"""Newest requests among which the last failure is looked for, four times a second."""
 _LABEL, _VALUE = 11, 9
 _SCALE = 7
 BESIDE_CHARTS = _LABEL + _VALUE + _SCALE + 4
@@ -105,7 +107,8 @@ def troubles(snapshot: Snapshot) -> list[Line]:
     lines = [said(f"▲ {clean(problem)}", "bad") for problem in snapshot.problems]
     failed = sum(snapshot.trend.failures)
     if failed:
-        last = next((one for one in snapshot.requests if one.phase is RequestPhase.FAILED), None)
+        newest = islice(snapshot.requests, LOOKED_AT)
+        last = next((one for one in newest if one.phase is RequestPhase.FAILED), None)
         why = f"; the last: {clean(last.error)}" if last is not None and last.error else ""
         text = f"▲ {plural(failed, 'request')} failed in the last 5 minutes{why}"
         lines.append((Cell(text, "warn"), Cell("  4 shows them", "muted")))
