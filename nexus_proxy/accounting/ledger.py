@@ -214,7 +214,7 @@ class Ledger:
         month, by = checked(month or self._balance.month, by)
         today = self._calendar.day(self._clock())
         self._flush_usage()
-        await self._store.write(lambda _connection: None)  # what ended just now is in it too
+        await self._store.flush()  # what ended just now is in it too
         found = await self._store.read(lambda connection: spend(connection, month, by, today))
         others = self._balance.elsewhere(ALL) if month == self._balance.month else NOTHING
         return msgspec.structs.replace(
@@ -240,7 +240,7 @@ class Ledger:
 
         if not self._store.degraded:
             self._flush_usage()
-        await self._store.write(lambda _connection: None)  # what ended just now is in it too
+        await self._store.flush()  # what ended just now is in it too
         return await self._store.read(timed)
 
     # -- the rest ------------------------------------------------------------------------------

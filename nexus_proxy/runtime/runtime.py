@@ -320,10 +320,11 @@ class Runtime:
         await self.health.stop()
         self.history.settle()
         self.quality.stop()
-        await self.replicas.stop()
         self.fleet.save()
         self.spending.stop()
         self.ledger.stop()
+        await self.store.flush()  # the other replicas are told what the file has come to
+        await self.replicas.stop()
         await self.store.close()
         self.relay.attempts.pools.close()
         self.history.settle()

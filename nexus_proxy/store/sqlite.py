@@ -15,6 +15,7 @@ replaced while it was open is let go of for what stands there now.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import queue
 import sqlite3
@@ -138,6 +139,12 @@ class Store:
         if self._soon is None:
             loop = asyncio.get_running_loop()
             self._soon = loop.call_later(SOON_SECONDS, self._hand_over)
+
+    async def flush(self) -> None:
+        """Return once all that was given so far is in the file, or cannot be."""
+        if self._thread is not None:
+            with contextlib.suppress(StoreUnavailableError):
+                await self.write(lambda _connection: None)
 
     def _hand_over(self) -> None:
         """Give the thread all that it does not have yet."""
