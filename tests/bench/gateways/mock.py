@@ -34,7 +34,9 @@ def _framed(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-ANSWER = _json(payloads.answer())
+ANSWERS = {
+    size: _json(payloads.answer(size)) for size in (payloads.SMALL, payloads.LARGE, payloads.HUGE)
+}
 MODELS = _json(payloads.models())
 FINE = _json(b'{"status": "ok"}')
 STREAM_HEAD = (
@@ -124,11 +126,17 @@ class Upstream(asyncio.Protocol):
             if len(body) < 4 * payloads.SMALL and _STREAMS.search(body):
                 self._stream = Stream(self._loop, self._transport, body)
                 return
-            self._transport.write(ANSWER)
+            self._transport.write(_answer_to(len(body)))
         else:
             self._transport.write(MODELS if self._url.endswith(b"/models") else FINE)
         if not self._parser.should_keep_alive():
             self._transport.close()
+
+
+def _answer_to(size: int) -> bytes:
+    return next(
+        (answer for at_most, answer in ANSWERS.items() if size <= at_most), ANSWERS[payloads.HUGE]
+    )
 
 
 def _number(pattern: re.Pattern[bytes], body: bytes) -> int:

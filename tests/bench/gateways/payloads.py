@@ -17,6 +17,7 @@ LARGE = 200_000
 HUGE = 2_000_000
 """Sizes of request bodies, in bytes."""
 ANSWER_BYTES = 1_500
+BYTES_PER_TOKEN = 4
 TIME_DIGITS = 19
 SENT_AT = re.compile(rb'"content":\s?"(\d{19})"')
 """The time in a streamed chunk."""
@@ -43,10 +44,11 @@ def request(port: int, size: int, *, chunks: int = 0, pause_ms: int = 0) -> byte
     return head.encode() + body
 
 
-def answer() -> bytes:
-    """The JSON answer, of `ANSWER_BYTES`."""
-    body = _answer("")
-    return _answer("x" * (ANSWER_BYTES - len(body)))
+def answer(prompt_bytes: int = SMALL) -> bytes:
+    """The JSON answer, of `ANSWER_BYTES`, to a request of so many bytes. It counts about as many
+    tokens as were sent, as a backend does that has read them all."""
+    tokens = prompt_bytes // BYTES_PER_TOKEN
+    return _answer("x" * (ANSWER_BYTES - len(_answer("", tokens))), tokens)
 
 
 def models() -> bytes:
@@ -81,7 +83,7 @@ def _body(text: str, chunks: int, pause_ms: int) -> bytes:
     return json.dumps(fields).encode()
 
 
-def _answer(text: str) -> bytes:
+def _answer(text: str, prompt_tokens: int) -> bytes:
     message = {"role": "assistant", "content": text}
     return json.dumps(
         {
@@ -90,7 +92,11 @@ def _answer(text: str) -> bytes:
             "created": _CREATED,
             "model": MODEL,
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 400, "completion_tokens": 300, "total_tokens": 700},
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": 300,
+                "total_tokens": prompt_tokens + 300,
+            },
         }
     ).encode()
 
