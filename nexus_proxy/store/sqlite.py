@@ -142,7 +142,7 @@ class Store:
 
     async def flush(self) -> None:
         """Return once all that was given so far is in the file, or cannot be."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():  # and not closed before
             with contextlib.suppress(StoreUnavailableError):
                 await self.write(lambda _connection: None)
 
