@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import secrets
@@ -323,7 +324,8 @@ class Runtime:
         self.fleet.save()
         self.spending.stop()
         self.ledger.stop()
-        await self.store.flush()  # the other replicas are told what the file has come to
+        with contextlib.suppress(StoreUnavailableError):
+            await self.store.flush()  # the other replicas are told what the file has come to
         await self.replicas.stop()
         await self.store.close()
         self.relay.attempts.pools.close()

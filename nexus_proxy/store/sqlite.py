@@ -15,7 +15,6 @@ replaced while it was open is let go of for what stands there now.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import queue
 import sqlite3
@@ -141,10 +140,9 @@ class Store:
             self._soon = loop.call_later(SOON_SECONDS, self._hand_over)
 
     async def flush(self) -> None:
-        """Return once all that was given so far is in the file, or cannot be."""
+        """Return once all that was given so far is in the file. Raises `StoreUnavailableError`."""
         if self._thread is not None and self._thread.is_alive():  # and not closed before
-            with contextlib.suppress(StoreUnavailableError):
-                await self.write(lambda _connection: None)
+            await self.write(lambda _connection: None)
 
     def _hand_over(self) -> None:
         """Give the thread all that it does not have yet."""
