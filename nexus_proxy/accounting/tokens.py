@@ -33,6 +33,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
+from nexus_proxy.dialects.openai import ABSENT
+
 log = logging.getLogger(__name__)
 
 EXACT_BYTES = 16_384
@@ -254,31 +256,28 @@ _WEIGHTS_CL100K = _weights(
 )
 
 
-_NOTHING = Raw(b"")
-
-
 class _Message(Struct):
-    content: Raw = _NOTHING
-    tool_calls: Raw = _NOTHING
+    content: Raw = ABSENT
+    tool_calls: Raw = ABSENT
 
 
 class _Body(Struct):
     messages: list[_Message] | None = None
-    system: Raw = _NOTHING
-    instructions: Raw = _NOTHING
-    input: Raw = _NOTHING
-    prompt: Raw = _NOTHING
-    tools: Raw = _NOTHING
-    response_format: Raw = _NOTHING
+    system: Raw = ABSENT
+    instructions: Raw = ABSENT
+    input: Raw = ABSENT
+    prompt: Raw = ABSENT
+    tools: Raw = ABSENT
+    response_format: Raw = ABSENT
 
 
 class _Part(Struct):
     type: str | None = None
-    text: Raw = _NOTHING
-    content: Raw = _NOTHING
-    input: Raw = _NOTHING
-    arguments: Raw = _NOTHING
-    output: Raw = _NOTHING
+    text: Raw = ABSENT
+    content: Raw = ABSENT
+    input: Raw = ABSENT
+    arguments: Raw = ABSENT
+    output: Raw = ABSENT
 
 
 _decode_body = msgspec.json.Decoder(_Body).decode
@@ -291,10 +290,10 @@ def _texts_of(body: _Body) -> Iterator[bytes | None]:
     """Everything in a body that is read as text, in any dialect; None for each image."""
     for message in body.messages or ():
         yield from _texts(message.content)
-        if message.tool_calls is not _NOTHING:
+        if message.tool_calls is not ABSENT:
             yield bytes(message.tool_calls)
     for value in (body.system, body.instructions, body.input, body.prompt):
-        if value is not _NOTHING:
+        if value is not ABSENT:
             yield from _texts(value)
     yield bytes(body.tools)
     yield bytes(body.response_format)
