@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from nexus_proxy.accounting.money import money
 from nexus_proxy.config.model import Zone
 from nexus_proxy.state import (
+    RUNNING,
     BackendState,
     BackendView,
     Capability,
@@ -80,10 +81,6 @@ PHASES: dict[RequestPhase, Mark] = {
     RequestPhase.FAILED: Mark("✕", "failed", "bad"),
     RequestPhase.CANCELLED: Mark("⊘", "cancelled", "warn"),
 }
-
-RUNNING = frozenset(
-    {RequestPhase.ROUTING, RequestPhase.QUEUED, RequestPhase.WAITING, RequestPhase.STREAMING}
-)
 
 QUALITY_STATES: dict[QualityState, Mark] = {
     QualityState.IN_USE: Mark("●", "in use", "good"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from textual.binding import Binding
 
 from nexus_proxy.commands import BY_NAME, COMMANDS
-from nexus_tui.format import RUNNING
+from nexus_proxy.state import RUNNING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

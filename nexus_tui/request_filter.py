@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from nexus_proxy.state import RequestPhase, RequestView
-from nexus_tui.format import RUNNING, elapsed_ms
+from nexus_proxy.state import RUNNING, RequestPhase, RequestView
+from nexus_tui.format import elapsed_ms
 
 Test = Callable[[RequestView, float], bool]
 """Whether a request passes, given the present in seconds since the epoch."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from nexus_proxy.state import AttemptView, RequestPhase, RequestView
-from nexus_tui.format import RUNNING, Cell, Line, Tone, milliseconds
+from nexus_proxy.state import RUNNING, AttemptView, RequestPhase, RequestView
+from nexus_tui.format import Cell, Line, Tone, milliseconds
 from nexus_tui.safe_text import clean, fit
 
 _LABEL, _VALUE = 14, 9

@@ -5,14 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from nexus_proxy.errors import InvalidRequestError
-from nexus_proxy.state import RequestPhase
-
-RUNNING = (
-    RequestPhase.ROUTING,
-    RequestPhase.QUEUED,
-    RequestPhase.WAITING,
-    RequestPhase.STREAMING,
-)
+from nexus_proxy.state import RUNNING, RequestPhase
 
 
 def whole_number(name: str, text: str | None, default: int) -> int:

@@ -19,15 +19,14 @@ from nexus_proxy.cli.output import json_option, remark, show_json, show_json_lin
 from nexus_proxy.cli.text import clean, milliseconds, pad, tokens
 from nexus_proxy.commands import BY_NAME
 from nexus_proxy.errors import CommandError, GatewayUnreachableError
-from nexus_proxy.state import RequestPhase, RequestView
+from nexus_proxy.state import OVER, RequestView
 
 REQUESTS = "/nexus/v1/requests"
 DEFAULT_LIMIT = 20
 REMEMBERED = 2000
 """Requests shown that are not shown again: twice as many as a gateway keeps."""
-_ENDED = (RequestPhase.DONE, RequestPhase.FAILED, RequestPhase.CANCELLED)
-RUNNING = "running"
-_STATUSES = (RUNNING, *(phase.value for phase in _ENDED))
+_RUNNING = "running"
+_STATUSES = (_RUNNING, *(phase.value for phase in OVER))
 _COLUMNS = (
     ("TIME", 8),
     ("ID", 20),
@@ -72,7 +71,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     def fits(self, view: RequestView) -> bool:
         """Whether a request is one of them."""
-        phase = view.phase.value if view.phase in _ENDED else RUNNING
+        phase = view.phase.value if view.phase in OVER else _RUNNING
         return (
             self.model in (None, view.model_asked, view.model)
             and self.backend in (None, view.backend)
@@ -190,7 +189,7 @@ def _key(view: RequestView) -> tuple[str, float]:
 def _ended(client: Client) -> list[RequestView]:
     """Oldest first."""
     views = client.get(REQUESTS, Requests).requests[::-1]
-    return [view for view in views if view.phase in _ENDED]
+    return [view for view in views if view.phase in OVER]
 
 
 def _found(client: Client, request_id: str) -> list[RequestView]:

@@ -7,7 +7,7 @@ import logging
 from nexus_proxy.errors import NexusError, RequestCancelledError
 from nexus_proxy.relay.call import Call
 from nexus_proxy.relay.running import CANCELLED
-from nexus_proxy.state import RequestPhase
+from nexus_proxy.state import OVER, RequestPhase
 from nexus_proxy.telemetry.history import CLIENT_LEFT, Attempt, Record
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,6 @@ LEFT = "the client left"
 Pace = tuple[float | None, float | None]
 """Milliseconds to the first token, and tokens per second after it; None: not known."""
 NO_PACE: Pace = (None, None)
-_OVER = (RequestPhase.DONE, RequestPhase.FAILED, RequestPhase.CANCELLED)
 
 
 def pace_of(call: Call, attempt: Attempt) -> Pace:
@@ -40,7 +39,7 @@ def for_people(error: Exception, record: Record) -> NexusError:
 
 def note_leaving(record: Record) -> None:
     """The client left. One that had its answer, or its error, did not leave early."""
-    if record.phase not in _OVER:
+    if record.phase not in OVER:
         record.phase = RequestPhase.CANCELLED
         record.error, record.code = LEFT, CLIENT_LEFT
 

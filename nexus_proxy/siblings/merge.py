@@ -15,11 +15,11 @@ import msgspec
 
 from nexus_proxy.registry import RECENT_ERRORS
 from nexus_proxy.state import (
+    RUNNING,
     BackendState,
     BackendTrend,
     BackendView,
     KeyView,
-    RequestPhase,
     RequestView,
     Snapshot,
     SpendSummary,
@@ -36,12 +36,6 @@ _WORST_FIRST = (
     BackendState.LOADING,
     BackendState.UP,
     BackendState.UNKNOWN,  # of a worker that has just started: the others know better
-)
-_RUNNING = (
-    RequestPhase.ROUTING,
-    RequestPhase.QUEUED,
-    RequestPhase.WAITING,
-    RequestPhase.STREAMING,
 )
 
 
@@ -100,8 +94,8 @@ def newest(told: Mapping[int, Sequence[RequestView]], limit: int) -> tuple[Reque
     """Requests by worker as one list: all that run, by start, then those that ended last, at most
     `limit`, each with its worker's number."""
     views = [tagged(view, worker) for worker, views in told.items() for view in views]
-    running = sorted((v for v in views if v.phase in _RUNNING), key=lambda v: -v.started)
-    ended = sorted((v for v in views if v.phase not in _RUNNING), key=_ended_at, reverse=True)
+    running = sorted((v for v in views if v.phase in RUNNING), key=lambda v: -v.started)
+    ended = sorted((v for v in views if v.phase not in RUNNING), key=_ended_at, reverse=True)
     return (*running, *ended[:limit])
 
 

@@ -18,6 +18,8 @@ from nexus_proxy.state.operations import OperationKind, OperationPhase, Operatio
 from nexus_proxy.state.quality import QualityParts, QualityState, QualityView, QualityWindow
 from nexus_proxy.state.queue import Obstacle, QueueView, WaiterView
 from nexus_proxy.state.requests import (
+    OVER,
+    RUNNING,
     AttemptView,
     CandidateView,
     DecisionView,
@@ -31,6 +33,8 @@ from nexus_proxy.state.spend import BudgetLevel, BudgetStanding, SpendReport, Sp
 from nexus_proxy.state.trends import BackendTrend, Trend
 
 __all__ = [
+    "OVER",
+    "RUNNING",
     "AttemptView",
     "BackendState",
     "BackendTrend",

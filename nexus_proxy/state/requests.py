@@ -25,6 +25,15 @@ class RequestPhase(str, Enum):
     """The client left, or the operator ended it."""
 
 
+RUNNING = (
+    RequestPhase.ROUTING,
+    RequestPhase.QUEUED,
+    RequestPhase.WAITING,
+    RequestPhase.STREAMING,
+)
+OVER = (RequestPhase.DONE, RequestPhase.FAILED, RequestPhase.CANCELLED)
+
+
 class AttemptView(Struct, frozen=True, kw_only=True):
     """One try at one backend. `error` is None for the one that answered; `code` is its kind."""
 

@@ -21,7 +21,15 @@ from msgspec import Struct
 from nexus_proxy.errors import NotFoundError, RequestCancelledError
 from nexus_proxy.events import Bus, RequestFinished, RequestProgressed, RequestStarted
 from nexus_proxy.routing.pipeline import Decision
-from nexus_proxy.state import AttemptView, RequestPhase, RequestView, Totals, Trend, Truncation
+from nexus_proxy.state import (
+    OVER,
+    AttemptView,
+    RequestPhase,
+    RequestView,
+    Totals,
+    Trend,
+    Truncation,
+)
 from nexus_proxy.telemetry.rate import Rate
 from nexus_proxy.telemetry.recent import Recent
 from nexus_proxy.telemetry.tracing import Trace
@@ -196,7 +204,7 @@ class Record(Struct):
             notes=tuple(self.notes),
             truncated=self.truncated,
         )
-        if self.phase in _OVER and self.total_ms is not None:
+        if self.phase in OVER and self.total_ms is not None:
             if whole:
                 self.frozen = view
             else:
@@ -205,7 +213,6 @@ class Record(Struct):
 
 
 _DONE = RequestPhase.DONE
-_OVER = frozenset((RequestPhase.DONE, RequestPhase.FAILED, RequestPhase.CANCELLED))
 
 
 class History:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.state import (
+    RUNNING,
     BackendState,
     BackendView,
     BudgetLevel,
@@ -23,7 +24,6 @@ from nexus_proxy.wording import plural
 from nexus_tui.format import (
     NONE,
     PHASES,
-    RUNNING,
     STATES,
     Cell,
     Line,

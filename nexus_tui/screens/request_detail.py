@@ -9,11 +9,10 @@ import msgspec
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.errors import NexusError
-from nexus_proxy.state import AttemptView, DecisionView, RequestPhase, RequestView
+from nexus_proxy.state import RUNNING, AttemptView, DecisionView, RequestPhase, RequestView
 from nexus_tui.format import (
     NONE,
     PHASES,
-    RUNNING,
     Cell,
     Line,
     ago,

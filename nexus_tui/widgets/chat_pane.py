@@ -17,9 +17,9 @@ from textual.worker import Worker
 from nexus_proxy.accounting.money import money
 from nexus_proxy.cli.talk import Answer, Message
 from nexus_proxy.errors import NexusError
-from nexus_proxy.state import RequestPhase, RequestView
+from nexus_proxy.state import RUNNING, RequestPhase, RequestView
 from nexus_tui.bridge import INTERVAL
-from nexus_tui.format import PHASES, RUNNING, Cell, Line, count, duration, milliseconds, rate
+from nexus_tui.format import PHASES, Cell, Line, count, duration, milliseconds, rate
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.chat_model import ChooseModel, chat_models
 from nexus_tui.screens.modal import Ask
