@@ -15,7 +15,7 @@ from nexus_proxy.cli.client import KEY_VARIABLE, Client, gateway_url, url_option
 from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import json_option, remark, show_json
-from nexus_proxy.cli.talk import Answer, Message, talk
+from nexus_proxy.cli.talk import Answer, Message, talk_at
 from nexus_proxy.cli.text import clean, milliseconds, tokens
 from nexus_proxy.errors import CommandError
 from nexus_proxy.tasks import spawn
@@ -84,15 +84,11 @@ async def _ask(
     url: str, model: str, said: Sequence[Message], answer: Answer, *, is_shown: bool
 ) -> None:
     """Raises `CommandError` where the gateway refuses or the answer breaks off."""
-    import httpx
-
-    key = os.environ.get(KEY_VARIABLE, "")
-    headers = {"authorization": f"Bearer {key}"} if key else {}
-    async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as http:
-        asking = spawn(_failure(talk(http, model, said, answer)), name="chat")
-        while not asking.done():
-            await asyncio.wait([asking], timeout=LOOK_SECONDS)
-            _show(answer, is_shown=is_shown)
+    key = os.environ.get(KEY_VARIABLE)
+    asking = spawn(_failure(talk_at(url, key, model, said, answer)), name="chat")
+    while not asking.done():
+        await asyncio.wait([asking], timeout=LOOK_SECONDS)
+        _show(answer, is_shown=is_shown)
     if (failure := asking.result()) is not None:
         raise failure
 

@@ -58,6 +58,11 @@ def gateway_url(url: str | None, options: RunOptions) -> str:
     return f"http://{_reachable(host)}:{port}"
 
 
+def credentials(key: str | None) -> dict[str, str]:
+    """The headers that tell a gateway who asks."""
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
 def connected(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command a `Client` as its first argument, and the option `--url`."""
 
@@ -84,7 +89,7 @@ class Client:
         self.url = url
         self._http = httpx.Client(
             base_url=url,
-            headers={"authorization": f"Bearer {key}"} if key else {},
+            headers=credentials(key),
             timeout=seconds,
             trust_env=False,
         )

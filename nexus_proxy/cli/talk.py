@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from nexus_proxy.cli.client import credentials
 from nexus_proxy.dialects.sse import DONE, EventSplitter, payload
 from nexus_proxy.errors import CommandError
 
@@ -136,6 +137,17 @@ async def talk(
     except httpx.HTTPError as error:
         reason = str(error) or type(error).__name__
         raise CommandError(f"The connection to the gateway broke: {reason}.") from error
+
+
+async def talk_at(
+    url: str, key: str | None, model: str, messages: Sequence[Message], answer: Answer
+) -> None:
+    """`talk` to the gateway at `url`, over a connection for this one question; `key` is an API
+    key of it."""
+    import httpx
+
+    async with httpx.AsyncClient(base_url=url, headers=credentials(key), trust_env=False) as client:
+        await talk(client, model, messages, answer)
 
 
 def _read_headers(response: httpx.Response, answer: Answer) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from nexus_proxy.cli.client import credentials
 from nexus_proxy.cli.talk import Answer, Message, talk
 from nexus_proxy.commands import Act, Result
 from nexus_proxy.commands.settings import Draft
@@ -17,7 +18,6 @@ from nexus_proxy.config.settings import Setting
 from nexus_proxy.errors import CommandError, GatewayUnreachableError
 from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
 from nexus_proxy.tasks import spawn
-from nexus_tui.source.base import credentials
 
 if TYPE_CHECKING:
     import httpx

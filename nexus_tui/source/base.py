@@ -73,8 +73,3 @@ class Source(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-def credentials(key: str | None) -> dict[str, str]:
-    """The headers that tell a gateway who asks."""
-    return {"Authorization": f"Bearer {key}"} if key else {}

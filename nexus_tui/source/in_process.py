@@ -7,14 +7,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nexus_proxy.cli.talk import Answer, Message, talk
+from nexus_proxy.cli.client import KEY_VARIABLE
+from nexus_proxy.cli.talk import Answer, Message, talk_at
 from nexus_proxy.commands import Result
 from nexus_proxy.commands.settings import Draft, draft
 from nexus_proxy.config.settings import Setting, settings
 from nexus_proxy.errors import CommandError, NexusError
 from nexus_proxy.events import CHANGE_EVENTS
 from nexus_proxy.state import Preview, RequestView, Sighting, Snapshot
-from nexus_tui.source.base import credentials
 
 if TYPE_CHECKING:
     from nexus_proxy.runtime import Runtime
@@ -72,14 +72,8 @@ class RuntimeSource:
         return await self._runtime.discovery.look_at(url)
 
     async def chat(self, model: str, messages: Sequence[Message], answer: Answer) -> None:
-        import httpx
-
-        async with httpx.AsyncClient(
-            base_url=self._runtime.endpoint,
-            headers=credentials(os.environ.get("NEXUS_API_KEY")),
-            trust_env=False,
-        ) as client:
-            await talk(client, model, messages, answer)
+        key = os.environ.get(KEY_VARIABLE)
+        await talk_at(self._runtime.endpoint, key, model, messages, answer)
 
     async def close(self) -> None:
         """Nothing to close: the runtime belongs to who started it."""

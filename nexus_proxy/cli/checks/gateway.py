@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from nexus_proxy import __version__
 from nexus_proxy.backends.fingerprint import IsNexus, NotABackend, fingerprint
 from nexus_proxy.cli.checks.finding import Case, Finding, fail, ok, warn
-from nexus_proxy.cli.client import KEY_VARIABLE
+from nexus_proxy.cli.client import KEY_VARIABLE, credentials
 from nexus_proxy.config.model import DEFAULT_PORT
 from nexus_proxy.discovery.local_ports import accepts
 from nexus_proxy.state import Snapshot
@@ -27,7 +25,8 @@ async def look(case: Case) -> tuple[Snapshot | None, list[Finding]]:
         start = f"no gateway runs at {case.url}"
         return None, [warn(CHECK, start, "`nexus` starts one; --url names another address")]
     try:
-        answer = await case.client.get(f"{case.url}/nexus/v1/state", headers=_key(case.environ))
+        key = credentials(case.environ.get(KEY_VARIABLE))
+        answer = await case.client.get(f"{case.url}/nexus/v1/state", headers=key)
     except httpx.HTTPError as error:
         return None, [fail(CHECK, f"{case.url} accepts connections, but: {_reason(error)}")]
     if NODE not in answer.headers:
@@ -91,11 +90,6 @@ def _free_port(url: str) -> int:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port
     return 0
-
-
-def _key(environ: Mapping[str, str]) -> dict[str, str]:
-    key = environ.get(KEY_VARIABLE, "")
-    return {"authorization": f"Bearer {key}"} if key else {}
 
 
 def _reason(error: Exception) -> str:
