@@ -10,7 +10,7 @@ import click
 from msgspec import Struct
 
 from nexus_proxy.cli.client import Client, connected
-from nexus_proxy.cli.output import json_option, remark, show_json, show_json_line
+from nexus_proxy.cli.output import json_option, limit_option, remark, show_json, show_json_line
 from nexus_proxy.cli.text import clean
 from nexus_proxy.state import LogLine
 from nexus_proxy.telemetry.logs import LEVELS, pretty
@@ -32,14 +32,7 @@ class Lines(Struct, frozen=True):
 
 @click.command()
 @click.option("--follow", "-f", is_flag=True, help="Go on, with each line as it comes.")
-@click.option(
-    "--limit",
-    "-n",
-    type=click.IntRange(0),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="How many, at most those that the gateway keeps.",
-)
+@limit_option(DEFAULT_LIMIT, "How many, at most those that the gateway keeps.")
 @click.option("--level", type=click.Choice(LEVELS), help="Only lines of this level and above.")
 @click.option("--component", help="Only lines of this part, such as request or gateway.")
 @json_option

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -13,7 +13,16 @@ from nexus_proxy.cli.text import clean, table
 
 LONGEST_SENTENCE = 2000
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def limit_option(default: int, help: str) -> Callable[[Command], Command]:
+    """`--limit`: of how many a command tells."""
+    return click.option(
+        "--limit", "-n", type=click.IntRange(0), default=default, show_default=True, help=help
+    )
 
 
 def show_json(value: Any) -> None:

@@ -15,7 +15,14 @@ from nexus_proxy.cli.backends import verb
 from nexus_proxy.cli.client import Client, gateway_url, url_option
 from nexus_proxy.cli.completing import completing
 from nexus_proxy.cli.options import RunOptions
-from nexus_proxy.cli.output import json_option, remark, show_json, show_json_line, show_table
+from nexus_proxy.cli.output import (
+    json_option,
+    limit_option,
+    remark,
+    show_json,
+    show_json_line,
+    show_table,
+)
 from nexus_proxy.cli.text import clean, milliseconds, pad, tokens
 from nexus_proxy.commands import BY_NAME
 from nexus_proxy.errors import CommandError, GatewayUnreachableError
@@ -82,14 +89,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 @click.group(invoke_without_command=True)
 @click.option("--follow", "-f", is_flag=True, help="Go on, with each request as it ends.")
-@click.option(
-    "--limit",
-    "-n",
-    type=click.IntRange(0),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="How many.",
-)
+@limit_option(DEFAULT_LIMIT, "How many.")
 @click.option(
     "--model",
     shell_complete=completing("model"),
