@@ -5,18 +5,20 @@ model is there, and reaches no backend.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from nexus_proxy.dialects import ollama_stream
+from nexus_proxy.dialects.ollama_request import Route
 from nexus_proxy.dialects.openai import UNREADABLE, Endpoint
 from nexus_proxy.relay.call import Envelope
 from nexus_proxy.routing.resolve import resolve
 from nexus_proxy.runtime import Runtime
 
-ENDPOINTS = frozenset((Endpoint.OLLAMA_CHAT, Endpoint.OLLAMA_GENERATE))
+ENDPOINTS = {Endpoint.OLLAMA_CHAT: Route.CHAT, Endpoint.OLLAMA_GENERATE: Route.GENERATE}
 LONGEST = 1024
 """Bytes. Such a request holds little but the model's name; longer ones are not looked at."""
 
@@ -54,11 +56,5 @@ def loaded(envelope: Envelope, body: bytes, runtime: Runtime) -> bytes | None:
     names = resolve(asked.model, runtime.registry, runtime.relay.rules).names
     if envelope.key is not None:
         envelope.key.require(asked.model, names)
-    says_nothing = (
-        {"message": {"role": "assistant", "content": ""}}
-        if envelope.endpoint is Endpoint.OLLAMA_CHAT
-        else {"response": ""}
-    )
-    at = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    told = {"model": asked.model, "created_at": at, **says_nothing}
-    return msgspec.json.encode({**told, "done": True, "done_reason": "load"})
+    route = ENDPOINTS[envelope.endpoint]
+    return msgspec.json.encode(ollama_stream.loaded(route, created=time.time(), model=asked.model))

@@ -17,6 +17,7 @@ from nexus_proxy.admission.keys import Key
 from nexus_proxy.api.answers import json_answer
 from nexus_proxy.api.catalogue import Offered
 from nexus_proxy.config.values import is_glob
+from nexus_proxy.dialects.ollama_models import UNTIMED
 from nexus_proxy.errors import ModelNotAllowedError, UnknownModelError
 from nexus_proxy.registry import Backend
 from nexus_proxy.relay import headers as wire_headers
@@ -29,8 +30,6 @@ Offer = tuple[Backend, ModelInfo]
 CREATED = 0
 """OpenAI's clients insist on a number, and no local backend knows it. It must not change between
 two calls, since some clients sort by it."""
-_UNTIMED = "1970-01-01T00:00:00Z"
-"""The same in Anthropic's words."""
 HOPS = wire_headers.HOPS.decode()
 SEVERAL = "nexus"
 """`owned_by` of a model that more than one backend serves."""
@@ -126,6 +125,6 @@ def _in_anthropics(told: dict[str, Any]) -> dict[str, Any]:
         "type": "model",
         "id": told["id"],
         "display_name": told["id"],
-        "created_at": _UNTIMED,
+        "created_at": UNTIMED,
         "max_input_tokens": told["context_length"],
     }

@@ -17,7 +17,7 @@ Named = tuple[str, ModelInfo]
 
 VERSION = "0.33.0"
 """Of Ollama's API as it is followed here. VS Code wants 0.6.4 at least."""
-_UNTIMED = "1970-01-01T00:00:00Z"
+UNTIMED = "1970-01-01T00:00:00Z"
 """No backend but Ollama knows when a model changed, and it must not change between two calls."""
 _ARCHITECTURE = "nexus"
 _WORDS = {
@@ -40,7 +40,7 @@ def tags(models: Iterable[Named]) -> Json:
     """`GET /api/tags`."""
     return {
         "models": [
-            {**_entry(name, info), "modified_at": _UNTIMED, "capabilities": _capabilities(info)}
+            {**_entry(name, info), "modified_at": UNTIMED, "capabilities": _capabilities(info)}
             for name, info in models
         ]
     }
@@ -60,7 +60,7 @@ def show(name: str, info: ModelInfo) -> Json:
     context = info.context_length or info.max_context
     length = {f"{_ARCHITECTURE}.context_length": context} if context else {}
     return {
-        "modified_at": _UNTIMED,
+        "modified_at": UNTIMED,
         "details": _details(info),
         "model_info": {
             "general.architecture": _ARCHITECTURE,

@@ -32,8 +32,7 @@ class FromChatStream:
     """
 
     def __init__(self, route: Route, *, created: float, model: str) -> None:
-        at = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
-        self._base: Json = {"model": model, "created_at": at}
+        self._base = _base(created, model)
         self._is_chat = route is Route.CHAT
         place = b'"message":{"role":"assistant","content":' if self._is_chat else b'"response":'
         self._before = _encode(self._base)[:-1] + b"," + place
@@ -61,7 +60,7 @@ class FromChatStream:
 
     def finish(self) -> list[bytes]:
         """The last line."""
-        return [_encode({**self._base, **self._text("", {}), **self.ending()}) + b"\n"]
+        return [_encode({**self._base, **_text("", {}, self._is_chat), **self.ending()}) + b"\n"]
 
     def error(self, error: NexusError) -> list[bytes]:
         """The line that ends a broken stream."""
@@ -76,7 +75,7 @@ class FromChatStream:
         if calls := self.calls():
             more["tool_calls"] = calls
         likely = {"logprobs": logprobs} if logprobs else {}
-        return {**self._base, **self._text(text, more), **likely, **self.ending()}
+        return {**self._base, **_text(text, more, self._is_chat), **likely, **self.ending()}
 
     def calls(self) -> list[Json]:
         """The calls so far. Raises `ValueError` for arguments that are no JSON object."""
@@ -132,10 +131,22 @@ class FromChatStream:
             line += b',"logprobs":' + _encode(logprobs)
         return line + b',"done":false}\n'
 
-    def _text(self, text: str, more: Json) -> Json:
-        if self._is_chat:
-            return {"message": {"role": "assistant", "content": text, **more}}
-        return {"response": text, **more}
+
+def loaded(route: Route, *, created: float, model: str) -> Json:
+    """The answer to a request that only loads a model. See `FromChatStream` for the arguments."""
+    nothing = _text("", {}, route is Route.CHAT)
+    return {**_base(created, model), **nothing, "done": True, "done_reason": "load"}
+
+
+def _base(created: float, model: str) -> Json:
+    at = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
+    return {"model": model, "created_at": at}
+
+
+def _text(text: str, more: Json, is_chat: bool) -> Json:
+    if is_chat:
+        return {"message": {"role": "assistant", "content": text, **more}}
+    return {"response": text, **more}
 
 
 def from_chat(
