@@ -74,7 +74,7 @@ class HttpSource:
 
     @property
     def title(self) -> str:
-        return f"attached {'read-only ' if self.read_only else ''}to {self.url}"
+        return "attached read-only" if self.read_only else "attached"
 
     async def open(self) -> None:
         """Fetch the first state. Raises `GatewayUnreachableError`, or `CommandError` where the
@@ -96,6 +96,8 @@ class HttpSource:
         problems = (self._away, *self._last.problems) if self._away else self._last.problems
         return msgspec.structs.replace(
             self._last,
+            # its own may not be reachable from here
+            endpoint=self.url,
             # a stale state is shown as of when it was taken, a live one with running clocks
             taken_at=self._last.taken_at + (0 if self._away else age),
             problems=problems,
