@@ -58,7 +58,7 @@ class ModelsPane(TablePane[Served]):
 
     def _seen(self) -> Sequence[str]:
         """The models that somebody sees now."""
-        if self.app.screen is not self.screen or not self.is_on_screen:
+        if not self.is_attached or self.app.screen is not self.screen or not self.is_on_screen:
             return ()
         return tuple(dict.fromkeys(row.model.id for row in self.table.in_view))
 

@@ -193,8 +193,8 @@ async def test_an_alias_works_at_once_keeps_comments_and_warns_of_what_nobody_li
     ("name", "arguments", "said"),
     [
         ("backend.drain", {"backend": "one"}, "nobody else serves n; m goes to two"),
-        ("backend.remove", {"backend": "one"}, "0 requests in flight will finish; nobody else"),
-        ("backend.disable", {"backend": "two"}, "m goes to one"),
+        ("backend.remove", {"backend": "one"}, "Nothing runs there now; nobody else serves n"),
+        ("backend.disable", {"backend": "one"}, "m goes to two"),
     ],
 )
 async def test_the_question_says_where_requests_will_go(
@@ -203,6 +203,16 @@ async def test_the_question_says_where_requests_will_go(
     async with two_backends(tmp_path) as (gateway, _):
         asked = await verb(gateway, f"{name}/consequence", **arguments)
     assert said in asked.json()["question"]
+
+
+@pytest.mark.parametrize("name", ["backend.drain", "backend.disable"])
+async def test_nothing_is_asked_where_nobody_is_affected(tmp_path: Path, name: str) -> None:
+    async with two_backends(tmp_path) as (gateway, _):
+        asked = await verb(gateway, f"{name}/consequence", backend="two")
+        done = await verb(gateway, name, backend="two")
+        again = await verb(gateway, f"{name}/consequence", backend="two")
+    assert (asked.json()["question"], again.json()["question"]) == (None, None)
+    assert "nothing runs there" in done.json()["message"]
 
 
 async def test_who_is_down_or_drained_is_nobody_to_go_to_but_a_fallback_is_told(
