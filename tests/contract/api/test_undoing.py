@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from nexus_proxy.commands import COMMANDS
 from nexus_proxy.config.load import load
 from nexus_proxy.state import Snapshot
 from tests.contract.api.test_management import message, verb
@@ -59,25 +60,38 @@ async def seen(gateway: RunningGateway) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("backend.remove", {"backend": "one"}),
-        ("backend.drain", {"backend": "one"}),
-        ("backend.disable", {"backend": "one"}),
-        ("backend.zone", {"backend": "one", "zone": "internal"}),
-        ("backend.priority", {"backend": "one", "priority": 7}),
-        ("backend.tags", {"backend": "one", "tags": "fast,gpu"}),
-        ("backend.pin", {"backend": "one", "model": "m"}),
-        ("gateway.airplane", {"state": "on"}),
-        ("alias.set", {"alias": "claude-*", "model": "m"}),
-        ("alias.set", {"alias": "gpt", "model": "n"}),
-        ("alias.remove", {"alias": "gpt"}),
-        ("fallback.set", {"model": "n", "models": ["m"]}),
-        ("fallback.set", {"model": "m", "models": "other"}),
-        ("fallback.remove", {"model": "m"}),
-    ],
-)
+ACTS: list[tuple[str, dict[str, Any]]] = [
+    ("backend.remove", {"backend": "one"}),
+    ("backend.drain", {"backend": "one"}),
+    ("backend.disable", {"backend": "one"}),
+    ("backend.zone", {"backend": "one", "zone": "internal"}),
+    ("backend.priority", {"backend": "one", "priority": 7}),
+    ("backend.tags", {"backend": "one", "tags": "fast,gpu"}),
+    ("backend.pin", {"backend": "one", "model": "m"}),
+    ("gateway.airplane", {"state": "on"}),
+    ("alias.set", {"alias": "claude-*", "model": "m"}),
+    ("alias.set", {"alias": "gpt", "model": "n"}),
+    ("alias.remove", {"alias": "gpt"}),
+    ("fallback.set", {"model": "n", "models": ["m"]}),
+    ("fallback.set", {"model": "m", "models": "other"}),
+    ("fallback.remove", {"model": "m"}),
+]
+"""What is done, so that its inverse undoes it."""
+ELSEWHERE = {
+    *("backend.add", "backend.accept", "backend.restore", "backend.resume", "backend.unpin"),
+    *("model.load", "model.migrate"),
+}
+"""Verbs whose undoing other tests hold."""
+CHANGE_NOTHING = {"backend.check", "config.reload"}
+
+
+def test_every_verb_can_be_undone_or_asks_or_changes_nothing() -> None:
+    undone = {name for name, _ in ACTS} | ELSEWHERE | CHANGE_NOTHING
+    asking = {one.name for one in COMMANDS if one.consequence is not None}
+    assert {one.name for one in COMMANDS} == undone | asking
+
+
+@pytest.mark.parametrize(("name", "arguments"), ACTS)
 async def test_the_inverse_undoes_and_the_inverse_of_that_does_it_again(
     tmp_path: Path, name: str, arguments: dict[str, Any]
 ) -> None:
