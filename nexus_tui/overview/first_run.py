@@ -34,6 +34,7 @@ def first_run(snapshot: Snapshot) -> Sequence[Line]:
             (Cell(f"  {command:<{_COMMAND}}", "info"), Cell(f" {why}" if why else ""))
             for command, why in _WAYS
         ),
+        (),
         (
             Cell("Clients can be pointed at "),
             Cell(clean(snapshot.endpoint), "strong"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nexus_tui.format import Line, Moment
 from nexus_tui.overview.drawing import beside, boxed, headed, shortened
 from nexus_tui.overview.panels import (
+    HEADED,
     address,
     backends,
     logs,
@@ -172,7 +173,8 @@ def _three_columns(sheet: _Sheet) -> None:
 
 def _backends_and_log(sheet: _Sheet, height: int) -> Sequence[tuple[_Panel, int]]:
     """The backends and, in what room they leave, the log."""
-    needed = _BOX + 1 + len(sheet.snapshot.backends)
+    rows = len(sheet.snapshot.backends)
+    needed = _BOX + rows + (rows + 1 >= HEADED)
     if height - needed < _LEAST_LOG:
         return [(_BACKENDS, height)]
     return [(_BACKENDS, needed), (_LOGS, height - needed)]
@@ -181,4 +183,5 @@ def _backends_and_log(sheet: _Sheet, height: int) -> Sequence[tuple[_Panel, int]
 def _traffic_height(sheet: _Sheet, room: int) -> int:
     """Of the box with the charts: as much of `room` as it has use for."""
     spend = len(spending(sheet.snapshot.budget, sheet.width))
-    return max(_BOX + 4 + spend, min(room, _BOX + 4 * _TALLEST_CHART + spend))
+    tall = min(_TALLEST_CHART, (room - _BOX - spend) // 4)
+    return _BOX + 4 * max(1, tall) + spend

@@ -59,7 +59,7 @@ BESIDE_CHARTS = _LABEL + _VALUE + _SCALE + 4
 """Cells: what it is, what it is now, and what the tallest bar is."""
 _LEAST_SECONDS = 120.0
 """How far back charts go at least."""
-_HEADED = 5
+HEADED = 5
 """Lines from which on a table says what its columns are called."""
 _METER = 8
 _WIDEST_METER = 40
@@ -348,7 +348,7 @@ def _table(
     more: str,
 ) -> list[Line]:
     """The first of `total` rows, below what their columns are called where there is room."""
-    head = [[Cell(column.title, "muted") for column in columns]] if height >= _HEADED else []
+    head = [[Cell(column.title, "muted") for column in columns]] if height >= HEADED else []
     lines = tabulated(columns, [*head, *rows], width)
     missing: list[Line] = [()] * (total + len(head) - len(lines))
     return shortened([*lines, *missing], height, more) if missing else lines[:height]
