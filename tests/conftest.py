@@ -59,5 +59,7 @@ def _no_surprises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in tuple(os.environ):
         if name.startswith(("NEXUS_", "OLLAMA_")) or name.upper().endswith(("_API_KEY", "_PROXY")):
             monkeypatch.delenv(name)
+    # A program that a test starts need not compile the gateway again: half a second each time.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
