@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterator
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
 from nexus_proxy.cli.client import Client, connected
 from nexus_proxy.cli.output import json_option, limit_option, remark, show_json, show_json_line
@@ -20,7 +20,6 @@ DEFAULT_LIMIT = 50
 LOOK_SECONDS = 1.0
 LATE_SECONDS = 5.0
 """A line may come that much after one that is younger: requests are told some at a time."""
-REMEMBERED = 2000
 LONGEST_LINE = 2000
 
 
@@ -28,6 +27,9 @@ class Lines(Struct, frozen=True):
     """The answer of `ROUTE`."""
 
     lines: list[LogLine]
+    oldest: float | None
+    """When the first line that the gateway keeps was written; None: it keeps none."""
+    newest: float | None
 
 
 @click.command()
@@ -65,19 +67,25 @@ def logs(
 
 
 def _coming(client: Client, wanted: dict[str, str | int], limit: int) -> Iterator[LogLine]:
-    """The last lines, then each that comes."""
-    shown: deque[LogLine] = deque(maxlen=REMEMBERED)
-    lines = client.get(ROUTE, Lines, wanted).lines
-    shown.extend(lines)
-    yield from lines[max(0, len(lines) - limit) :]
+    """The last lines, then each that comes.
+
+    It asks again and again rather than listening, since lines come late as it is (requests are
+    told some at a time, off their way, and workers' lines are put in order), and since a listener
+    would have to be told from whatever thread logs, and across workers. A question takes the
+    gateway some milliseconds.
+    """
+    told = client.get(ROUTE, Lines, wanted)
+    yield from told.lines[max(0, len(told.lines) - limit) :]
     while True:
         time.sleep(LOOK_SECONDS)
-        newest = max((line.at for line in shown), default=0.0)
-        query = {**wanted, "since": repr(newest - LATE_SECONDS)}
-        for line in client.get(ROUTE, Lines, query).lines:
-            if line not in shown:
-                shown.append(line)
-                yield line
+        seen = set(told.lines)
+        since = max((line.at for line in told.lines), default=0.0) - LATE_SECONDS
+        before, told = told, client.get(ROUTE, Lines, {**wanted, "since": repr(since)})
+        if before.newest is not None and (told.oldest or 0.0) > before.newest:
+            remark("Some lines are missing here: more came at once than the gateway keeps.")
+        yield from (line for line in told.lines if line not in seen)
+        if not told.lines:
+            told = replace(told, lines=before.lines)
 
 
 def _show(line: LogLine) -> None:

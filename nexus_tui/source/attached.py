@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from nexus_proxy.cli.client import credentials
+from nexus_proxy.cli.client import certificates, credentials
 from nexus_proxy.cli.talk import Answer, Message, talk
 from nexus_proxy.commands import Act, Result
 from nexus_proxy.commands.settings import Draft
@@ -62,6 +62,7 @@ class HttpSource:
         self._client = httpx.AsyncClient(
             base_url=self.url,
             headers=credentials(key),
+            verify=certificates(self.url),
             timeout=httpx.Timeout(10.0),
             trust_env=False,
         )

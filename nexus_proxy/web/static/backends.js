@@ -5,11 +5,22 @@ import { pulse, slots } from "./charts.js";
 import { h } from "./dom.js";
 import { ago, clean, count, length, mark, milliseconds, name, plural, rate } from "./words.js";
 
+const MOST_CARDS = 8;
+const URGENCY = ["down", "loading", "draining"];
+
+/** A card each; many are a line each, what needs a look first, and the card is behind it. */
 export function backends(state) {
   const all = Object.values(state.backends).sort((a, b) => a.name.localeCompare(b.name));
+  const many = all.length > MOST_CARDS;
+  if (many) all.sort((a, b) => urgency(a) - urgency(b));
   return h("section", { class: "panel", key: "backends", id: "backends", "aria-labelledby": "h-backends" },
     h("h2", { id: "h-backends" }, "Backends", h("small", null, count(all.length))),
-    all.length ? h("ul", { class: "cards" }, all.map((view) => card(view, state))) : nobody(state));
+    all.length ? h("ul", { class: many ? "rows" : "cards" }, all.map((view) => (many ? line : card)(view, state))) : nobody(state));
+}
+
+function urgency(view) {
+  const at = URGENCY.indexOf(view.state);
+  return at < 0 ? URGENCY.length : at;
 }
 
 function nobody(state) {
@@ -24,13 +35,34 @@ function card(view, state) {
     h("header", null,
       h("h3", null, name(view.name)),
       mark(view.state)),
+    rest(view, state));
+}
+
+function line(view, state) {
+  const score = scoreOf(view, state);
+  const cell = (what, ...value) => h("span", { class: `n ${what}` }, value);
+  return h("li", { class: `row ${view.state}`, key: view.name }, h("details", null,
+    h("summary", null,
+      mark(view.state),
+      h("h3", null, name(view.name), view.warning && h("span", { class: "warn", title: clean(view.warning) }, " ▲")),
+      view.state === "up" || view.in_flight > 0 || !view.reason ? [
+        cell("busy", busy(view)),
+        cell("first", view.first_token_ms !== null && [milliseconds(view.first_token_ms), h("small", null, " first")]),
+        cell("speed", view.tokens_per_second !== null && [rate(view.tokens_per_second), h("small", null, " tok/s")]),
+        cell("quality", score !== null && grade(score))]
+        : h("span", { class: `reason ${view.state}` }, clean(view.reason))),
+    h("div", { class: "card" }, rest(view, state))));
+}
+
+function rest(view, state) {
+  return [
     h("p", { class: "muted small" }, clean(view.type), " · ", h("span", { class: "zone" }, `zone ${clean(view.zone)}`), view.is_cloud && " · cloud",
       view.version && ` · ${clean(view.version)}`),
     view.reason && view.state !== "up" && h("p", { class: `reason ${view.state}` }, clean(view.reason)),
     view.warning && h("p", { class: "reason draining brief", title: clean(view.warning) }, "▲ ", clean(view.warning)),
     h("dl", { class: "facts" }, facts(view, state)),
     lately(state.trends[view.name]),
-    h("footer", null, buttons(view)));
+    h("footer", null, buttons(view))];
 }
 
 function lately(trend) {
@@ -62,7 +94,7 @@ function facts(view, state) {
 
 function busy(view) {
   if (view.slots === null) return count(view.in_flight);
-  return [slots(view.in_flight, view.slots, 10), ` ${view.in_flight} of ${view.slots}`];
+  return [slots(view.in_flight, view.slots, 10), " ", h("b", null, `${view.in_flight} of ${view.slots}`)];
 }
 
 function waiting(view, state) {

@@ -105,6 +105,7 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
   document.getElementById("filter")?.focus();
 });
+addEventListener("resize", () => change({})); // models are a matrix only where it fits
 addEventListener("popstate", readAddress);
 addEventListener("hashchange", readAddress);
 

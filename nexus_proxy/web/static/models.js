@@ -1,9 +1,18 @@
-// Which model is where: a row for each model, a column for each backend that has any.
+// Which model is where: a row for each model, a column for each backend that has any, or, where
+// those do not fit beside each other, the backends of each model below it.
 
 import { act } from "./acts.js";
 import { share } from "./charts.js";
 import { h } from "./dom.js";
+import { change } from "./store.js";
 import { ago, clean, context, count, duration, name, plural, tokens } from "./words.js";
+
+const LEGEND = ["● loaded", "○ not loaded", "◇ there", "☁ runs elsewhere", "★ pinned: requests go there first"];
+const NAME_REM = 18; // widths of the matrix's columns
+const COLUMN_REM = 6.5;
+const FRAME_REM = 6; // what is left and right of it
+const MOST_REM = 84;
+const STEP = 25;
 
 export function models(state) {
   const backends = Object.keys(state.models).filter((one) => state.models[one].length).sort((a, b) => a.localeCompare(b));
@@ -14,26 +23,50 @@ export function models(state) {
       byId.get(model.id).set(backend, model);
     }
   }
-  const ids = [...byId.keys()].sort((a, b) => a.localeCompare(b));
+  const wanted = state.modelFilter.trim().toLowerCase();
+  const ids = [...byId.keys()].filter((id) => id.toLowerCase().includes(wanted)).sort((a, b) => a.localeCompare(b));
+  const shown = ids.slice(0, state.shownModels);
   return h("section", { class: "panel", key: "models", id: "models", "aria-labelledby": "h-models" },
-    h("h2", { id: "h-models" }, "Models", h("small", null, count(ids.length))),
-    ids.length === 0 ? h("p", { class: "empty" }, "No backend lists a model.")
-      : [h("div", { class: "scroll", tabindex: "0", role: "group", "aria-labelledby": "h-models" }, h("table", { class: "matrix" },
-          h("thead", null, h("tr", null, h("th", { scope: "col" }, "Model"),
-            backends.map((one) => h("th", { scope: "col", key: one, class: "c" }, name(one))))),
-          h("tbody", null, ids.map((id) => row(id, byId.get(id), backends, state))))),
-        h("p", { class: "legend muted small" }, "● loaded  ○ not loaded  ◇ there  ☁ runs elsewhere  ★ pinned: requests go there first")]);
+    h("h2", { id: "h-models" }, "Models", h("small", null, count(byId.size))),
+    byId.size > STEP && h("div", { class: "tools" }, h("input", {
+      type: "search", placeholder: "Filter", "aria-label": "Filter the models", value: state.modelFilter,
+      oninput: (event) => change({ modelFilter: event.target.value, shownModels: STEP }),
+    })),
+    ids.length === 0 ? h("p", { class: "empty" }, byId.size ? "No model fits that." : "No backend lists a model.")
+      : [(fits(backends.length) ? matrix : list)(shown, byId, backends, state),
+        ids.length > shown.length && h("button", { class: "more", onclick: () => change({ shownModels: Infinity }) }, `Show all ${count(ids.length)}`),
+        h("p", { class: "legend muted small" }, LEGEND.map((one) => h("span", null, one)))]);
 }
 
-function row(id, where, backends, state) {
+function fits(columns) {
+  const page = document.documentElement;
+  const rem = parseFloat(getComputedStyle(page).fontSize);
+  return Math.min(page.clientWidth / rem, MOST_REM) - FRAME_REM >= NAME_REM + columns * COLUMN_REM;
+}
+
+function matrix(ids, byId, backends, state) {
+  return h("table", { class: "matrix" },
+    h("thead", null, h("tr", null, h("th", { scope: "col" }, "Model"),
+      backends.map((one) => h("th", { scope: "col", key: one, class: "c" }, name(one))))),
+    h("tbody", null, ids.map((id) => h("tr", { key: id },
+      h("th", { scope: "row" }, title(id, byId.get(id), state)),
+      backends.map((one) => h("td", { key: one, class: "c" }, byId.get(id).has(one) && cell(byId.get(id).get(one), one, state)))))));
+}
+
+function list(ids, byId, backends, state) {
+  return h("ul", { class: "places" }, ids.map((id) => h("li", { key: id },
+    h("h3", null, title(id, byId.get(id), state)),
+    h("ul", null, backends.filter((one) => byId.get(id).has(one)).map((one) =>
+      h("li", { key: one }, name(one), cell(byId.get(id).get(one), one, state)))))));
+}
+
+function title(id, where, state) {
   const can = new Set([...where.values()].flatMap((model) => model.can));
   if (can.has("chat")) can.delete("completions");
   const aliases = Object.entries(state.aliases).filter(([, target]) => target === id).map(([alias]) => alias);
-  return h("tr", { key: id },
-    h("th", { scope: "row" }, name(id),
-      h("span", { class: "can" }, [...can].sort().map((one) => h("span", { class: "chip" }, clean(one.replace("_", " "))))),
-      aliases.length > 0 && h("small", null, "also ", aliases.map((one, n) => [n > 0 && ", ", name(one)]))),
-    backends.map((backend) => h("td", { key: backend, class: "c" }, where.has(backend) && cell(where.get(backend), backend, state))));
+  return [name(id),
+    h("span", { class: "can" }, [...can].sort().map((one) => h("span", { class: "chip" }, clean(one.replace("_", " "))))),
+    aliases.length > 0 && h("small", null, "also ", aliases.map((one, n) => [n > 0 && ", ", name(one)]))];
 }
 
 function cell(model, backend, state) {

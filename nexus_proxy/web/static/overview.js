@@ -6,6 +6,7 @@ import { h } from "./dom.js";
 import { clean, count, duration, isRunning, length, milliseconds, money, plural, quantile, rate, span } from "./words.js";
 
 const SMOOTHED = 10; // seconds that a rate is over, as are the gateway's own
+const MOST_PROBLEMS = 6;
 const SECTIONS = ["Backends", "Requests", "Models", "Spend", "Quality"];
 
 export function bar(state) {
@@ -47,8 +48,11 @@ function link(state) {
 export function problems(state) {
   const lost = state.link.up ? [] : [`No connection to the gateway since ${duration(state.clock - state.link.since)}; trying again. What is shown is as it was.`];
   const all = [...lost, ...state.problems.map(clean)];
+  const item = (one) => h("li", null, one);
   return all.length > 0 && h("section", { class: "problems", key: "problems", "aria-label": "Problems" },
-    h("ul", { role: "alert" }, all.map((one) => h("li", null, one))));
+    h("ul", { role: "alert" }, all.slice(0, MOST_PROBLEMS).map(item)),
+    all.length > MOST_PROBLEMS && h("details", null,
+      h("summary", null, `${count(all.length - MOST_PROBLEMS)} more`), h("ul", null, all.slice(MOST_PROBLEMS).map(item))));
 }
 
 export function tiles(state) {

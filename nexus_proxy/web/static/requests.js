@@ -67,9 +67,13 @@ function row(one, state, longest) {
     cell("Started", null, ago(one.started, state.clock)),
     cell("First token", { class: "n" }, milliseconds(one.first_token_ms)),
     cell("Time", { class: "n time" }, running ? duration(state.clock - one.started) : milliseconds(one.total_ms), sliver(one, state.clock, longest)),
-    cell("Tokens", { class: "n" }, `${count(one.prompt_tokens)} → ${count(one.completion_tokens)}`),
+    cell("Tokens", { class: "n" }, written(one)),
     cell("tok/s", { class: "n" }, pace === null ? NONE : rate(pace)),
     cell("Cost", { class: "n" }, cost(one)));
+}
+
+function written({ prompt_tokens: read, completion_tokens: said }) {
+  return read === null && said === null ? NONE : `${count(read)} → ${count(said)}`;
 }
 
 /** Who waits for a slot; nothing while nobody does. */

@@ -15,11 +15,11 @@ export function spend(state) {
       h("p", { class: "sum" }, h("b", null, money(budget.spent_usd)), budget.limit_usd ? ` of ${money(budget.limit_usd)}` : " this month",
         month.forecast_usd !== null && h("span", { class: "muted" }, `, heading for ${money(month.forecast_usd)}`),
         budget.unknown_requests > 0 && h("span", { class: "warn" }, `, ${plural(budget.unknown_requests, "request")} of unknown price`)),
-      days(month.days.map(bar), `Spend per day in ${month.month}, in US dollars`),
+      month.days.some((row) => sum(row) > 0) && days(month.days.map(bar), `Spend per day in ${month.month}, in US dollars`),
       h("div", { class: "choices", role: "group", "aria-label": "Spend by" },
         Object.entries(BY).map(([by, word]) => h("button", { "aria-pressed": String(state.by === by), onclick: () => change({ by }) }, `by ${word}`))),
       table(month[state.by], BY[state.by]),
-      month.days.some((row) => row.usd_estimated > 0) && h("p", { class: "legend muted small" }, h("i", { class: "swatch paid" }), " measured ", h("i", { class: "swatch guessed" }), " estimated")]
+      month.days.some((row) => row.usd_estimated > 0) && h("p", { class: "legend muted small" }, h("span", null, h("i", { class: "swatch paid" }), " measured"), h("span", null, h("i", { class: "swatch guessed" }), " estimated"))]
       : h("p", { class: "empty" }, "The ledger has not been read yet."));
 }
 

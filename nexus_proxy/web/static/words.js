@@ -27,6 +27,7 @@ const TRUST = {
   "on trial": ["◐", "warn"],
 };
 const MARKS = { ...STATES, ...PHASES, ...TRUST };
+const SERVED = new Set(["done", "cancelled"]);
 const RUNNING = new Set(["routing", "queued", "waiting", "streaming"]);
 
 export const isRunning = (request) => RUNNING.has(request.phase);
@@ -104,9 +105,10 @@ export function money(usd) {
   });
 }
 
-/** What a request cost; what runs at home costs nothing, which is not the same as $0. */
+/** What a request cost; what ran at home costs nothing, which is not the same as $0. While it runs
+ *  nobody knows, and what nobody served is not told to be free. */
 export function cost(request) {
-  if (request.cost_source === "n/a") return "free";
+  if (request.cost_source === "n/a") return SERVED.has(request.phase) && request.backend ? "free" : NONE;
   return request.cost_usd === null ? "unknown" : money(request.cost_usd);
 }
 

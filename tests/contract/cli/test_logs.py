@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
+from nexus_proxy.state.snapshot import SHOWN_LINES
 from tests.contract.cli.terminal import finished, scene
 from tests.contract.cli.test_follow import line
 
@@ -36,6 +38,21 @@ async def test_lines_are_followed_each_once(tmp_path: Path) -> None:
             assert f"{name} chat" in json.loads(await line(process))["message"]
         process.kill()
         await finished(process)
+
+
+async def test_lines_that_came_faster_than_they_are_kept_are_missed_out_loud(
+    tmp_path: Path,
+) -> None:
+    async with scene(tmp_path, ["m"]) as here:
+        log = logging.getLogger("nexus_proxy.crowd")
+        log.info("before")
+        process = await here.shell.start("logs", "-f", "--component", "crowd")
+        assert "before" in await line(process)
+        for number in range(SHOWN_LINES + 5):
+            log.info("line %d", number)
+        assert "line 5" in await line(process)
+        process.kill()
+        assert "Some lines are missing here" in (await finished(process)).err
 
 
 async def test_what_cannot_be_asked_for_is_refused(tmp_path: Path) -> None:

@@ -163,6 +163,46 @@ async def test_it_fits_every_width_and_can_be_read(
     assert await page.look(f"({LEAST_CONTRAST})()") >= 4.5
 
 
+SIDEWAYS = """[...document.querySelectorAll("*")].filter((node) =>
+  node.scrollWidth > node.clientWidth + 1
+  && ["auto", "scroll"].includes(getComputedStyle(node).overflowX)
+).map((node) => node.className)"""
+"""What has to be pushed aside to be read."""
+
+
+async def test_many_models_and_backends_are_read_without_pushing_sideways(
+    browser: Connection,
+) -> None:
+    models = [f"acme/a-model-{n:02}" for n in range(30)]
+    gone = [backend_entry(f"gone-{n}", f"http://127.0.0.1:{n + 1}") for n in range(9)]
+    async with (
+        ScriptedBackend([{"id": id_, "max_model_len": 32768} for id_ in models]) as box,
+        running_gateway(
+            [backend_entry("a-box-that-is-up", box.url), *gone], wait_up=False
+        ) as gateway,
+    ):
+        page = await browser.page()
+        await page.resize(390, 844)
+        await page.open(gateway.url)
+        await page.sees(models[24], "a-box-that-is-up", "32k", "3 more")
+        assert await page.look(SIDEWAYS) == []
+        assert await page.look("document.querySelector('.rows .name').innerText") == "gone-0"
+        assert models[25] not in await page.text()
+        await page.look("document.querySelector('[aria-label=\"Filter the models\"]').focus()")
+        await page.type("MODEL-29")
+        await page.sees(models[29])
+        assert models[24] not in await page.text()
+        await page.look("[...document.querySelectorAll('.rows summary')].at(-1).focus()")
+        await page.press("Enter")
+        await page.click("[open] [aria-label='Drain a-box-that-is-up']")
+        await page.sees("Drain a-box-that-is-up?")
+        await page.press("Enter")
+        await page.resize(1440, 900)
+        await page.until("document.querySelector('.matrix') !== null")
+        assert await page.look(SIDEWAYS) == []
+        assert is_clean(page, gateway)
+
+
 LEAST_CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const rgb = (colour) => {
@@ -186,7 +226,7 @@ LEAST_CONTRAST = """() => {
     const node = walker.currentNode.parentElement;
     if (!walker.currentNode.data.trim()) continue;
     if (!node.checkVisibility({ visibilityProperty: true })) continue;
-    if (node.closest("svg, .pin, [aria-hidden]")) continue;
+    if (node.closest("svg, [aria-hidden]")) continue;
     const [one, other] = [shine(rgb(getComputedStyle(node).color)), shine(ground(node))];
     least = Math.min(least, (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05));
   }
