@@ -1,9 +1,9 @@
 """What Ollama's clients are told of models: lists, details, what is loaded, the version.
 
 What Nexus does not know is left out, never made up: the architecture is `nexus`, since clients look
-the context length up under its name; sizes, families and times of expiry may be missing. A size that nobody tells
-(vLLM does not) is 0. What runs on a cloud is told to be remote, and `ollama list` shows `-` for its
-size.
+the context length up under its name; families and times of expiry may be missing, and a size that
+nobody tells (vLLM does not) is 0. What runs on a cloud is told to be remote, for which
+`ollama list` shows `-`.
 """
 
 from __future__ import annotations

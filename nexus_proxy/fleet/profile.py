@@ -25,7 +25,10 @@ LEAST_STEADY = 0.6
 LEAST_SIGMA = 4.0
 TREND_DAYS = 7
 
-EVERY_DAY, WORKDAYS = "every day", "Monday to Friday"
+LEAST_DAYS = 4
+"""Days of a kind that are looked at: one weekend is none to go by."""
+
+EVERY_DAY, WORKDAYS, WEEKENDS = "every day", "Monday to Friday", "Saturday and Sunday"
 
 Days = Mapping[date, Sequence[int]]
 """Requests by local day, 24 counts each; days without any are there too."""
@@ -61,7 +64,7 @@ def by_day(counts: Mapping[int, int], now: float, zone: tzinfo | None) -> dict[d
 
 
 def peaks(days: Days) -> list[Peak]:
-    """Where the day's peaks begin; a peak of the working days is none of every day."""
+    """Where the day's peaks begin; one of working days or of weekends is none of every day."""
     workdays = {day: counts for day, counts in days.items() if day.weekday() < 5}
     weekend = {day: counts for day, counts in days.items() if day.weekday() >= 5}
     found = [
@@ -70,7 +73,8 @@ def peaks(days: Days) -> list[Peak]:
         if not weekend or _ratio(weekend, peak.hour) >= LEAST_RATIO
     ]
     begun = {peak.hour for peak in found}
-    return found + [p for p in _peaks(workdays, WORKDAYS) if p.hour not in begun]
+    some = _peaks(workdays, WORKDAYS) + _peaks(weekend, WEEKENDS)
+    return found + [peak for peak in some if peak.hour not in begun]
 
 
 def trend(days: Days) -> float | None:
@@ -94,7 +98,7 @@ def mean_at(days: Days, hour: int, hours: int = 1) -> float:
 def _peaks(days: Days, name: str) -> list[Peak]:
     sums = [sum(counts[hour] for counts in days.values()) for hour in range(HOURS)]
     average = sum(sums) / HOURS
-    if not average:
+    if not average or len(days) < LEAST_DAYS:
         return []
     hot = [hour for hour in range(HOURS) if _is_hot(days, sums[hour], average, hour)]
     found = []
