@@ -7,51 +7,68 @@ proxy could only mean something else.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Mapping
 
 import httpx
 
 from nexus_proxy.relay.connections.proxy import Proxies, Proxy, ProxyError, authority
+from nexus_proxy.relay.connections.tls import Tls
 from nexus_proxy.relay.headers import HOPS
 
 
 class _ByProxy(httpx.AsyncBaseTransport):
-    """Sends requests to clouds by their proxy, and all others directly."""
+    """Sends requests to clouds by their proxy, and all others directly.
 
-    def __init__(self, proxies: Proxies, is_cloud: Callable[[str], bool]) -> None:
-        self._proxies, self._is_cloud = proxies, is_cloud
-        self._direct = httpx.AsyncHTTPTransport()
-        self._by_proxy: dict[str, httpx.AsyncHTTPTransport] = {}
+    Certificates are those of the hot path, and read with the first request that needs them.
+    """
+
+    def __init__(self, environ: Mapping[str, str], is_cloud: Callable[[str], bool]) -> None:
+        self._proxies, self._is_cloud = Proxies(environ), is_cloud
+        self._tls = Tls(environ)
+        self._plain = httpx.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        self._secure: dict[str, httpx.AsyncHTTPTransport] = {}
+        """By the variable that names the proxy; "" without one."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """httpx: one request."""
-        return await self._transport(request).handle_async_request(request)
+        transport = await self._transport(request)
+        return await transport.handle_async_request(request)
 
     async def aclose(self) -> None:
         """httpx: close all connections."""
-        for transport in (self._direct, *self._by_proxy.values()):
+        for transport in (self._plain, *self._secure.values()):
             await transport.aclose()
 
-    def _transport(self, request: httpx.Request) -> httpx.AsyncHTTPTransport:
-        url = request.url
-        if not self._is_cloud(url.host):
-            return self._direct
+    async def _transport(self, request: httpx.Request) -> httpx.AsyncHTTPTransport:
         try:
-            port = url.port or (443 if url.scheme == "https" else 80)
-            proxy = self._proxies.of(url.scheme, url.host, port)
-        except ProxyError as error:
+            proxy = self._proxy(request.url)
+            if proxy is None and request.url.scheme == "http":
+                return self._plain
+            name = proxy.variable if proxy else ""
+            if name not in self._secure:
+                self._secure.setdefault(name, _secured(await self._tls.context(), proxy))
+            return self._secure[name]
+        except (ProxyError, OSError) as error:
             raise httpx.ConnectError(str(error), request=request) from None
-        if proxy is None:
-            return self._direct
-        if proxy.variable not in self._by_proxy:
-            self._by_proxy[proxy.variable] = httpx.AsyncHTTPTransport(proxy=_for_httpx(proxy))
-        return self._by_proxy[proxy.variable]
+
+    def _proxy(self, url: httpx.URL) -> Proxy | None:
+        if not self._is_cloud(url.host):
+            return None
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return self._proxies.of(url.scheme, url.host, port)
 
 
-def _for_httpx(proxy: Proxy) -> httpx.Proxy:
+def _secured(context: ssl.SSLContext, proxy: Proxy | None) -> httpx.AsyncHTTPTransport:
+    if proxy is None:
+        return httpx.AsyncHTTPTransport(verify=context)
     scheme = "https" if proxy.secure else "http"
-    headers = {"proxy-authorization": proxy.authorization} if proxy.authorization else {}
-    return httpx.Proxy(f"{scheme}://{authority(proxy.host, proxy.port)}", headers=headers)
+    way = httpx.Proxy(
+        f"{scheme}://{authority(proxy.host, proxy.port)}",
+        ssl_context=context if proxy.secure else None,
+        headers={"proxy-authorization": proxy.authorization} if proxy.authorization else {},
+    )
+    return httpx.AsyncHTTPTransport(verify=context, proxy=way)
 
 
 def make_client(
@@ -67,5 +84,5 @@ def make_client(
         trust_env=False,
         follow_redirects=False,
         timeout=5.0,
-        transport=_ByProxy(Proxies(environ or {}), is_cloud),
+        transport=_ByProxy(environ or {}, is_cloud),
     )

@@ -40,11 +40,11 @@ def run_with_screen(options: RunOptions) -> int:
     return on_loop(_run(options, loaded, sock))
 
 
-def attach(url: str, key: str | None) -> int:
+def attach(url: str, key: str | None, *, read_only: bool) -> int:
     """The terminal UI over a running gateway. Raises `NexusError` when none answers."""
     from nexus_proxy.cli.run import on_loop
 
-    return on_loop(_attach(url, key))
+    return on_loop(_attach(url, key, read_only=read_only))
 
 
 async def _run(options: RunOptions, loaded: Loaded, sock: socket.socket) -> int:
@@ -98,13 +98,13 @@ def _tell_of_the_crash(running: Gateway) -> None:
     )
 
 
-async def _attach(url: str, key: str | None) -> int:
+async def _attach(url: str, key: str | None, *, read_only: bool) -> int:
     from nexus_proxy.server.signals import StopRequest, handled
     from nexus_tui.app import NexusApp
     from nexus_tui.choices import remember_theme, remembered_theme
     from nexus_tui.source.attached import HttpSource
 
-    source = HttpSource(url, key=key)
+    source = HttpSource(url, key=key, read_only=read_only)
     stop = StopRequest()
     try:
         await source.open()

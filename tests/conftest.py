@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -17,10 +20,37 @@ pytest_plugins = ["tests.support.llama"]
 settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
 
+GRACE_SECONDS = 20.0
+"""What a test whose time is over has for its `finally` and its fixtures."""
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """uvloop, as `nexus` itself: it differs from asyncio in what it takes and forgives."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": new_loop}
+
+
+def new_loop() -> uvloop.Loop:
+    """A loop whose tests end when their time is over."""
+    loop = uvloop.new_event_loop()
+    loop.set_exception_handler(_end_if_out_of_time)
+    return loop
+
+
+def _end_if_out_of_time(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Fail a test that hangs, at the `await` where it does.
+
+    pytest-timeout raises from the handler of a signal. A uvloop that waits runs that handler as one
+    of its callbacks: it logs what was raised, and would wait on for ever. A test that does not end
+    by being cancelled either takes the process along, and pytest-xdist names it.
+    """
+    loop.default_exception_handler(context)
+    if not isinstance(context.get("exception"), pytest.fail.Exception):
+        return
+    for task in asyncio.all_tasks(loop):
+        task.print_stack(file=sys.stderr)
+        task.cancel(str(context["exception"]))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
 
 
 @pytest.fixture(autouse=True)

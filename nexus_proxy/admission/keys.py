@@ -52,6 +52,7 @@ class Key:
         zone: the key's requests stay in this zone or a closer one.
         monthly_limit_usd, requests_per_minute, tokens_per_minute: None: no limit.
         models: globs of what may be asked for; empty: everything.
+        watch: its holder may see what an operator sees.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Key:
         "priority",
         "requests_per_minute",
         "tokens_per_minute",
+        "watch",
         "zone",
     )
 
@@ -73,6 +75,7 @@ class Key:
         self.monthly_limit_usd = config.monthly_limit_usd
         self.requests_per_minute = config.requests_per_minute
         self.tokens_per_minute = config.tokens_per_minute
+        self.watch = config.watch
         self.models = tuple(config.models)
         self._models = re.compile("|".join(map(translate, self.models))) if self.models else None
         self._digest = bytes.fromhex(config.hash.removeprefix(HASH_PREFIX))
@@ -120,27 +123,34 @@ class Keyring:
         self.required = bool(keys) or self._exposed
 
     def check(self, headers: Headers) -> Key:
-        """The key of a request, whose header names are lower case. Ask only where `required`.
+        """The key of a request. Ask only where `required`.
 
-        Looked at are `Authorization: Bearer`, `x-api-key` and `api-key`, in this order; the first
-        that holds a key of this gateway counts, since some clients send a cloud key beside it.
         Raises `UnauthorizedError`, which repeats nothing of what was sent.
         """
-        found = None
-        given = headers.get(b"authorization")
-        if given is not None and given[:7].lower() == _BEARER:
-            found = self._find(given[7:].strip())
-        if found is None:
-            for name in _PLAIN_HEADERS:
-                if (given := headers.get(name)) is not None:
-                    found = self._find(given.strip())
-                    if found is not None:
-                        break
+        found = self.find(headers)
         if found is None:
             raise UnauthorizedError(_refusal(headers))
         return found
 
-    def _find(self, secret: bytes) -> Key | None:
+    def find(self, headers: Headers) -> Key | None:
+        """The key that a request shows, whose header names are lower case; None: it has none.
+
+        Looked at are `Authorization: Bearer`, `x-api-key` and `api-key`, in this order; the first
+        that holds a key of this gateway counts, since some clients send a cloud key beside it.
+        """
+        given = headers.get(b"authorization")
+        if given is not None and given[:7].lower() == _BEARER:
+            found = self._known(given[7:].strip())
+            if found is not None:
+                return found
+        for name in _PLAIN_HEADERS:
+            if (given := headers.get(name)) is not None:
+                found = self._known(given.strip())
+                if found is not None:
+                    return found
+        return None
+
+    def _known(self, secret: bytes) -> Key | None:
         if not secret.startswith(_PREFIX) or len(secret) > LONGEST_SECRET:
             return None
         digest = sha256(secret).digest()

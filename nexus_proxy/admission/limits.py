@@ -231,6 +231,7 @@ class Limits:
             zone=key.zone,
             priority=key.priority.value,
             models=key.models,
+            watch=key.watch,
             requests_per_minute=key.requests_per_minute,
             requests_left=None if requests_left is None else requests_left.level(now),
             tokens_per_minute=key.tokens_per_minute,

@@ -1,6 +1,7 @@
 """Who may use what Quart serves. The management API: programs of this machine, or the holder of
-the management key; so also for what tells about everybody's requests, and for the dashboard. What
-clients use: the holders of API keys, where there are any.
+the management key; so also for what tells about everybody's requests, and for the dashboard. To
+look at it all, and change nothing: the holders of API keys that may watch. What clients use: the
+holders of API keys, where there are any.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import time
+from enum import StrEnum
 from typing import cast
 
 from quart import Quart, g, request
@@ -16,8 +18,8 @@ from nexus_proxy.admission.keys import Key
 from nexus_proxy.api import session
 from nexus_proxy.api.asgi import Scope
 from nexus_proxy.api.gate import names_loopback
-from nexus_proxy.api.paths import is_management
-from nexus_proxy.errors import UnauthorizedError
+from nexus_proxy.api.paths import is_management, only_looks
+from nexus_proxy.errors import ForbiddenError, UnauthorizedError
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.headers import Headers
 from nexus_proxy.runtime import Runtime
@@ -27,6 +29,13 @@ _PROXIED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 """With one of these, the neighbour on loopback is a reverse proxy and speaks for somebody else."""
 
 
+class Access(StrEnum):
+    """What somebody who is let in may do."""
+
+    FULL = "full"
+    READ_ONLY = "read-only"
+
+
 def guard(app: Quart, runtime: Runtime, *, loopback: bool) -> Management:
     """Refuse management requests of strangers. `loopback`: the gateway is bound to it only."""
     management = Management(runtime, loopback=loopback)
@@ -34,7 +43,7 @@ def guard(app: Quart, runtime: Runtime, *, loopback: bool) -> Management:
     @app.before_request
     async def check() -> None:
         if is_management(request.path, request.method):
-            management.check(cast("Scope", request.scope))
+            g.access = management.check(cast("Scope", request.scope))
         elif request.path.startswith(DATA):
             g.key = caller(runtime)
 
@@ -55,21 +64,30 @@ class Management:
     def __init__(self, runtime: Runtime, *, loopback: bool) -> None:
         self._runtime, self._loopback = runtime, loopback
 
-    def check(self, scope: Scope) -> None:
-        """Judge a request or a WebSocket by its ASGI scope. Raises `UnauthorizedError`."""
+    def check(self, scope: Scope) -> Access:
+        """Judge a request or a WebSocket by its ASGI scope.
+
+        Raises `UnauthorizedError`, and `ForbiddenError` where somebody who may look does more.
+        """
         headers = wire_headers.joined(scope["headers"])
         if _is_near(scope.get("client"), headers) and (self._loopback or _calls_it_near(headers)):
-            return
+            return Access.FULL
+        watcher = self._runtime.keyring.find(headers)
+        if watcher is not None and watcher.watch:
+            self._let_look(watcher, scope)
+            return Access.READ_ONLY
         key = self._key()
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), key):
-            return
+            return Access.FULL
         if not session.holds(headers.get(b"cookie", b""), key, now=time.time()):
             wrong = "that is not the management key: " if given.strip() else ""
             raise UnauthorizedError(
                 f"{wrong}the management API takes the key in {self._variable} of the "
-                "gateway, as `Authorization: Bearer …`; `nexus` sends what is in NEXUS_API_KEY"
+                "gateway, as `Authorization: Bearer …`; `nexus` sends what is in NEXUS_API_KEY. "
+                "To look, an API key with `watch = true` is enough"
             )
+        return Access.FULL
 
     def admit(self, given: str) -> str:
         """The cookie for a browser whose user typed the key. Raises `UnauthorizedError`."""
@@ -79,6 +97,18 @@ class Management:
                 f"that is not the key; it is in {self._variable}, where the gateway was started"
             )
         return session.cookie(key, now=time.time())
+
+    def _let_look(self, key: Key, scope: Scope) -> None:
+        if not only_looks(scope["path"], scope.get("method", "GET")):
+            raise ForbiddenError(
+                f"the API key {key.name!r} may look, and change nothing; that takes the "
+                "management key"
+            )
+        if self._runtime.config.logging.enable_content_logging:
+            raise ForbiddenError(
+                "prompts and answers are logged now (logging.enable_content_logging), which "
+                f"whoever holds the API key {key.name!r} is not to read"
+            )
 
     @property
     def _variable(self) -> str | None:

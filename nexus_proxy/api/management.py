@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quart import Quart, Response, request
+from quart import Quart, Response, g, request
 
 from nexus_proxy.api.answers import json_answer, json_object
 from nexus_proxy.api.asking import phases, whole_number
@@ -32,7 +32,9 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
 def _add_reading(app: Quart, runtime: Runtime) -> None:
     @app.get(f"{ROOT}/state")
     async def state() -> Response:
-        return json_answer(await runtime.siblings.snapshot())
+        answer = json_answer(await runtime.siblings.snapshot())
+        answer.headers["X-Nexus-Access"] = g.access
+        return answer
 
     @app.get(f"{ROOT}/requests")
     async def requests() -> Response:

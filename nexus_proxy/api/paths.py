@@ -33,11 +33,20 @@ STEERING = (
 """What loads and unloads models (with DELETE of a model), and advises about it."""
 
 
+LOOKING = ("/nexus/v1/previews", "/nexus/v1/route")
+"""They say who would serve, and have a body to say for what."""
+
+
 def is_management(path: str, method: str) -> bool:
     """Whether a request for a canonical path is the operator's, not every client's."""
     if path.startswith("/nexus/") or path in TELLING or path in STEERING:
         return True
     return method == "DELETE" and path.startswith("/v1/models/")
+
+
+def only_looks(path: str, method: str) -> bool:
+    """Whether a management request changes nothing and makes the gateway ask nobody."""
+    return method in ("GET", "HEAD") or path in LOOKING
 
 
 def counted_as(path: str, method: str) -> str:

@@ -141,6 +141,11 @@ def keys() -> None:
     type=click.Choice([one.value for one in Priority], case_sensitive=False),
     help="Class in the queue.",
 )
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="May also look at all that an operator sees, and change nothing of it.",
+)
 @json_option
 @url_option
 @click.make_pass_decorator(RunOptions, ensure=True)
@@ -160,6 +165,7 @@ def create(options: RunOptions, /, gateway: str | None, as_json: bool, **given: 
             "tokens_per_minute": given["tpm"],
             "monthly_limit_usd": given["monthly_limit"],
             "priority": given["priority"],
+            "watch": given["watch"] or None,
         }
     )
     with _place(gateway, options) as place:
@@ -185,7 +191,7 @@ def list_(options: RunOptions, gateway: str | None, as_json: bool) -> None:
     if as_json:
         show_json(views)
     elif views:
-        header = ("NAME", "ZONE", "PRIORITY", "MODELS", "REQ/MIN", "TOK/MIN", "USD/MONTH")
+        header = ("NAME", "ZONE", "PRIORITY", "MODELS", "WATCH", "REQ/MIN", "TOK/MIN", "USD/MONTH")
         used = ("REQUESTS", "TOKENS", "REFUSED", "LAST USED")
         figures = ("REQ/MIN", "TOK/MIN", "USD/MONTH", "REQUESTS", "TOKENS", "REFUSED")
         show_table((*header, *used), [_row(view) for view in views], right=figures)
@@ -260,6 +266,7 @@ def _row(view: KeyView) -> tuple[str, ...]:
         "any" if view.zone is Zone.OPEN else view.zone.label,
         view.priority,
         ", ".join(view.models) or "all",
+        "yes" if view.watch else "-",
         _limit(view.requests_left, view.requests_per_minute),
         _limit(view.tokens_left, view.tokens_per_minute),
         limit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,5 +34,10 @@ class RunOptions:
 
 RunUi = Callable[[RunOptions], int]
 """Runs the gateway with a screen; returns the exit code."""
-Attach = Callable[[str, "str | None"], int]
-"""Runs the screen over the gateway at a URL, with a key; returns the exit code."""
+
+
+class Attach(Protocol):
+    """Runs the screen over the gateway at a URL, with a key; returns the exit code."""
+
+    def __call__(self, url: str, key: str | None, *, read_only: bool) -> int:
+        """`read_only`: no act is to be offered, whatever the key opens. Raises `NexusError`."""

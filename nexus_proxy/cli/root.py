@@ -174,19 +174,23 @@ def _serve() -> click.Command:
 def _attach(attach: Attach) -> click.Command:
     @click.command("attach")
     @click.argument("url", required=False)
+    @click.option("--read-only", is_flag=True, help="Only look: no act is offered.")
     @click.pass_obj
-    def attach_command(options: RunOptions, url: str | None) -> None:
+    def attach_command(options: RunOptions, url: str | None, *, read_only: bool) -> None:
         """Open the terminal UI over a running gateway.
 
-        URL is where it runs; by default as configured. NEXUS_API_KEY holds the management key,
-        which a gateway on another machine asks for.
+        URL is where it runs; by default as configured. A gateway on another machine asks for the
+        management key, or for an API key that may watch, with which the screen is read-only;
+        NEXUS_API_KEY holds it.
         """
         from nexus_proxy.cli.client import KEY_VARIABLE, gateway_url
 
         if not _has_terminal():
             raise click.UsageError("attach needs a terminal; `nexus requests -f` does without")
         address = gateway_url(url, options)
-        click.get_current_context().exit(attach(address, os.environ.get(KEY_VARIABLE)))
+        click.get_current_context().exit(
+            attach(address, os.environ.get(KEY_VARIABLE), read_only=read_only)
+        )
 
     return attach_command
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from nexus_proxy.cli.client import credentials
+from nexus_proxy.cli.client import certificates, credentials
 from nexus_proxy.dialects.sse import DONE, EventSplitter, payload
 from nexus_proxy.errors import CommandError
 
@@ -146,7 +146,9 @@ async def talk_at(
     key of it."""
     import httpx
 
-    async with httpx.AsyncClient(base_url=url, headers=credentials(key), trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=url, headers=credentials(key), verify=certificates(url), trust_env=False
+    ) as client:
         await talk(client, model, messages, answer)
 
 

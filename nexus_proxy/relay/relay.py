@@ -1,9 +1,11 @@
 """Serving one request: plan, try, fail over, and say what went wrong.
 
 Before a backend's first byte reached the client, any fault that is not the caller's moves the
-request to the next candidate, then to the fallback chain. After it, a break becomes the dialect's
-error event. A request is never sent again to the same backend after a clock ran out: it may still
-be computing the first answer.
+request to the next candidate, then to the fallback chain. Where those that serve the model are
+merely busy, the chain comes after a wait for them that was in vain: it may cost money, or push
+their model out of memory. After the first byte, a break becomes the dialect's error event. A
+request is never sent again to the same backend after a clock ran out: it may still be computing
+the first answer.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from nexus_proxy.backends.base import Fault
 from nexus_proxy.config.model import Config
 from nexus_proxy.dialects import openai
 from nexus_proxy.dialects.foreign import id_headers
-from nexus_proxy.errors import UnknownModelError
+from nexus_proxy.errors import GatewayStoppingError, NexusError, UnknownModelError
 from nexus_proxy.registry import Registry
 from nexus_proxy.relay import headers as wire_headers
 from nexus_proxy.relay.attempts import Attempts
@@ -161,7 +163,7 @@ class Relay:
         facts = self.reader.facts(call, self.rules)
         decisions: list[Decision] = []
         failed: dict[str, Failure] = {}
-        is_busy = False
+        in_vain: NexusError | None = None
         for decision in self._plan(facts, key):
             if key is not None and not await self._may_use(
                 call, key, decision, first=not decisions
@@ -177,6 +179,7 @@ class Relay:
                 pause=call.pause,
                 loaded_by=time.monotonic() + self._timeouts.load_seconds,
             )
+            is_busy = False
             while (candidate := await retries.next()) is not None:
                 hold = self._admission.take(candidate)
                 if hold is None:
@@ -189,30 +192,24 @@ class Relay:
                     return
                 self._note(call, failure, candidate, failed)
                 retries.note(failure)
-        if is_busy:
-            await self._queue(call, facts, failed)
-            return
+            if is_busy and in_vain is None:
+                in_vain = await self._queue(call, facts, decision, failed)
+                if in_vain is None:
+                    return
+        if in_vain is not None:
+            raise in_vain
         if failed:
             raise next(reversed(failed.values())).error
         record.decision = decisions[0]
         raise refuse(decisions)
 
-    async def _queue(self, call: Call, facts: RequestFacts, failed: dict[str, Failure]) -> None:
-        """Wait for a slot of those that are busy and have not failed, and try again with it."""
+    async def _queue(
+        self, call: Call, facts: RequestFacts, busy: Decision, failed: dict[str, Failure]
+    ) -> NexusError | None:
+        """Wait for a slot of those that serve the busy decision's model and have not failed, and
+        try again with it. Returns None once the request is answered, else why it was in vain."""
         record, key = call.record, call.envelope.key
-
-        def decide() -> Iterator[tuple[Decision, Candidate]]:
-            now = msgspec.structs.replace(facts, now=time.monotonic())
-            plans = self._plan(now, key)
-            allowed = (d for d in plans if key is None or key.allows(d.resolution.names))
-            is_left = False
-            for decision, candidate in options(allowed):
-                if candidate.backend.name not in failed:
-                    is_left = True
-                    yield decision, candidate
-            if not is_left:  # and there were some, so all of them have failed
-                raise next(reversed(failed.values())).error
-
+        decide = partial(self._offers, facts, key, busy, failed)
         for _ in range(self.rules.max_attempts):
             began, record.phase = time.perf_counter(), RequestPhase.QUEUED
             self._history.progressed(record)
@@ -224,6 +221,10 @@ class Relay:
                     priority=call.envelope.priority,
                     pulse=call.sign_of_life if call.peek.stream else None,
                 )
+            except GatewayStoppingError:
+                raise
+            except NexusError as error:
+                return error
             finally:
                 waited = (time.perf_counter() - began) * 1000.0
                 record.queued_ms = (record.queued_ms or 0.0) + waited
@@ -231,9 +232,31 @@ class Relay:
             with seat.hold:
                 failure = await self.attempts.make(call, seat.decision, seat.candidate, len(failed))
             if failure is None:
-                return
+                return None
             self._note(call, failure, seat.candidate, failed)
-        raise next(reversed(failed.values())).error
+        return next(reversed(failed.values())).error
+
+    def _offers(
+        self, facts: RequestFacts, key: Key | None, busy: Decision, failed: dict[str, Failure]
+    ) -> Iterator[tuple[Decision, Candidate]]:
+        """Who could serve the request now, as far along the plan as the busy decision, and has not
+        failed. Raises why there is nobody."""
+
+        def so_far() -> Iterator[Decision]:
+            now = msgspec.structs.replace(facts, now=time.monotonic())
+            for decision in self._plan(now, key):
+                if key is None or key.allows(decision.resolution.names):
+                    yield decision
+                if decision.resolution.model == busy.resolution.model:
+                    return
+
+        is_left = False
+        for decision, candidate in options(so_far()):
+            if candidate.backend.name not in failed:
+                is_left = True
+                yield decision, candidate
+        if not is_left:  # and there were some, so all of them have failed
+            raise next(reversed(failed.values())).error
 
     @staticmethod
     def _note(

@@ -12,13 +12,14 @@ class KeyView(Struct, frozen=True, kw_only=True):
 
     `requests_left` and `tokens_left` are what it may use at once, None where it has no such limit.
     `requests`, `refused` (for a limit) and `tokens` count since the start of the gateway.
-    `spent_usd` is of this month; None: unknown.
+    `spent_usd` is of this month; None: unknown. With `watch` its holder sees what an operator sees.
     """
 
     name: str
     zone: Zone
     priority: str
     models: tuple[str, ...]
+    watch: bool
     requests_per_minute: int | None
     requests_left: int | None
     tokens_per_minute: int | None

@@ -39,6 +39,7 @@ class KeyDetailScreen(StoryScreen):
             field("models", Cell(names(view.models, limit=50) if view.models else "all")),
             field("zone", Cell(key_zone(view))),
             field("priority", Cell(view.priority)),
+            field("watch", Cell("all that an operator sees" if view.watch else "no")),
             *heading("Left of its limits"),
             field("requests", left(view.requests_left, view.requests_per_minute)),
             field("tokens", left(view.tokens_left, view.tokens_per_minute)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from nexus_proxy.cli.client import credentials
+from nexus_proxy.cli.client import certificates, credentials
 from nexus_proxy.cli.talk import Answer, Message, talk
 from nexus_proxy.commands import Act, Result
 from nexus_proxy.commands.settings import Draft
@@ -30,6 +30,8 @@ COMMANDS = "/nexus/v1/commands"
 CONFIG = "/nexus/v1/config"
 LOOK = "/nexus/v1/backends/look"
 PREVIEWS = "/nexus/v1/previews"
+ACCESS = "x-nexus-access"
+"""Says on the state what the key in use opens: `full` or `read-only`."""
 
 _FETCH_INTERVAL = 0.25
 _LIVE_INTERVAL = 1.0
@@ -38,32 +40,29 @@ _SILENCE = 35.0
 """Seconds without a byte on the event stream after which the gateway counts as gone; it sends a
 comment every ten."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 15.0
-_READ_ONLY = (
-    "This gateway takes commands only with its management key. "
-    "Put the key into NEXUS_API_KEY and attach again."
-)
 
 
 class HttpSource:
     """A gateway over its management API. Raises `CommandError` for a bad URL.
 
+    With `read_only` no verb is offered; without it, none either where the key only lets look.
     Reconnects by itself. To be away is a problem in the snapshot like any other; the last known
     state stays on the screen.
     """
 
     attached = True
 
-    def __init__(self, url: str, *, key: str | None = None) -> None:
+    def __init__(self, url: str, *, key: str | None = None, read_only: bool = False) -> None:
         import httpx
 
         self.url = url.rstrip("/")
-        self.title = f"attached to {self.url}"
-        self.read_only = False
+        self._wants_to_look = self.read_only = read_only
         if not _is_url(self.url):
             raise CommandError(f"{url!r} is not the URL of a gateway, like http://127.0.0.1:8000.")
         self._client = httpx.AsyncClient(
             base_url=self.url,
             headers=credentials(key),
+            verify=certificates(self.url),
             timeout=httpx.Timeout(10.0),
             trust_env=False,
         )
@@ -73,6 +72,10 @@ class HttpSource:
         self._changed = asyncio.Event()
         self._watcher: asyncio.Task[None] | None = None
         self._on_change: Callable[[], None] = _nobody
+
+    @property
+    def title(self) -> str:
+        return "attached read-only" if self.read_only else "attached"
 
     async def open(self) -> None:
         """Fetch the first state. Raises `GatewayUnreachableError`, or `CommandError` where the
@@ -94,6 +97,8 @@ class HttpSource:
         problems = (self._away, *self._last.problems) if self._away else self._last.problems
         return msgspec.structs.replace(
             self._last,
+            # its own may not be reachable from here
+            endpoint=self.url,
             # a stale state is shown as of when it was taken, a live one with running clocks
             taken_at=self._last.taken_at + (0 if self._away else age),
             problems=problems,
@@ -185,10 +190,6 @@ class HttpSource:
             response = await self._client.request(method, path, timeout=patience, **more)
         except httpx.HTTPError as error:
             raise CommandError(f"{self.url} did not answer: {_reason(error)}.") from error
-        if response.status_code in {401, 403}:
-            self.read_only = True
-            self.title = f"attached read-only to {self.url}"
-            raise CommandError(_READ_ONLY)
         answer = _decoded(response)
         if response.is_error:
             raise CommandError(_error_message(answer, response.status_code))
@@ -207,8 +208,9 @@ class HttpSource:
         response = await self._client.get(STATE)
         if response.status_code in {401, 403}:
             raise CommandError(
-                f"{self.url} shows its state only with its management key. "
-                "Put the key into NEXUS_API_KEY and attach again."
+                f"{self.url} shows its state to whoever has its management key, or an API key "
+                "that may watch (`nexus keys create NAME --watch`, read-only). "
+                "Put one into NEXUS_API_KEY and attach again."
             )
         if response.is_error:
             raise CommandError(_error_message(_decoded(response), response.status_code))
@@ -219,6 +221,7 @@ class HttpSource:
                 f"{self.url} is not a Nexus gateway of this version: {error}"
             ) from error
         self._fetched = time.monotonic()
+        self.read_only = self._wants_to_look or response.headers.get(ACCESS) == "read-only"
 
     def _broke(self, error: BaseException) -> None:
         self._away = f"Lost {self.url}: {error!r}. Leave and attach again"

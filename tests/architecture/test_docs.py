@@ -16,7 +16,7 @@ from nexus_proxy.commands import COMMANDS as VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-ROOT_COMMAND = build(run_ui=lambda _options: 0, attach=lambda _url, _key: 0)
+ROOT_COMMAND = build(run_ui=lambda _options: 0, attach=lambda *_, **__: 0)
 HEADER = re.compile(r"\b(?:x-nexus-[a-z-]+|x-request-id|server-timing|retry-after)\b", re.I)
 INTERNAL_HEADERS = {"x-nexus-hops"}
 """Spoken between gateways, not with clients."""

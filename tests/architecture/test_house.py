@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import signal
 import subprocess
 import sys
 import tomllib
@@ -10,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import new_loop
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("nexus_proxy", "nexus_tui")
@@ -134,3 +138,20 @@ def test_no_registry_host_is_named() -> None:
             continue
         text = path.read_text(errors="ignore")
         assert not any(host in text for host in hosts), name
+
+
+def test_a_test_that_hangs_fails_where_it_hangs() -> None:
+    def out_of_time(*_: object) -> None:
+        pytest.fail("out of time")
+
+    previous = signal.signal(signal.SIGALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    loop = new_loop()
+    try:
+        with pytest.raises(asyncio.CancelledError, match="out of time"):
+            loop.run_until_complete(asyncio.wait_for(asyncio.Event().wait(), 5.0))
+        assert signal.getsignal(signal.SIGALRM) is signal.SIG_DFL, "nothing would end it for good"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        loop.close()

@@ -37,7 +37,7 @@ async def backend() -> AsyncIterator[ScriptedBackend]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=5, trust_env=False, verify=False) as client:
         yield client
 
 

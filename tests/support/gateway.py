@@ -122,7 +122,7 @@ async def running_gateway(
     await gateway.start()
     try:
         async with httpx.AsyncClient(
-            base_url=runtime.endpoint, timeout=30.0, trust_env=False
+            base_url=runtime.endpoint, timeout=30.0, trust_env=False, verify=False
         ) as client:
             running = RunningGateway(runtime.endpoint, runtime, gateway, client)
             if wait_up:

@@ -204,6 +204,7 @@ def key(name: str = "laptop", **changes: Any) -> KeyView:
         zone=Zone.OPEN,
         priority="normal",
         models=(),
+        watch=False,
         requests_per_minute=None,
         requests_left=None,
         tokens_per_minute=None,

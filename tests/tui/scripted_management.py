@@ -18,10 +18,12 @@ Answer = tuple[int, Any]
 
 
 class ScriptedManagement:
-    """Serves `shown` as the state; `answers` by path go before what it would say by itself."""
+    """Serves `shown` as the state to somebody with `access`; `answers` by path go before what it
+    would say by itself."""
 
     def __init__(self) -> None:
         self.shown: Snapshot = snapshot()
+        self.access = "full"
         self.answers: dict[str, Answer] = {}
         self.posted: list[tuple[str, Any]] = []
         self.keys: set[str | None] = set()
@@ -84,7 +86,10 @@ class ScriptedManagement:
             own = (200, {"question": "Really?"})
         status, body = self.answers.get(path, own)
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(sent)}\r\nConnection: close\r\n\r\n"
+        head = (
+            f"HTTP/1.1 {status} X\r\nContent-Length: {len(sent)}\r\nConnection: close\r\n"
+            f"X-Nexus-Access: {self.access}\r\n\r\n"
+        )
         writer.write(head.encode() + sent)
 
 

@@ -94,7 +94,7 @@ async def test_migrate_asks_where_to_and_names_who_has_it() -> None:
     async with looking(ScriptedSource(boxes())) as look:
         look.app.perform("model.migrate", look.app.selection(), model="a")
         await look.until(lambda: isinstance(look.app.screen, Choose))
-        assert "Migrate a to which backend?" in look.text
+        await look.sees("Migrate a to which backend?")
         await look.press("enter")
         await look.told("ran model.migrate")
         sent = {"model": "a", "backend": "left", "target": "right"}

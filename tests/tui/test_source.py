@@ -56,7 +56,7 @@ async def test_the_state_comes_over_whole() -> None:
         shown = source.snapshot()
         assert shown.backends == management.shown.backends
         assert shown.requests == management.shown.requests
-        assert source.title == f"attached to {management.url}"
+        assert (source.title, shown.endpoint) == ("attached", management.url)
 
 
 async def test_an_event_brings_the_new_state() -> None:
@@ -113,14 +113,32 @@ async def test_a_refusal_keeps_its_reason(status: int, body: object, message: st
         assert not source.read_only
 
 
-@pytest.mark.parametrize("status", [401, 403])
-async def test_without_the_key_it_becomes_read_only(status: int) -> None:
-    async with scripted_management() as management, attached(management) as (source, _):
-        management.answers["/nexus/v1/commands/backend.drain"] = (status, {})
-        with pytest.raises(CommandError, match="management key"):
-            await source.run("backend.drain", {})
+async def test_a_key_that_only_lets_look_makes_it_read_only() -> None:
+    async with scripted_management() as management, attached(management) as (source, changes):
+        assert not source.read_only
+        await changes.until(lambda: bool(management.listeners))
+        management.access = "read-only"
+        await management.publish()
+        await changes.until(lambda: source.read_only)
+        assert source.title == "attached read-only"
+
+
+async def test_who_wants_to_look_only_gets_no_more() -> None:
+    async with scripted_management() as management:
+        source = HttpSource(management.url, read_only=True)
+        await source.open()
         assert source.read_only
-        assert "read-only" in source.title
+        await source.close()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_without_any_key_it_says_which_ones_there_are(status: int) -> None:
+    async with scripted_management() as management:
+        management.answers["/nexus/v1/state"] = (status, {})
+        source = HttpSource(management.url)
+        with pytest.raises(CommandError, match=r"management key.*nexus keys create NAME --watch"):
+            await source.open()
+        await source.close()
 
 
 async def test_the_key_goes_along_and_shows_nowhere() -> None:

@@ -133,3 +133,10 @@ class KeyConfig(Section, frozen=True):
     priority: Annotated[Priority, Meta(description="Class in the queue: high or normal.")] = (
         Priority.NORMAL
     )
+    watch: Annotated[
+        bool,
+        Meta(
+            description="Its holder may look at everything that an operator sees, and change "
+            "nothing: `nexus attach`, `nexus requests`, metrics. Not while prompts are logged."
+        ),
+    ] = False

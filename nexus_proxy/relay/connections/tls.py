@@ -7,7 +7,7 @@ has an argument for a session, but both call `do_handshake` of an object of the 
 
 Why not truststore: it verifies with the system's own store, which Python does by itself on Linux,
 and it wraps the context's objects, so that no session could be offered. Where Python finds no
-store (the installer for macOS), certifi's is used, as httpx does for the control plane.
+store (the installer for macOS), certifi's is used. Probes verify by the same rules.
 """
 
 from __future__ import annotations

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
+from nexus_proxy.admission.keys import hash_of, new_secret
 from nexus_proxy.api.front import Front
-from nexus_proxy.config.model import Config, DiscoveryConfig, Loaded, LoggingConfig, ServerConfig
+from nexus_proxy.config.model import (
+    Config,
+    DiscoveryConfig,
+    KeyConfig,
+    Loaded,
+    LoggingConfig,
+    ServerConfig,
+)
 from nexus_proxy.runtime import Runtime
 from nexus_proxy.server.gateway import Gateway
 from nexus_proxy.telemetry.logs import Logs
@@ -24,15 +32,25 @@ ROUTES = ["/nexus/v1/state", "/nexus/v1/events", "/nexus/v1/config", "/nexus/v1/
 
 @asynccontextmanager
 async def open_gateway(
-    environ: Mapping[str, str], *, key_env: str | None
+    environ: Mapping[str, str],
+    *,
+    key_env: str | None,
+    keys: Sequence[KeyConfig] = (),
+    logging: LoggingConfig | None = None,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway that takes itself to be reachable from other machines, and a client on one."""
     server = ServerConfig(management_key_env=key_env, allow_unauthenticated=True)
     sock = socket.create_server(("127.0.0.1", 0))
     sock.setblocking(False)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    config = Config(server=server, discovery=DiscoveryConfig(enabled=False))
-    logs = Logs(LoggingConfig(), secrets=[], to_stderr=False)
+    logging = logging or LoggingConfig()
+    config = Config(
+        server=server,
+        discovery=DiscoveryConfig(enabled=False),
+        keys=list(keys),
+        logging=logging,
+    )
+    logs = Logs(logging, secrets=[], to_stderr=False)
     runtime = Runtime(Loaded(config=config), logs=logs, environ=environ, endpoint=url)
     gateway = Gateway(runtime, Front(runtime, loopback=False), sock)
     await gateway.start()
@@ -124,3 +142,63 @@ async def test_pages_of_other_sites_may_not_manage() -> None:
             "/nexus/v1/state", headers={"sec-fetch-site": "cross-site"}
         )
     assert answer.status_code == 403
+
+
+WATCHING, PLAIN = new_secret(), new_secret()
+KEYS = (
+    KeyConfig(name="wall", hash=hash_of(WATCHING), watch=True),
+    KeyConfig(name="ci", hash=hash_of(PLAIN)),
+)
+LOOKS = (
+    *("state", "requests", "spend", "queue", "quality", "commands", "keys", "logs", "config"),
+    "models",
+)
+ACTS = (
+    ("POST", "/nexus/v1/commands/airplane.on"),
+    ("POST", "/nexus/v1/commands/airplane.on/consequence"),
+    ("POST", "/nexus/v1/backends/look"),
+    ("POST", "/nexus/v1/keys"),
+    ("POST", "/nexus/v1/config/reload"),
+    ("POST", "/nexus/v1/config/draft"),
+    ("POST", "/v1/models/load"),
+    ("POST", "/v1/models/migrate"),
+    ("DELETE", "/v1/models/m"),
+)
+
+
+async def test_a_key_that_may_watch_sees_all_and_changes_nothing() -> None:
+    async with open_gateway({"MANAGEMENT": KEY}, key_env="MANAGEMENT", keys=KEYS) as client:
+        client.headers["authorization"] = f"Bearer {WATCHING}"
+        for path in (*(f"/nexus/v1/{name}" for name in LOOKS), "/metrics", "/v1/stats", "/"):
+            assert (await client.get(path)).status_code == 200, path
+        previews = await client.post("/nexus/v1/previews", json={"models": []})
+        assert previews.status_code == 200
+        for method, path in ACTS:
+            answer = await client.request(method, path, json={})
+            assert answer.status_code == 403, path
+            assert "'wall' may look, and change nothing" in answer.json()["error"]["message"]
+
+
+async def test_the_state_says_what_the_key_opens() -> None:
+    async with open_gateway({"MANAGEMENT": KEY}, key_env="MANAGEMENT", keys=KEYS) as client:
+        for secret, access in ((WATCHING, "read-only"), (KEY, "full")):
+            headers = {"authorization": f"Bearer {secret}"}
+            answer = await client.get("/nexus/v1/state", headers=headers)
+            assert answer.headers["x-nexus-access"] == access
+
+
+async def test_other_api_keys_see_nothing_and_are_told_of_those_that_do() -> None:
+    async with open_gateway({"MANAGEMENT": KEY}, key_env="MANAGEMENT", keys=KEYS) as client:
+        headers = {"authorization": f"Bearer {PLAIN}"}
+        answer = await client.get("/nexus/v1/state", headers=headers)
+    assert answer.status_code == 401
+    assert "watch = true" in answer.json()["error"]["message"]
+
+
+async def test_who_watches_does_not_read_prompts_that_the_owner_logs() -> None:
+    logging = LoggingConfig(enable_content_logging=True)
+    async with open_gateway({}, key_env=None, keys=KEYS, logging=logging) as client:
+        headers = {"authorization": f"Bearer {WATCHING}"}
+        answer = await client.get("/nexus/v1/logs", headers=headers)
+    assert answer.status_code == 403
+    assert "logging.enable_content_logging" in answer.json()["error"]["message"]

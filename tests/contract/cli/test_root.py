@@ -46,7 +46,7 @@ async def test_the_version_is_the_packages(shell: Shell) -> None:
 
 
 async def test_every_command_has_help(shell: Shell) -> None:
-    root = build(attach=lambda _url, _key: 0)
+    root = build(attach=lambda *_, **__: 0)
     runner = CliRunner()
     names = root.list_commands(click.Context(root))
     for name in names:
@@ -137,10 +137,10 @@ def test_what_was_not_given_is_no_flag() -> None:
 
 
 def test_attach_gets_address_and_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    calls: list[tuple[str, str | None]] = []
+    calls: list[tuple[str, str | None, bool]] = []
 
-    def attach(url: str, key: str | None) -> int:
-        calls.append((url, key))
+    def attach(url: str, key: str | None, *, read_only: bool) -> int:
+        calls.append((url, key, read_only))
         return 5
 
     monkeypatch.setattr("nexus_proxy.cli.root._has_terminal", lambda: True)
@@ -150,13 +150,13 @@ def test_attach_gets_address_and_key(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     root = build(attach=attach)
     runner = CliRunner()
     assert runner.invoke(root, ["attach", "gpu-box:8000/v1"]).exit_code == 5
-    assert runner.invoke(root, ["-p", "9001", "attach"]).exit_code == 5
-    assert calls == [("http://gpu-box:8000", "k"), ("http://127.0.0.1:9001", "k")]
+    assert runner.invoke(root, ["-p", "9001", "attach", "--read-only"]).exit_code == 5
+    assert calls == [("http://gpu-box:8000", "k", False), ("http://127.0.0.1:9001", "k", True)]
 
 
 def test_attach_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nexus_proxy.cli.root._has_terminal", lambda: False)
-    done = CliRunner().invoke(build(attach=lambda _url, _key: 0), ["attach"])
+    done = CliRunner().invoke(build(attach=lambda *_, **__: 0), ["attach"])
     assert done.exit_code == 2
     assert "terminal" in done.stderr
 
@@ -184,7 +184,7 @@ async def test_programs_read_about_the_file_as_json(shell: Shell) -> None:
 
 def test_every_command_that_tells_something_tells_it_as_json() -> None:
     silent = {"attach", "serve", "announce", "completions", "config init"}
-    group = build(run_ui=lambda _options: 0, attach=lambda _url, _key: 0)
+    group = build(run_ui=lambda _options: 0, attach=lambda *_, **__: 0)
     without = {
         name.removeprefix("nexus ")
         for name, command in commands(group)

@@ -77,7 +77,7 @@ async def discovering(
         node_id=NODE,
         get_config=lambda: world.config,
         environ=environ or {},
-        make_client=lambda: httpx.AsyncClient(trust_env=False),
+        make_client=lambda: httpx.AsyncClient(trust_env=False, verify=False),
         sources=made,
     )
     service.own_addresses.update(own)

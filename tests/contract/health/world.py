@@ -93,7 +93,7 @@ async def checking(
         bus,
         node_id=NODE,
         get_config=lambda: world.config,
-        make_client=lambda: httpx.AsyncClient(trust_env=False),
+        make_client=lambda: httpx.AsyncClient(trust_env=False, verify=False),
         environ=environ or {},
         wall=wall,
         tick_seconds=0.05,

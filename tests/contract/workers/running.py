@@ -80,7 +80,7 @@ class Workers:
 
     def connect(self) -> httpx.AsyncClient:
         """A client. Each of its connections leads to one worker."""
-        return httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=30)
+        return httpx.AsyncClient(base_url=self.url, trust_env=False, verify=False, timeout=30)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[dict[int, httpx.AsyncClient]]:
