@@ -40,14 +40,14 @@ def test_a_peak_of_working_days_is_told_as_such() -> None:
     assert (found.load_at, found.days) == ("08:55", "Monday to Friday")
 
 
-def test_a_peak_of_weekends_is_told_as_such_and_one_weekend_is_none() -> None:
+def test_a_peak_of_weekends_is_told_as_such_and_two_are_none() -> None:
     def rate(moment: datetime) -> float:
         return 20.0 if moment.weekday() >= 5 and moment.hour == 20 else 0.3
 
     (found,) = advised({("box", "a"): month(rate)}).recommendations
     assert (found.load_at, found.days) == ("19:55", "Saturday and Sunday")
     assert "so on 100% of 8 days" in found.reasoning
-    once = {("box", "a"): month(rate, days=8)}
+    once = {("box", "a"): month(rate, days=14)}
     assert advised(once, min_request_count=10).recommendations == ()
 
 
