@@ -7,8 +7,8 @@ An hour of the day is a peak if, over the days that are looked at,
   afternoon of a thousand requests is none;
 - its sum lies `LEAST_SIGMA` standard deviations above what chance would give it. Requests that come
   evenly are spread over the hours as a Poisson distribution, and twice the root of that, with 3/8
-  added, as a normal one of deviation 1 also where they are few (Anscombe, Biometrika 35, 1948); with
-  the two others a false peak came once in 30,000 hours of generated months.
+  added, as a normal one of deviation 1 also where they are few (Anscombe, Biometrika 35, 1948);
+  with the two others a false peak came once in 30,000 hours of generated months.
 """
 
 from __future__ import annotations
