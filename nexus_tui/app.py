@@ -29,6 +29,7 @@ from nexus_tui.screens.quit import QuitQuestion
 from nexus_tui.selection import Selection
 from nexus_tui.themes import DARK, THEMES
 from nexus_tui.widgets.header_strip import HeaderStrip
+from nexus_tui.widgets.side import WIDE
 
 if TYPE_CHECKING:
     from textual.driver import Driver
@@ -43,12 +44,13 @@ log = logging.getLogger(__name__)
 Leave = Literal["quit", "quit-now"]
 """How the user left: let running requests finish, or cut them off."""
 
-_WIDTHS = [(0, "-too-narrow"), (60, "-narrow"), (ROOMY, "-wide")]
+_WIDTHS = [(0, "-too-narrow"), (60, "-narrow"), (ROOMY, "-wide"), (WIDE, "-widest")]
 _HEIGHTS = [(0, "-too-low"), (16, "-high")]
 """The classes that screens get by their size in cells; nexus.tcss says what they change."""
 
 _ERROR_SECONDS = 12.0
 _QUIT_HELP = "Leave; asks while requests run"
+_TIMES_HELP = "Tell times as how long ago, or by the clock"
 _UNDO_HELP = "Undo the last act of this screen"
 _ACTS_KEPT = 50
 
@@ -87,6 +89,7 @@ class NexusApp(App[Leave]):
         Binding("question_mark", "help", "Help", key_display="?", tooltip="All keys"),
         Binding("q", "quit", "Quit", tooltip=_QUIT_HELP),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True, tooltip=_QUIT_HELP),
+        Binding("T", "times", "Times", show=False, tooltip=_TIMES_HELP),
         Binding("u,ctrl+z", "undo", "Undo", show=False, tooltip=_UNDO_HELP),
         *verb_bindings(),
     ]
@@ -102,6 +105,10 @@ class NexusApp(App[Leave]):
         self.source = source
         self._on_theme = on_theme
         """Told of another theme that is chosen."""
+        self.latest: Snapshot | None = None
+        """What is on the screen."""
+        self.shows_clock = False
+        """Whether times are told by the clock, instead of as how long ago."""
         self.acts: deque[Done] = deque(maxlen=_ACTS_KEPT)
         """What can be undone, the newest last."""
         self.animation_level = "none"
@@ -144,6 +151,7 @@ class NexusApp(App[Leave]):
             self._bridge.close()
 
     def on_snapshot_ready(self, message: SnapshotReady) -> None:
+        self.latest = message.snapshot
         with self.batch_update():
             for screen in reversed(self.screen_stack):
                 if isinstance(screen, Shows):
@@ -244,6 +252,7 @@ class NexusApp(App[Leave]):
                 yield SystemCommand(title, help_, lambda name=name: dashboard.action_pane(name))
         if self.acts and not self.source.read_only:
             yield SystemCommand(f"Undo: {clean(self.acts[-1].what)}", _UNDO_HELP, self.action_undo)
+        yield SystemCommand("Times", _TIMES_HELP, self.action_times)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Copy address", "Copy the endpoint", self.action_copy_endpoint)
         yield SystemCommand("Help", "All keys, and what the marks mean", self.action_help)
@@ -253,9 +262,19 @@ class NexusApp(App[Leave]):
         self.action_copy_endpoint()
 
     def action_copy_endpoint(self) -> None:
-        endpoint = clean(self.source.snapshot().endpoint)
-        self.copy_to_clipboard(endpoint)
-        self.tell(f"Copied {endpoint}")
+        self.copy(self.source.snapshot().endpoint)
+
+    def copy(self, text: str) -> None:
+        """Put harmless text on the clipboard, and say which."""
+        harmless = clean(text)
+        self.copy_to_clipboard(harmless)
+        self.tell(f"Copied {harmless}")
+
+    def action_times(self) -> None:
+        """Tell all times the other way, at once and everywhere."""
+        self.shows_clock = not self.shows_clock
+        if self.latest is not None:
+            self.post_message(SnapshotReady(self.latest))
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):

@@ -1,18 +1,26 @@
-"""A terminal driver that never makes the gateway wait for the terminal.
+"""A terminal driver that never makes the gateway wait for the terminal, nor outlives it.
 
 Textual writes to the terminal from a thread, through a queue of thirty pieces. When the terminal
 stops reading (Ctrl-S, a stalled SSH session, a hung multiplexer), the queue fills and the next
 write blocks the loop: the whole gateway with it. This driver drops what does not fit instead, and
 paints the whole screen once the terminal reads again.
+
+A terminal that vanishes without a signal (its emulator was killed, and it is not the one that
+controls the process) reads as an end without end, of which Textual takes no notice: it goes on
+asking, with a whole core. Here it counts as a hang-up.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import selectors
 import signal
 import sys
+from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING, Any
 
+from textual._xterm_parser import XTermParser
 from textual.drivers._writer_thread import MAX_QUEUED_WRITES
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -22,7 +30,8 @@ if TYPE_CHECKING:
 ROOM_FOR_THE_END = 15
 """Places in the queue kept for what restores the terminal when the screen closes."""
 GLANCE_SECONDS = 0.1
-"""How long after the last look it is seen whether the terminal has caught up."""
+"""How long after the last look it is seen whether the terminal has caught up, or was typed at."""
+_READ_BYTES = 4096
 LAST_WORDS_SECONDS = 1.0
 """How long closing waits for a terminal that does not read."""
 
@@ -41,7 +50,12 @@ class UnlockedOutput:
         """Write all of `text`, however long the terminal takes."""
         data = memoryview(text.encode("utf-8", "replace"))
         while data:
-            data = data[os.write(self._descriptor, data) :]
+            try:
+                data = data[os.write(self._descriptor, data) :]
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                return  # the terminal is gone: nobody reads, and the reading thread tells of it
 
     def flush(self) -> None:
         """Nothing is buffered."""
@@ -59,6 +73,32 @@ class DroppingDriver(LinuxDriver):
         self._file = UnlockedOutput(sys.__stderr__.fileno())  # type: ignore
         self._most = MAX_QUEUED_WRITES - ROOM_FOR_THE_END
         self._dropped = False
+
+    def run_input_thread(self) -> None:
+        """Turn what is typed into events, until the screen closes or the terminal is gone."""
+        parser = XTermParser(self._debug)
+        decode = getincrementaldecoder("utf-8")("replace").decode
+        with selectors.SelectSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            while not self.exit_event.is_set():
+                if selector.select(GLANCE_SECONDS):
+                    typed = self._typed()
+                    if not typed:
+                        os.kill(os.getpid(), signal.SIGHUP)
+                        return
+                    for event in parser.feed(decode(typed)):
+                        self.process_message(event)
+                for event in parser.tick():
+                    self.process_message(event)
+
+    def _typed(self) -> bytes:
+        """What is there to be read; nothing: the terminal is gone."""
+        try:
+            return os.read(self.fileno, _READ_BYTES)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return b""
 
     def write(self, data: str) -> None:
         """Queue `data`, or drop it while the terminal is behind."""

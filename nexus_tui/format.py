@@ -33,8 +33,8 @@ NONE = "–"
 """How an unknown value looks; never 0."""
 STAR = "★"
 
-_LABEL_WIDTH = 12
-_BARS = "▁▂▃▄▅▆▇█"
+_LABEL_WIDTH = 13
+_BARS = "▁▂▃▄▅▆▇"  # no full block: rows of bars would grow together
 _LOW = 0.1
 """Part of a limit below which it is about to run out."""
 
@@ -135,9 +135,11 @@ def count(value: int | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A rate with one decimal below ten: `0.8`, `41`."""
+    """A rate with one decimal below ten: `0.8`, `41`, `12k` for 12000."""
     if value is None:
         return NONE
+    if value >= 10_000:
+        return f"{value / 1000:.0f}k"
     return f"{value:.1f}" if 0 < value < 10 else f"{value:.0f}"
 
 
@@ -181,16 +183,24 @@ def loaded(model: ModelInfo) -> Cell:
     return Cell("yes", "good") if model.loaded else Cell("no", "muted")
 
 
-def operation(view: OperationView, now: float) -> Cell:
+def operation(view: OperationView, moment: Moment) -> Cell:
     """How loading or unloading stands: `loading 12 s of ~20 s`."""
     match view.phase:
+        case OperationPhase.LOADING if moment.absolute:
+            return Cell(f"loading {moment.lasting(view.phase_since)}", "info")
         case OperationPhase.LOADING:
             about = "" if view.eta_seconds is None else f" of ~{max(1, round(view.eta_seconds))} s"
-            return Cell(f"loading {max(0.0, now - view.phase_since):.0f} s{about}", "info")
+            return Cell(f"loading {max(0.0, moment.now - view.phase_since):.0f} s{about}", "info")
         case OperationPhase.DRAINING:
             return Cell(f"draining, {view.waits_for} left", "warn")
         case phase:
             return Cell(phase.value, "info")
+
+
+def in_service(snapshot: Snapshot) -> int:
+    """Requests that a backend works on, or that are on their way to one: all that run but for
+    those that wait in the queue."""
+    return max(0, snapshot.totals.in_flight - len(snapshot.queue))
 
 
 def busy(view: BackendView) -> str:
@@ -221,22 +231,45 @@ def key_zone(view: KeyView) -> str:
     return "any" if view.zone is Zone.OPEN else view.zone.label
 
 
-def clock(at: float) -> str:
-    """Wall-clock time of a moment, in the user's time zone."""
-    return time.strftime("%H:%M:%S", time.localtime(at))
+class Moment(NamedTuple):
+    """The present, and how the past is told: how long ago or, where it is `absolute`, at what time
+    in the user's time zone."""
 
+    now: float
+    absolute: bool = False
 
-def ago(at: float | None, now: float) -> str:
-    return "never" if at is None else f"{duration(now - at)} ago"
+    def clock(self, at: float) -> str:
+        """`15:06:04`; with its day where that is another: `06-12 15:06`."""
+        then, today = time.localtime(at), time.localtime(self.now)
+        same_day = then[:3] == today[:3]
+        return time.strftime("%H:%M:%S" if same_day else "%m-%d %H:%M", then)
 
+    def ago(self, at: float | None) -> str:
+        """`3m 05s ago`, or `15:06:04`."""
+        if at is None:
+            return "never"
+        return self.clock(at) if self.absolute else f"{duration(self.now - at)} ago"
 
-def age(at: float, now: float) -> str:
-    """How long ago, in one unit, so that it is rarely another: `8s`, `3m`, `2h`, `4d`."""
-    seconds = max(0, int(now - at))
-    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
+    def age(self, at: float) -> str:
+        """The same in one unit, so that it is rarely another: `8s`, `3m`, `2h`, `4d`."""
+        if self.absolute:
+            return self.clock(at)
+        seconds = max(0, int(self.now - at))
+        for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
+            if seconds >= length:
+                return f"{seconds // length}{unit}"
+        return f"{seconds}s"
+
+    def lasting(self, since: float) -> str:
+        """How long something has been so: `for 1h 06m`, or `since 15:06:04`."""
+        if self.absolute:
+            return f"since {self.clock(since)}"
+        return f"for {duration(self.now - since)}"
+
+    @property
+    def column(self) -> tuple[str, int]:
+        """What a column of ages is called, and how wide it is."""
+        return ("Time", 11) if self.absolute else ("Age", 5)
 
 
 def size(value: int | None) -> str:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nexus_proxy.commands import Command
-    from nexus_proxy.state import Snapshot
+    from nexus_proxy.state import BackendView, Snapshot
+    from nexus_tui.selection import Selection
 
 PRIORITY_STEP = 10
 
@@ -110,6 +111,43 @@ def toggled(
     if name == "model.load" and _is_loaded(arguments["model"], arguments["backend"], snapshot):
         return UNDONE_BY[name], arguments
     return name, arguments
+
+
+def makes_sense(name: str, view: BackendView) -> bool:
+    """Whether a verb would change anything on this backend."""
+    match name:
+        case "backend.drain":
+            return not view.drained
+        case "backend.resume":
+            return view.drained
+        case "backend.accept":
+            return not (view.accepted and view.enabled)
+        case "backend.disable":
+            return view.accepted and view.enabled
+        case "backend.pin":
+            return bool(view.models)
+        case "backend.unpin":
+            return bool(view.pinned_models)
+        case "model.load":
+            return view.loads_when_told and any(one.loaded is False for one in view.models)
+        case "model.unload" | "model.migrate":
+            return view.loads_when_told and any(one.loaded is True for one in view.models)
+        case _:
+            return True
+
+
+def offer(name: str, selection: Selection, snapshot: Snapshot) -> tuple[str, bool]:
+    """What the key of a verb is called now, and whether it would change anything."""
+    if name == "request.cancel":
+        return label(BY_NAME[name]), selection.request in named("request", snapshot)
+    view = next((one for one in snapshot.backends if one.name == selection.backend), None)
+    if view is None:
+        return label(BY_NAME[name]), bool(snapshot.backends) or not needs_selection(name)
+    arguments = {"backend": view.name, "model": selection.model or ""}
+    means, _ = toggled(name, arguments, snapshot)
+    other = UNDONE_BY.get(name)
+    can = makes_sense(means, view) or (other is not None and makes_sense(other, view))
+    return label(BY_NAME[means]), can
 
 
 def _is_loaded(model: str, backend: str, snapshot: Snapshot) -> bool:

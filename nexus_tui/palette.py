@@ -10,12 +10,12 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from nexus_proxy.commands import COMMANDS, Command
-from nexus_tui.keymap import label, named
+from nexus_tui.keymap import label, makes_sense, named
 from nexus_tui.safe_text import clean
 from nexus_tui.selection import Selection
 
 if TYPE_CHECKING:
-    from nexus_proxy.state import BackendView, Snapshot
+    from nexus_proxy.state import Snapshot
     from nexus_tui.app import NexusApp
 
 _PHRASES = {
@@ -77,27 +77,6 @@ def _on_named(command: Command, kind: str, snapshot: Snapshot) -> Iterator[Offer
     for name, words in named(kind, snapshot).items():
         text = f"{label(command)} {_NOUNS[kind]}{clean(words)}"
         yield Offer(text, command.help, command.name, Selection(), {argument: name})
-
-
-def makes_sense(name: str, view: BackendView) -> bool:
-    """Whether a verb would change anything on this backend."""
-    match name:
-        case "backend.drain":
-            return not view.drained
-        case "backend.resume":
-            return view.drained
-        case "backend.accept":
-            return not (view.accepted and view.enabled)
-        case "backend.disable":
-            return view.accepted and view.enabled
-        case "backend.pin":
-            return bool(view.models)
-        case "model.load":
-            return view.loads_when_told and any(one.loaded is False for one in view.models)
-        case "model.unload" | "model.migrate":
-            return view.loads_when_told and any(one.loaded is True for one in view.models)
-        case _:
-            return True
 
 
 class NexusCommands(Provider):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rich.cells import cell_len
 from textual.content import Content
 from textual.theme import Theme
 
-from nexus_tui.format import Cell, Line, Tone
+from nexus_tui.format import Line, Tone
 
 DARK = Theme(
     name="nexus-dark",
@@ -92,36 +91,12 @@ TONES: dict[Tone, str] = {
 }
 
 
-_NARROWEST = 20
-"""Cells that a wrapped line keeps for its text, however wide its first cell is."""
-
-
 def paint(lines: Iterable[Line]) -> Content:
     """Lines of cells as content that follows the theme. Never parses markup."""
     return Content("\n").join(_assemble(line) for line in lines)
-
-
-def paint_wrapped(lines: Iterable[Line], width: int) -> Content:
-    """The same, broken to `width` cells; what goes on starts below the line's second cell."""
-    width = max(1, width)  # a terminal on its way to another size leaves less than nothing
-    return Content("\n").join(part for line in lines for part in _wrap(line, width))
 
 
 def _assemble(line: Line) -> Content:
     # what is foreign in a line was cleaned when the line was made; looking again is dear
     parts = ((cell.text, TONES[cell.tone]) for cell in line)
     return Content.assemble(*parts, strip_control_codes=False)
-
-
-def _wrap(line: Line, width: int) -> Iterable[Content]:
-    whole = _assemble(line)
-    if whole.cell_length <= width:
-        return [whole]
-    label, rest = (line[0], line[1:]) if len(line) > 1 else (_indentation(line[0]), line)
-    indent = min(cell_len(label.text), max(0, width - _NARROWEST))
-    first, *others = _assemble(rest).wrap(max(1, width - indent))
-    return [_assemble((label,)) + first, *(Content(" " * indent) + part for part in others)]
-
-
-def _indentation(cell: Cell) -> Cell:
-    return Cell(" " * (len(cell.text) - len(cell.text.lstrip(" "))))

@@ -13,7 +13,15 @@ from nexus_proxy.commands.base import (
     Removed,
     Result,
 )
-from nexus_proxy.commands.traffic import emptied, finishing, narrowed, preferred, takes
+from nexus_proxy.commands.traffic import (
+    emptied,
+    finishing,
+    is_missed,
+    moves,
+    narrowed,
+    preferred,
+    takes,
+)
 from nexus_proxy.errors import CommandError, NotFoundError
 from nexus_proxy.state import Source
 from nexus_proxy.wording import plural
@@ -117,7 +125,8 @@ def _switched(operations: Operations, name: str, *, drained: bool) -> Result:
     was = backend.drained
     operations.registry.set_drained(name, drained)
     _keep(operations, name)
-    left = f"{finishing(backend.in_flight)}, no new ones start"
+    left = f"{finishing(backend.in_flight)}, no new requests start"
+    left += moves(operations, backend.models, {name})
     undo = "backend.resume" if drained else "backend.drain"
     return Result(
         message=f"{name} drains: {left}" if drained else f"{name} takes requests again",
@@ -179,13 +188,15 @@ def _removal(operations: Operations, arguments: Arguments) -> str | None:
 
 def _disabling(operations: Operations, arguments: Arguments) -> str | None:
     backend = operations.registry.get(arguments["backend"])
-    if not (backend.accepted and backend.enabled):
+    if not (backend.accepted and backend.enabled and is_missed(operations, backend)):
         return None
     return f"Disable {backend.name}? " + emptied(operations, backend.name)
 
 
 def _draining(operations: Operations, arguments: Arguments) -> str | None:
     backend = operations.registry.get(arguments["backend"])
+    if backend.drained or not is_missed(operations, backend):
+        return None
     return f"Drain {backend.name}? " + emptied(operations, backend.name)
 
 

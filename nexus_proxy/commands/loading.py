@@ -56,7 +56,7 @@ def _unloading(operations: Operations, arguments: Arguments) -> str | None:
     if others and not running:
         return None
     alone = "" if others else "; nobody else serves it, so the next request loads it again"
-    first = f"{finishing(running)} first" if running else "nothing runs on it"
+    first = f"{finishing(running)} first" if running else "Nothing runs on it"
     return f"Unload {model} on {backend.name}? {first}{alone}"
 
 

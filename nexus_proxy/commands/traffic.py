@@ -41,20 +41,38 @@ def takes(operations: Operations, backend: Backend) -> bool:
 def emptied(operations: Operations, name: str) -> str:
     """What becomes of the requests on a backend, and of its models, once it takes no new ones."""
     backend = operations.registry.get(name)
-    finish = f"{plural(backend.in_flight, 'request')} in flight will finish"
-    return finish + moves(operations, backend.models, {name})
+    running = f"{plural(backend.in_flight, 'request')} in flight will finish"
+    now = running if backend.in_flight else "Nothing runs there now"
+    return now + moves(operations, backend.models, {name})
+
+
+def is_missed(operations: Operations, backend: Backend) -> bool:
+    """Whether somebody is affected once it takes no new requests: something runs there, or it is
+    the last to serve one of its models."""
+    if backend.in_flight:
+        return True
+    return takes(operations, backend) and () in _inherited(
+        operations, backend.models, {backend.name}
+    )
 
 
 def moves(operations: Operations, models: Iterable[str], leaving: Set[str]) -> str:
     """The end of a sentence that tells where the requests for `models` go without the backends
     called `leaving`; empty where there are no models."""
-    registry, fallbacks = operations.registry, operations.config.routing.fallbacks
-    heirs: dict[tuple[str, ...], list[str]] = {}
-    for model in models:
-        left = [b for b in registry.serving(model) if b.name not in leaving]
-        heirs.setdefault(tuple(b.name for b in left if takes(operations, b)), []).append(model)
+    heirs, fallbacks = _inherited(operations, models, leaving), operations.config.routing.fallbacks
     lost = [_with_fallback(model, fallbacks) for model in heirs.pop((), ())]
     return (f"; nobody else serves {few(lost)}" if lost else "") + _heirs(heirs)
+
+
+def _inherited(
+    operations: Operations, models: Iterable[str], leaving: Set[str]
+) -> dict[tuple[str, ...], list[str]]:
+    """Models by the backends, but for those called `leaving`, that serve them now."""
+    heirs: dict[tuple[str, ...], list[str]] = {}
+    for model in models:
+        left = [b for b in operations.registry.serving(model) if b.name not in leaving]
+        heirs.setdefault(tuple(b.name for b in left if takes(operations, b)), []).append(model)
+    return heirs
 
 
 def _heirs(heirs: Mapping[tuple[str, ...], Sequence[str]]) -> str:

@@ -20,14 +20,14 @@ _WAYS = (
     ("nexus --demo", "try it with a real small model on this machine"),
 )
 _COMMAND = 16
+_KINDS = {"127.0.0.1:": "this machine", "mDNS ": "network (mDNS)", "": "also"}
+"""How places of one kind begin, and what they are called together."""
 
 
 def first_run(snapshot: Snapshot) -> Sequence[Line]:
     """For a gateway that has no backend yet."""
     return [
         said("No backends yet: nothing answers requests.", "strong"),
-        (),
-        *_looked(snapshot),
         (),
         said("What to type", "accent"),
         *(
@@ -40,13 +40,20 @@ def first_run(snapshot: Snapshot) -> Sequence[Line]:
             Cell(clean(snapshot.endpoint), "strong"),
             Cell(" now."),
         ),
+        (),
+        *places(snapshot),
     ]
 
 
-def _looked(snapshot: Snapshot) -> Iterator[Line]:
+def places(snapshot: Snapshot) -> Iterator[Line]:
+    """Where Nexus has looked, those of a kind together."""
     if not snapshot.searching:
         yield said("Nexus was told not to look for any (discovery.enabled, --no-discovery).")
         return
     yield said("Nexus looked here, found nothing, and goes on looking", "accent")
-    for place in snapshot.searching:
-        yield said(f"  {clean(place)}", "muted")
+    kinds: dict[str, list[str]] = {}
+    for place in map(clean, snapshot.searching):
+        kind = next((kind for kind in _KINDS if place.startswith(kind)), "")
+        kinds.setdefault(_KINDS[kind], []).append(place.removeprefix(kind))
+    for kind, found in kinds.items():
+        yield (Cell(f"  {kind:<{_COMMAND}} ", "muted"), Cell(", ".join(found)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from nexus_tui.format import Line
+from nexus_tui.format import Line, Moment
 from nexus_tui.overview.drawing import beside, boxed, headed, shortened
 from nexus_tui.overview.panels import (
+    HEADED,
     address,
     backends,
+    logs,
     models,
     requests,
     spending,
@@ -27,8 +29,12 @@ _HIGH = 16
 """Lines from which on that has a point; in fewer, their frames would be all there is."""
 _BOX = 2
 """Lines that a box takes for itself; its sides and their margin take twice as many cells."""
-_MOST_TROUBLES = 3
-_TALLEST_CHART = 4
+_MOST_TROUBLES, _FEWEST_TROUBLES = 3, 2
+_TALLEST_CHART = 6
+_LOW = 15
+"""Lines below which only what is told nowhere else has a place: the header has the address."""
+_LEAST_LOG = 6
+"""Lines from which on a box with the log has a point."""
 _ROOMY = 34
 """Lines from which on one column has room for taller charts."""
 
@@ -49,40 +55,47 @@ class Drawing(NamedTuple):
 
     lines: list[Line]
     spots: list[Spot]
+    has_address: bool
+    """Its first line is the address."""
 
 
 class _Panel(NamedTuple):
     pane: str
     title: str
-    draw: Callable[[Snapshot, int, int], list[Line]]
+    draw: Callable[[Snapshot, int, int, Moment], list[Line]]
 
 
 _BACKENDS = _Panel("backends", "2 Backends", backends)
 _MODELS = _Panel("models", "3 Models, last 5 minutes", models)
 _REQUESTS = _Panel("requests", "4 Requests", requests)
+_LOGS = _Panel("logs", "8 Logs", logs)
 
 
-def overview(snapshot: Snapshot, width: int, height: int) -> Drawing:
-    """The first screen in `width` × `height` cells."""
-    sheet = _Sheet(snapshot, width, height)
+def overview(snapshot: Snapshot, width: int, height: int, *, absolute: bool = False) -> Drawing:
+    """The first screen in `width` × `height` cells. `absolute`: times by the clock."""
+    sheet = _Sheet(snapshot, width, height, Moment(snapshot.taken_at, absolute))
     if width < TWO_COLUMNS or sheet.left < _HIGH:
         _one_column(sheet)
     elif width < THREE_COLUMNS:
         _two_columns(sheet)
     else:
         _three_columns(sheet)
-    return Drawing(sheet.lines[:height], sheet.spots)
+    sheet.lines += [()] * (height - len(sheet.lines))
+    return Drawing(sheet.lines[:height], sheet.spots, height >= _LOW)
 
 
 class _Sheet:
     """Is filled from top to bottom."""
 
-    def __init__(self, snapshot: Snapshot, width: int, height: int) -> None:
+    def __init__(self, snapshot: Snapshot, width: int, height: int, moment: Moment) -> None:
         self.snapshot, self.width, self._height = snapshot, width, height
-        self.lines: list[Line] = [address(snapshot, width)]
+        self._moment = moment
+        self.lines: list[Line] = [address(snapshot, width)] if height >= _LOW else []
         self.spots: list[Spot] = []
         if wrong := troubles(snapshot):
-            shown = shortened(wrong, _MOST_TROUBLES, "8 is the log")
+            shown = shortened(
+                wrong, _MOST_TROUBLES if height >= _LOW else _FEWEST_TROUBLES, "8 is the log"
+            )
             self.section(_Panel("logs", "What is wrong", lambda *_: shown), len(shown) + 1)
 
     @property
@@ -92,9 +105,9 @@ class _Sheet:
 
     def section(self, panel: _Panel, height: int) -> None:
         """A panel over the whole width, below a rule."""
-        if height > 1:
+        if min(height, self.left) > 1:
             self._note(panel, len(self.lines), height, 0, self.width)
-            inner = panel.draw(self.snapshot, self.width - 2, height - 1)
+            inner = panel.draw(self.snapshot, self.width - 2, height - 1, self._moment)
             self.lines += headed(panel.title, inner, self.width, height)
 
     def boxes(self, columns: Sequence[tuple[int, Sequence[tuple[_Panel, int]]]]) -> None:
@@ -105,7 +118,7 @@ class _Sheet:
             column: list[Line] = []
             for panel, height in panels:
                 self._note(panel, len(self.lines) + len(column), height, left, width)
-                inner = panel.draw(self.snapshot, width - 2 * _BOX, height - _BOX)
+                inner = panel.draw(self.snapshot, width - 2 * _BOX, height - _BOX, self._moment)
                 column += boxed(panel.title, inner, width, height)
             drawn.append(column)
             left += width + 1
@@ -136,9 +149,10 @@ def _two_columns(sheet: _Sheet) -> None:
     right = sheet.width - left - 1
     top = _traffic_height(sheet, sheet.left // 2)
     bottom = sheet.left - top
+    charts = (sheet.traffic(left - 2 * _BOX), top)
     sheet.boxes(
         [
-            (left, [(sheet.traffic(left - 2 * _BOX), top), (_BACKENDS, bottom)]),
+            (left, [charts, *_backends_and_log(sheet, bottom)]),
             (right, [(_REQUESTS, top), (_MODELS, bottom)]),
         ]
     )
@@ -151,13 +165,23 @@ def _three_columns(sheet: _Sheet) -> None:
     sheet.boxes(
         [
             (width, [(sheet.traffic(width - 2 * _BOX), top), (_MODELS, height - top)]),
-            (width, [(_BACKENDS, height)]),
+            (width, _backends_and_log(sheet, height)),
             (rest, [(_REQUESTS, height)]),
         ]
     )
 
 
+def _backends_and_log(sheet: _Sheet, height: int) -> Sequence[tuple[_Panel, int]]:
+    """The backends and, in what room they leave, the log."""
+    rows = len(sheet.snapshot.backends)
+    needed = _BOX + rows + (rows + 1 >= HEADED)
+    if height - needed < _LEAST_LOG:
+        return [(_BACKENDS, height)]
+    return [(_BACKENDS, needed), (_LOGS, height - needed)]
+
+
 def _traffic_height(sheet: _Sheet, room: int) -> int:
     """Of the box with the charts: as much of `room` as it has use for."""
     spend = len(spending(sheet.snapshot.budget, sheet.width))
-    return max(_BOX + 4 + spend, min(room, _BOX + 4 * _TALLEST_CHART + spend))
+    tall = min(_TALLEST_CHART, (room - _BOX - spend) // 4)
+    return _BOX + 4 * max(1, tall) + spend

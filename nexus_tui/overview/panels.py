@@ -7,7 +7,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nexus_proxy.accounting.money import money
 from nexus_proxy.state import (
@@ -16,23 +16,27 @@ from nexus_proxy.state import (
     BackendView,
     BudgetLevel,
     BudgetStanding,
+    LogLine,
     RequestPhase,
     RequestView,
     Trend,
 )
+from nexus_proxy.telemetry.request_log import COMPONENT as REQUEST_LOG
 from nexus_proxy.wording import plural
 from nexus_tui.format import (
+    LEVELS,
     NONE,
     PHASES,
     STATES,
     Cell,
     Line,
+    Moment,
     Tone,
-    ago,
     busy,
     count,
     elapsed_ms,
     example,
+    in_service,
     milliseconds,
     rate,
 )
@@ -42,6 +46,8 @@ from nexus_tui.widgets.columns import Column
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
+
+T = TypeVar("T")
 
 RECENT_SECONDS = 300.0
 """What counts as just now: as long as the trend is."""
@@ -53,6 +59,8 @@ BESIDE_CHARTS = _LABEL + _VALUE + _SCALE + 4
 """Cells: what it is, what it is now, and what the tallest bar is."""
 _LEAST_SECONDS = 120.0
 """How far back charts go at least."""
+HEADED = 5
+"""Lines from which on a table says what its columns are called."""
 _METER = 8
 _WIDEST_METER = 40
 
@@ -73,9 +81,9 @@ _ORDER = (
 _BACKENDS: Sequence[Column[BackendView]] = (
     Column(title="State", width=10),
     Column(title="Backend", width=12, grow=True),
-    Column(title="Slots in use", width=_METER, priority=1),
+    Column(title="In use", width=_METER, priority=1),
     Column(title="Busy", width=5, right=True),
-    Column(title="1st token", width=7, right=True, priority=2),
+    Column(title="1st token", width=9, right=True, priority=2),
     Column(title="Speed", width=9, right=True, priority=3),
 )
 _REQUESTS: Sequence[Column[RequestView]] = (
@@ -88,11 +96,14 @@ _REQUESTS: Sequence[Column[RequestView]] = (
 )
 _MODELS: Sequence[Column[object]] = (
     Column(title="Model", width=14, grow=True),
-    Column(title="Share", width=10, priority=2),
-    Column(title="Requests", width=6, right=True),
+    Column(title="", width=10, priority=2),
+    Column(title="Requests", width=8, right=True),
     Column(title="Tokens", width=11, right=True, priority=1),
-    Column(title="1st token", width=8, right=True, priority=3),
+    Column(title="1st token", width=9, right=True, priority=3),
 )
+
+
+_MESSAGE: Column[LogLine] = Column(title="Message", width=20, grow=True)
 
 
 def address(snapshot: Snapshot, width: int) -> Line:
@@ -126,7 +137,7 @@ def window(trend: Trend, width: int) -> tuple[int, float]:
     return size, min(columns * size * trend.seconds, RECENT_SECONDS) / 60.0
 
 
-def traffic(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+def traffic(snapshot: Snapshot, width: int, height: int, _moment: Moment) -> list[Line]:
     """Charts of what goes on, as tall as there is room for, and what it costs."""
     trend, totals = snapshot.trend, snapshot.totals
     spend = spending(snapshot.budget, width)
@@ -139,10 +150,9 @@ def traffic(snapshot: Snapshot, width: int, height: int) -> list[Line]:
     written = grouped(trend.tokens, size, number, sum)
     first = grouped(trend.first_token_ms, size, number, _mean)
     last = next((ms for ms in reversed(trend.first_token_ms) if ms is not None), None)
-    in_flight = f"{totals.in_flight}{_slots(snapshot)}"
     charts = (
         ("Requests/s", rate(totals.requests_per_second), came, lambda n: rate(n * per_second)),
-        ("In flight", in_flight, running, str),
+        ("In flight", in_flight(snapshot), running, str),
         ("Tokens/s", rate(totals.tokens_per_second), written, lambda n: rate(n * per_second)),
         ("1st token", milliseconds(last), first, milliseconds),
     )
@@ -152,10 +162,13 @@ def traffic(snapshot: Snapshot, width: int, height: int) -> list[Line]:
     return [*lines, *spend]
 
 
-def _slots(snapshot: Snapshot) -> str:
-    slots = [view.slots for view in snapshot.backends if view.state is BackendState.UP]
-    known = [number for number in slots if number is not None]
-    return f" of {sum(known)}" if known and len(known) == len(slots) else ""
+def in_flight(snapshot: Snapshot) -> str:
+    """What runs, of the slots there are: `2 of 4`. What waits for a slot holds none."""
+    up = [view for view in snapshot.backends if view.state is BackendState.UP]
+    slots = [view.slots for view in up if view.slots is not None]
+    if not slots or len(slots) < len(up):
+        return str(in_service(snapshot))
+    return f"{sum(view.in_flight for view in up)} of {sum(slots)}"
 
 
 def _chart(
@@ -203,12 +216,20 @@ def spending(budget: BudgetStanding | None, width: int) -> list[Line]:
     return [(*head, Cell(limit, "muted"), Cell(meter(share, room), tone), Cell(rest, tone))]
 
 
-def backends(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+def backends(snapshot: Snapshot, width: int, height: int, _moment: Moment) -> list[Line]:
     """Who is up and how busy, a line each; what is down comes first."""
+    if height < min(2, len(snapshot.backends)):
+        return [_counted(snapshot)]
     views = sorted(snapshot.backends, key=lambda view: _ORDER.index(view.state))
-    lines = tabulated(_BACKENDS, [_backend(view) for view in views[: height + 1]], width)
-    missing: list[Line] = [()] * (len(views) - len(lines))
-    return shortened([*lines, *missing], height, "2 shows all")
+    rows = [_backend(view) for view in views[: height + 1]]
+    return _table(_BACKENDS, rows, len(views), width, height, "2 shows all")
+
+
+def _counted(snapshot: Snapshot) -> Line:
+    """How many there are of each state, where there is only one line for all."""
+    counts = Counter(view.state for view in snapshot.backends)
+    marks = ((STATES[state], counts[state]) for state in _ORDER if counts[state])
+    return tuple(Cell(f"{mark.glyph} {number} {mark.word}   ", mark.tone) for mark, number in marks)
 
 
 def _backend(view: BackendView) -> Sequence[Cell]:
@@ -227,28 +248,24 @@ def _backend(view: BackendView) -> Sequence[Cell]:
     )
 
 
-def requests(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+def requests(snapshot: Snapshot, width: int, height: int, moment: Moment) -> list[Line]:
     """What runs now, then what ran last."""
     if not snapshot.requests:
         return _first_request(snapshot, width)
     running = sum(one.phase in RUNNING for one in snapshot.requests[: snapshot.totals.in_flight])
-    shown = snapshot.requests[:height]
-    lines = tabulated(_REQUESTS, [_request(one, snapshot.taken_at) for one in shown], width)
-    if running <= height:
-        return lines
-    missing: list[Line] = [()] * (running - height)
-    return shortened([*lines, *missing], height, "4 shows all")
+    rows = [_request(one, moment) for one in snapshot.requests[:height]]
+    return _table(_REQUESTS, rows, running, width, height, "4 shows all")
 
 
-def _request(view: RequestView, now: float) -> Sequence[Cell]:
+def _request(view: RequestView, moment: Moment) -> Sequence[Cell]:
     running = view.phase in RUNNING
     written = view.completion_tokens
-    when = "" if running else ago(view.started + (view.total_ms or 0.0) / 1000.0, now)
+    when = "" if running else moment.ago(view.started + (view.total_ms or 0.0) / 1000.0)
     return (
         PHASES[view.phase].cell,
         Cell(clean(view.model or view.model_asked), "strong" if running else ""),
         Cell(clean(view.backend or NONE), "" if running else "muted"),
-        Cell(milliseconds(elapsed_ms(view, now)), "accent" if running else "muted"),
+        Cell(milliseconds(elapsed_ms(view, moment.now)), "accent" if running else "muted"),
         Cell(NONE if written is None else f"{written:,} tok", "" if running else "muted"),
         Cell(when, "muted"),
     )
@@ -262,7 +279,7 @@ def _first_request(snapshot: Snapshot, width: int) -> list[Line]:
     ]
 
 
-def models(snapshot: Snapshot, width: int, height: int) -> list[Line]:
+def models(snapshot: Snapshot, width: int, height: int, _moment: Moment) -> list[Line]:
     """What was asked for most in the last minutes."""
     asked: Counter[str] = Counter()
     written: Counter[str] = Counter()
@@ -289,14 +306,52 @@ def models(snapshot: Snapshot, width: int, height: int) -> list[Line]:
         (
             Cell(clean(model), "strong"),
             Cell(meter(number / most, 10), "info"),
-            Cell(f"{number:,} ×"),
+            Cell(f"{number:,}"),
             Cell(f"{count(written[model])} tok", "muted"),
             Cell(milliseconds(_mean(first.get(model, ()))), "muted"),
         )
         for model, number in asked.most_common(height + 1)
     ]
-    missing: list[Line] = [()] * (len(asked) - len(rows))
-    return shortened([*tabulated(_MODELS, rows, width), *missing], height, "3 shows all")
+    return _table(_MODELS, rows, len(asked), width, height, "3 shows all")
+
+
+def logs(snapshot: Snapshot, width: int, height: int, moment: Moment) -> list[Line]:
+    """The end of the log, but for what only who looks for a fault wants to know, and for requests
+    that went well: they are told beside it."""
+    told = (one for one in reversed(snapshot.logs) if _is_news(one))
+    newest = [*islice(told, max(0, height))]
+    if not newest:
+        return [said("Nothing to tell yet.", "muted")]
+    title, size = moment.column
+    columns = (Column[LogLine](title=title, width=size, right=True), _MESSAGE)
+    rows = [
+        (
+            Cell(moment.age(one.at), "muted"),
+            Cell(clean(one.message), LEVELS.get(one.level.lower(), "")),
+        )
+        for one in reversed(newest)
+    ]
+    return tabulated(columns, rows, width)
+
+
+def _is_news(line: LogLine) -> bool:
+    level = line.level.lower()
+    return level != "debug" and (line.component != REQUEST_LOG or level != "info")
+
+
+def _table(
+    columns: Sequence[Column[T]],
+    rows: Sequence[Sequence[Cell]],
+    total: int,
+    width: int,
+    height: int,
+    more: str,
+) -> list[Line]:
+    """The first of `total` rows, below what their columns are called where there is room."""
+    head = [[Cell(column.title, "muted") for column in columns]] if height >= HEADED else []
+    lines = tabulated(columns, [*head, *rows], width)
+    missing: list[Line] = [()] * (total + len(head) - len(lines))
+    return shortened([*lines, *missing], height, more) if missing else lines[:height]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""The main screen: what is wrong, a table per noun, and the selected backend beside the first."""
+"""The main screen: what is wrong, and a tab for each noun."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static, TabbedContent, TabPane, Tabs
+from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
 from nexus_tui.selection import Selection
-from nexus_tui.widgets.backend_detail import BackendDetail
 from nexus_tui.widgets.backends_pane import BackendsPane
 from nexus_tui.widgets.banner import Banner
 from nexus_tui.widgets.chat_pane import ChatPane
 from nexus_tui.widgets.config_pane import ConfigPane
 from nexus_tui.widgets.header_strip import HeaderStrip
+from nexus_tui.widgets.key_line import KeyLine
 from nexus_tui.widgets.keys_pane import KeysPane
 from nexus_tui.widgets.live_table import LiveTable
 from nexus_tui.widgets.logs_pane import LogsPane
@@ -66,8 +66,6 @@ PANES = {
 ROOMY = 110
 """Columns from which on the tabs have their whole names."""
 TOO_SMALL = "Terminal too small: 60×16 needed"
-_DETAIL_DELAY = 0.1
-"""Seconds the cursor rests on a row before its detail is drawn."""
 
 
 class Dashboard(Screen[None]):
@@ -92,8 +90,7 @@ class Dashboard(Screen[None]):
         self._header = HeaderStrip()
         self._banner = Banner()
         self._tabs = TabbedContent(id="tabs")
-        self._detail = BackendDetail(id="backend-detail")
-        self._detail_pending = False
+        self._keys = KeyLine()
 
     def compose(self) -> ComposeResult:
         yield Static(TOO_SMALL, id="too-small")
@@ -103,13 +100,8 @@ class Dashboard(Screen[None]):
             with self._tabs:
                 for name, pane in self.panes.items():
                     with TabPane(_title(name, roomy=True), id=name):
-                        if name == "backends":
-                            with Horizontal():
-                                yield pane
-                                yield self._detail
-                        else:
-                            yield pane
-            yield Footer(compact=True, show_command_palette=False)
+                        yield pane
+            yield self._keys
 
     def on_mount(self) -> None:
         self.query_one(Tabs).can_focus = False
@@ -134,20 +126,11 @@ class Dashboard(Screen[None]):
         is_told = isinstance(self.pane, OverviewPane) and snapshot.backends
         self._banner.show(() if is_told else snapshot.problems)
         self.pane.show(snapshot)
-        if not self._detail_pending:
-            self._show_detail()
-
-    def _show_detail(self) -> None:
-        self._detail_pending = False
-        pane = self.pane
-        if self.snapshot is not None and self._detail.display and isinstance(pane, BackendsPane):
-            self._detail.show(pane.table.selected, self.snapshot)
+        self._keys.look()
 
     @on(LiveTable.Highlighted)
     def _selected_another(self) -> None:
-        if not self._detail_pending:
-            self._detail_pending = True
-            self.set_timer(_DETAIL_DELAY, self._show_detail)
+        self._keys.look()
 
     @on(TabbedContent.TabActivated)
     def _pane_changed(self) -> None:

@@ -58,7 +58,7 @@ class EditSetting(Question[None]):
         with Vertical(classes="box wide"):
             yield self.asked()
             with VerticalScroll(classes="about", can_focus=False):
-                yield Static(paint(_about(one)))
+                yield Static(paint(about(one)))
             if self._nexus.source.read_only:
                 yield Static(Content(READ_ONLY), classes="hint")
             else:
@@ -100,7 +100,8 @@ class EditSetting(Question[None]):
         hint.update(Content(text))
 
 
-def _about(one: Setting) -> list[Line]:
+def about(one: Setting) -> list[Line]:
+    """What a key is for, what it takes, what it is now, and who said so."""
     late = [(Cell("A change takes effect with the next start.", "warn"),)] if one.is_late else []
     return [
         (Cell(clean(one.help) or "An entry of your own."),),

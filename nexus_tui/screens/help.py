@@ -24,16 +24,16 @@ class HelpScreen(StoryScreen):
 
     def __init__(self, of: Screen[object]) -> None:
         super().__init__()
-        self._keys = [
+        self._active = [
             (of.app.get_key_display(active.binding), active)
             for active in of.active_bindings.values()
             if active.binding.description and not active.binding.system
         ]
 
     def story(self) -> Sequence[Line]:
-        ids = {active.binding.id for _, active in self._keys}
-        act = [one for one in self._keys if (one[1].binding.id or "").startswith(_VERBS)]
-        here = [one for one in self._keys if one not in act]
+        ids = {active.binding.id for _, active in self._active}
+        act = [one for one in self._active if (one[1].binding.id or "").startswith(_VERBS)]
+        here = [one for one in self._active if one not in act]
         elsewhere = [one for one in COMMANDS if one.key and one.name not in ids]
         with_key = {*UNDONE_BY.values(), *(one.name for one in COMMANDS if one.key)}
         keyless = [command for command in COMMANDS if command.name not in with_key]
@@ -61,11 +61,16 @@ def _rows(bindings: Iterable[tuple[str, ActiveBinding]], *, named: bool = False)
         if named:
             text = f"{binding.description}: {text}"
         keys.setdefault(binding.action, ([], text))[0].append(key)
-    return [_row(" ".join(dict.fromkeys(pressed)), text) for pressed, text in keys.values()]
+    tabs = [keys.pop(action) for action in list(keys) if action.startswith("pane(")]
+    rows = [_row(" ".join(dict.fromkeys(pressed)), text) for pressed, text in keys.values()]
+    if not tabs:
+        return rows
+    places = ", ".join(text.removeprefix("To ") for _, text in tabs)
+    return [_row("".join(pressed[0] for pressed, _ in tabs), f"To {places}"), *rows]
 
 
 def _row(left: str, right: str) -> Line:
-    return (Cell(f"  {left:<{_KEY_WIDTH}}", "strong"), Cell(f"  {right}"))
+    return (Cell(f"  {left:<{_KEY_WIDTH}}  ", "strong"), Cell(right))
 
 
 def _marks() -> list[Line]:

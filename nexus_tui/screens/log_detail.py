@@ -5,28 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nexus_tui.format import LEVELS, Cell, Line, clock, field
+from nexus_tui.format import LEVELS, Cell, Line, Moment, field
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.story import StoryScreen
 
 if TYPE_CHECKING:
-    from nexus_proxy.state import LogLine
+    from nexus_proxy.state import LogLine, Snapshot
+
+
+def log_story(line: LogLine, moment: Moment) -> Sequence[Line]:
+    """A log line; a message of several lines (a traceback) is shown as such."""
+    tone = LEVELS.get(line.level.lower(), "")
+    told = "" if moment.absolute else f", {moment.ago(line.at)}"
+    return [
+        field("time", Cell(moment.clock(line.at)), Cell(told, "muted")),
+        field("level", Cell(clean(line.level), tone)),
+        field("component", Cell(clean(line.component))),
+        (),
+        *((Cell(clean(part), tone),) for part in line.message.splitlines()),
+    ]
 
 
 class LogDetailScreen(StoryScreen):
-    """A log line; a message of several lines (a traceback) is shown as such."""
+    """A log line."""
 
-    def __init__(self, line: LogLine) -> None:
+    def __init__(self, line: LogLine, now: float) -> None:
         super().__init__()
-        self._line = line
+        self._line, self.now = line, now
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.now = snapshot.taken_at
+        self.redraw()
 
     def story(self) -> Sequence[Line]:
-        line = self._line
-        tone = LEVELS.get(line.level.lower(), "")
-        return [
-            field("time", Cell(clock(line.at))),
-            field("level", Cell(clean(line.level), tone)),
-            field("component", Cell(clean(line.component))),
-            (),
-            *((Cell(clean(part), tone),) for part in line.message.splitlines()),
-        ]
+        return log_story(self._line, self.moment)

@@ -14,7 +14,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from nexus_tui.format import Cell, Line
 from nexus_tui.safe_text import clean
+from nexus_tui.themes import paint
 
 R = TypeVar("R")
 
@@ -31,9 +33,16 @@ class Question(ModalScreen[R | None]):
         self._question = question
 
     def asked(self) -> Static:
-        """The question itself; its words may be foreign."""
-        lines = map(clean, self._question.split("\n"))
-        return Static(Content("\n".join(lines)), classes="question")
+        """The question, and below it, line by line, what it comes to; its words may be foreign."""
+        first, *others = self._question.split("\n")
+        question, mark, outcome = first.partition("? ")
+        told = outcome.split("; ") if outcome else []
+        lines: list[Line] = [(Cell(clean(question + mark.rstrip()), "strong"),)]
+        bullet = Cell("· " if len(told) > 1 else "", "muted")
+        lines += [(), *((bullet, Cell(clean(part))) for part in told)] if told else []
+        return Static(
+            paint([*lines, *((Cell(clean(line)),) for line in others)]), classes="question"
+        )
 
     def action_back_out(self) -> None:
         self.dismiss(None)

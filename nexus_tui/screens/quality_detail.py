@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from nexus_proxy.state import QualityState, QualityView, QualityWindow
+from nexus_proxy.wording import plural
 from nexus_tui.format import (
     NONE,
     QUALITY_STATES,
     Cell,
     Line,
-    ago,
-    clock,
+    Moment,
     count,
     duration,
     field,
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
 
 
-def quality_story(view: QualityView, now: float) -> Sequence[Line]:
+def quality_story(view: QualityView, moment: Moment) -> Sequence[Line]:
     """All that is known of one backend with one model."""
     return [
-        *_standing(view, now),
+        *_standing(view, moment),
         *_parts(view),
         *_window("Last hour", view.hour),
         *_window("Last 24 hours", view.day),
@@ -42,15 +42,17 @@ def quality_story(view: QualityView, now: float) -> Sequence[Line]:
     ]
 
 
-def _standing(view: QualityView, now: float) -> Iterator[Line]:
+def _standing(view: QualityView, moment: Moment) -> Iterator[Line]:
     yield (Cell(clean(view.model), "strong"), Cell(" on "), Cell(clean(view.backend), "strong"))
-    since = "" if view.state_since is None else f", since {ago(view.state_since, now)}"
-    yield field("state", QUALITY_STATES[view.state].cell, Cell(since.removesuffix(" ago"), "muted"))
+    since = "" if view.state_since is None else f" {moment.lasting(view.state_since)}"
+    yield field("state", QUALITY_STATES[view.state].cell, Cell(since, "muted"))
     if view.reason:
         yield field("because", Cell(clean(view.reason), "bad"))
     if view.state is QualityState.EXCLUDED and view.excluded_until is not None:
-        left = duration(view.excluded_until - now)
-        until = f"{clock(view.excluded_until)}, in {left}: then one request at a time tries it"
+        left = duration(view.excluded_until - moment.now)
+        until = (
+            f"{moment.clock(view.excluded_until)}, in {left}: then one request at a time tries it"
+        )
         yield field("until", Cell(until))
     elif view.state is QualityState.HALF_OPEN:
         yield field("until", Cell("two requests in a row went well; one at a time tries it"))
@@ -76,7 +78,7 @@ def _window(title: str, window: QualityWindow) -> Iterator[Line]:
     if not window.requests:
         yield field("requests", Cell("none", "muted"))
         return
-    faults = f"{count(window.faults)} faults, {count(window.cuts)} of them cut streams"
+    faults = f"{plural(window.faults, 'fault')}, {plural(window.cuts, 'stream')} cut"
     yield field("requests", Cell(count(window.requests)), Cell(f", {faults}"))
     times = (
         ("mean", window.first_token_ms),
@@ -103,16 +105,16 @@ class QualityDetailScreen(StoryScreen):
 
     def __init__(self, view: QualityView, now: float) -> None:
         super().__init__()
-        self._view, self._now = view, now
+        self._view, self.now = view, now
 
     def show(self, snapshot: Snapshot) -> None:
         mine = (self._view.backend, self._view.model)
         found = (one for one in snapshot.quality if (one.backend, one.model) == mine)
-        self._view, self._now = next(found, self._view), snapshot.taken_at
+        self._view, self.now = next(found, self._view), snapshot.taken_at
         self.redraw()
 
     def story(self) -> Sequence[Line]:
-        return quality_story(self._view, self._now)
+        return quality_story(self._view, self.moment)
 
     def selection(self) -> Selection:
         return Selection(self._view.backend, self._view.model)

@@ -28,7 +28,10 @@ class QuitQuestion(Question[str]):
     ]
 
     def __init__(self, in_flight: int) -> None:
-        super().__init__(f"{plural(in_flight, 'request')} in flight")
+        super().__init__(
+            f"Quit? {plural(in_flight, 'request')} in flight; drain and quit takes no new ones and "
+            "lets these finish; quit now cuts them off"
+        )
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):

@@ -15,8 +15,7 @@ from nexus_tui.format import (
     PHASES,
     Cell,
     Line,
-    ago,
-    clock,
+    Moment,
     count,
     duration,
     field,
@@ -33,15 +32,15 @@ if TYPE_CHECKING:
     from nexus_tui.app import NexusApp
 
 
-def request_story(view: RequestView, now: float, width: int) -> Sequence[Line]:
+def request_story(view: RequestView, moment: Moment, width: int) -> Sequence[Line]:
     """All that was recorded of a request, for lines of `width` cells."""
-    story = [*_summary(view, now), *_clocks(view, now, width)]
+    story = [*_summary(view, moment), *_clocks(view, moment.now, width)]
     if view.decision is not None:
         story += [*_route(view.decision), *_candidates(view.decision), *_rejections(view.decision)]
-    return [*story, *_attempts(view.attempts)]
+    return [*story, *_attempts(view.attempts, moment)]
 
 
-def _summary(view: RequestView, now: float) -> Iterator[Line]:
+def _summary(view: RequestView, moment: Moment) -> Iterator[Line]:
     yield (Cell("Request ", "strong"), Cell(clean(view.id), "strong"))
     phase = PHASES[view.phase]
     where = f" on {clean(view.backend)}" if view.backend else ""
@@ -49,7 +48,8 @@ def _summary(view: RequestView, now: float) -> Iterator[Line]:
     yield field("phase", phase.cell, Cell(where + status))
     if view.error:
         yield field("error", Cell(clean(view.error), "bad"))
-    yield field("started", Cell(clock(view.started)), Cell(f", {ago(view.started, now)}", "muted"))
+    told = "" if moment.absolute else f", {moment.ago(view.started)}"
+    yield field("started", Cell(moment.clock(view.started)), Cell(told, "muted"))
     streamed = "streamed" if view.stream else "in one piece"
     yield field("endpoint", Cell(clean(view.endpoint)), Cell(f", {streamed}", "muted"))
     yield field("client", Cell(clean(view.client)))
@@ -133,7 +133,7 @@ def _rejections(decision: DecisionView) -> Iterator[Line]:
             yield (Cell("    to change that: ", "muted"), Cell(clean(one.fix), "info"))
 
 
-def _attempts(attempts: Sequence[AttemptView]) -> Iterator[Line]:
+def _attempts(attempts: Sequence[AttemptView], moment: Moment) -> Iterator[Line]:
     if not attempts:
         return
     yield from heading("Attempts")
@@ -141,7 +141,7 @@ def _attempts(attempts: Sequence[AttemptView]) -> Iterator[Line]:
         yield (
             Cell(f"  {number} {clean(one.backend)}  ", "strong"),
             Cell(f"{clean(one.model)}  ", "muted"),
-            Cell(f"{clock(one.started)}  connect {milliseconds(one.connect_ms)}"),
+            Cell(f"{moment.clock(one.started)}  connect {milliseconds(one.connect_ms)}"),
             Cell(f"  first token {milliseconds(one.first_token_ms)}"),
             Cell(f"  total {milliseconds(one.total_ms)}"),
         )
@@ -155,7 +155,7 @@ class RequestDetailScreen(StoryScreen):
     def __init__(self, view: RequestView, now: float) -> None:
         super().__init__()
         self._view = view
-        self._now = now
+        self.now = now
 
     def on_mount(self) -> None:
         super().on_mount()
@@ -176,11 +176,11 @@ class RequestDetailScreen(StoryScreen):
         if found is not None:
             decision = found.decision or self._view.decision
             self._view = msgspec.structs.replace(found, decision=decision)
-        self._now = snapshot.taken_at
+        self.now = snapshot.taken_at
         self.redraw()
 
     def story(self) -> Sequence[Line]:
-        return request_story(self._view, self._now, self.width)
+        return request_story(self._view, self.moment, self.width)
 
     def selection(self) -> Selection:
         return Selection(self._view.backend, self._view.model, self._view.id)

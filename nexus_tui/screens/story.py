@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
-from nexus_tui.format import Line
-from nexus_tui.themes import paint_wrapped
+from nexus_tui.format import Line, Moment
+from nexus_tui.themes import paint
+from nexus_tui.widgets.key_line import KeyLine
+from nexus_tui.wrapping import wrapped
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
+    from nexus_tui.app import NexusApp
 
 
 AROUND = 5
@@ -40,7 +43,14 @@ class StoryScreen(Screen[None]):
     def __init__(self) -> None:
         super().__init__(classes="story")
         self._body = Static(id="story")
+        self._keys = KeyLine()
         self._drawn: Content | None = None
+        self.now = 0.0
+
+    @property
+    def moment(self) -> Moment:
+        """The present as of the last snapshot, and how times are told."""
+        return Moment(self.now, cast("NexusApp", self.app).shows_clock)
 
     @property
     def width(self) -> int:
@@ -54,7 +64,7 @@ class StoryScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(can_focus=False):
             yield self._body
-        yield Footer(compact=True, show_command_palette=False)
+        yield self._keys
 
     def on_mount(self) -> None:
         self.redraw()
@@ -67,7 +77,7 @@ class StoryScreen(Screen[None]):
 
     def redraw(self) -> None:
         """Draw the story again if it reads differently now."""
-        content = paint_wrapped(self.story(), self.width)
+        content = paint(wrapped(self.story(), self.width))
         if self._drawn is None or not content.is_same(self._drawn):
             self._drawn = content
             self._body.update(content)

@@ -16,14 +16,18 @@ from nexus_tui.format import (
     milliseconds,
     rate,
 )
+from nexus_tui.overview.first_run import places
 from nexus_tui.safe_text import clean
-from nexus_tui.screens.backend_detail import BackendDetailScreen
+from nexus_tui.screens.backend_detail import BackendDetailScreen, backend_story
 from nexus_tui.selection import Selection
 from nexus_tui.widgets.columns import Column
 from nexus_tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
+
+_MODELS = 20
+"""Models told of beside the table; the screen of its own has them all."""
 
 ACCEPT_HINT = "found; y lets it have traffic"
 
@@ -93,7 +97,6 @@ class BackendsPane(TablePane[BackendView]):
         return " ".join(words)
 
     def nothing(self, snapshot: Snapshot) -> Sequence[Line]:
-        looking = "Nexus goes on looking at " if snapshot.searching else "Discovery is off."
         return [
             (Cell("No backends yet.", "strong"),),
             (),
@@ -102,8 +105,14 @@ class BackendsPane(TablePane[BackendView]):
             (Cell("To try it with a real small model on this machine:"),),
             (Cell("    nexus --demo", "info"),),
             (),
-            (Cell(looking), Cell(", ".join(clean(one) for one in snapshot.searching), "muted")),
+            *places(snapshot),
         ]
+
+    def story(self, item: BackendView, snapshot: Snapshot, width: int) -> Sequence[Line]:
+        return backend_story(item, snapshot, self.moment, models=_MODELS)
+
+    def copied(self, item: BackendView) -> str:
+        return item.url
 
     def detail(self, item: BackendView) -> BackendDetailScreen:
         return BackendDetailScreen(item.name, self.snapshot)

@@ -10,7 +10,7 @@ from nexus_proxy.config.settings import Setting
 from nexus_proxy.errors import NexusError
 from nexus_tui.format import Cell, Line
 from nexus_tui.safe_text import clean
-from nexus_tui.screens.edit_setting import EditSetting
+from nexus_tui.screens.edit_setting import EditSetting, about
 from nexus_tui.widgets.columns import Column
 from nexus_tui.widgets.table_pane import TablePane
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 STALE_SECONDS = 5.0
 """After this it is fetched again: the file may be edited elsewhere."""
+
+
+_CHANGES: Line = (
+    Cell("enter", "accent"),
+    Cell("  changes it, after showing what the file becomes."),
+)
 
 
 class ConfigPane(TablePane[Setting]):
@@ -33,7 +39,7 @@ class ConfigPane(TablePane[Setting]):
         return (
             Column(title="Key", width=30, grow=True, sort=lambda s: s.key),
             Column(title="Value", width=18, grow=True),
-            Column(title="From", width=16, sort=_kind),
+            Column(title="From", width=16, priority=1, sort=_kind),
             Column(title="Takes", width=24, priority=2, grow=True),
         )
 
@@ -81,6 +87,10 @@ class ConfigPane(TablePane[Setting]):
         if self._problem is not None:
             return [(Cell(clean(self._problem), "bad"),)]
         return [(Cell("Asking the gateway for its configuration …", "muted"),)]
+
+    def story(self, item: Setting, snapshot: Snapshot, width: int) -> Sequence[Line]:
+        changes = [] if cast("NexusApp", self.app).source.read_only else [(), _CHANGES]
+        return [(Cell(clean(item.key), "strong"),), (), *about(item), *changes]
 
     def detail(self, item: Setting) -> EditSetting:
         return EditSetting(item, done=self.fetch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from rich.cells import cell_len
 from textual import events
@@ -14,12 +14,13 @@ from textual.widget import Widget
 from nexus_proxy.accounting.money import money
 from nexus_proxy.state import BackendState, BudgetLevel, BudgetStanding
 from nexus_proxy.wording import plural
-from nexus_tui.format import Cell, Line, Tone, duration, rate
+from nexus_tui.format import Cell, Line, Moment, Tone, in_service, rate
 from nexus_tui.safe_text import clean
 from nexus_tui.themes import paint
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
+    from nexus_tui.app import NexusApp
 
 _GAP = "   "
 _MARKS = {BudgetLevel.OK: "", BudgetLevel.SOFT: "▲ ", BudgetLevel.HARD: "✕ "}
@@ -30,9 +31,12 @@ _TONES: dict[BudgetLevel, Tone] = {
 }
 
 
-def header_lines(snapshot: Snapshot, title: str, width: int) -> tuple[Line, Line]:
+def header_lines(
+    snapshot: Snapshot, title: str, width: int, *, absolute: bool = False
+) -> tuple[Line, Line]:
     """Both rows, each as wide as `width`; what matters least is left out first."""
-    up_for = Cell(f"up {duration(snapshot.taken_at - snapshot.started_at)}", "muted")
+    moment = Moment(snapshot.taken_at, absolute)
+    up_for = Cell(f"up {moment.lasting(snapshot.started_at).removeprefix('for ')}", "muted")
     address = [
         (Cell("◆ Nexus", "accent"),),
         (Cell(clean(snapshot.endpoint), "strong"),),
@@ -52,11 +56,11 @@ def _figures(snapshot: Snapshot) -> Sequence[Line]:
     total = len(snapshot.backends)
     tone: Tone = "good" if up == total else "warn" if up else "bad"
     backends = Cell(f"● {up}/{total} up", tone) if total else Cell("○ no backends", "muted")
-    running: Tone = "accent" if totals.in_flight else "muted"
+    running = in_service(snapshot)
     return [
         *([(Cell("✈ airplane: no cloud", "warn"),)] if snapshot.airplane else []),
         (backends,),
-        (Cell(f"{totals.in_flight} in flight", running),),
+        (Cell(f"{running} in flight", "accent" if running else "muted"),),
         *([(Cell(f"≡ {len(snapshot.queue)} queued", "warn"),)] if snapshot.queue else []),
         *([_spend(snapshot.budget)] if _is_spent(snapshot.budget) else []),
         (Cell(f"{rate(totals.requests_per_second)} req/s"),),
@@ -87,6 +91,8 @@ def _spend(budget: BudgetStanding) -> Line:
 def _verdict(snapshot: Snapshot) -> Cell:
     if snapshot.draining:
         return Cell("◐ draining, no new requests", "warn")
+    if not snapshot.backends:
+        return Cell("a adds a backend", "accent")
     if snapshot.problems:
         return Cell(f"▲ {plural(len(snapshot.problems), 'problem')}", "bad")
     return Cell("✓ nothing wrong", "good")
@@ -129,7 +135,14 @@ class HeaderStrip(Widget):
     def _redraw(self) -> None:
         if self._snapshot is None:
             return
-        content = paint(header_lines(self._snapshot, self._title, self.content_size.width))
+        content = paint(
+            header_lines(
+                self._snapshot,
+                self._title,
+                self.content_size.width,
+                absolute=cast("NexusApp", self.app).shows_clock,
+            )
+        )
         if not content.is_same(self._content):
             self._content = content
             self.refresh()

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nexus_proxy.state import KeyView
-from nexus_tui.format import Cell, Line, Tone, ago, count, key_zone, left, names, spent
+from nexus_tui.format import Cell, Line, Tone, count, key_zone, left, names, spent
 from nexus_tui.safe_text import clean
-from nexus_tui.screens.key_detail import KeyDetailScreen
+from nexus_tui.screens.key_detail import KeyDetailScreen, key_story
 from nexus_tui.widgets.columns import Column
 from nexus_tui.widgets.table_pane import TablePane
 
@@ -21,7 +21,9 @@ class KeysPane(TablePane[KeyView]):
         return (
             Column(title="Key", width=12, grow=True, sort=lambda k: k.name),
             Column(title="Requests/min", width=14, right=True, sort=lambda k: k.requests_left),
-            Column(title="Tokens/min", width=18, right=True, sort=lambda k: k.tokens_left),
+            Column(
+                title="Tokens/min", width=18, right=True, priority=2, sort=lambda k: k.tokens_left
+            ),
             Column(title="Spent/month", width=16, right=True, sort=lambda k: k.spent_usd),
             Column(title="Requests", width=8, right=True, priority=3, sort=lambda k: k.requests),
             Column(title="Refused", width=7, right=True, priority=4, sort=lambda k: k.refused),
@@ -37,7 +39,6 @@ class KeysPane(TablePane[KeyView]):
         return item.name
 
     def cells(self, item: KeyView) -> Sequence[Cell]:
-        now = 0.0 if self.snapshot is None else self.snapshot.taken_at
         tone: Tone = "accent" if item.priority == "high" else "strong"
         return (
             Cell(clean(item.name) + (" (high)" if item.priority == "high" else ""), tone),
@@ -46,7 +47,7 @@ class KeysPane(TablePane[KeyView]):
             spent(item),
             Cell(count(item.requests)),
             Cell(count(item.refused), "warn" if item.refused else "muted"),
-            Cell(ago(item.last_used, now), "muted"),
+            Cell(self.moment.ago(item.last_used), "muted"),
             Cell(key_zone(item)),
             Cell(names(item.models) if item.models else "all"),
         )
@@ -63,6 +64,9 @@ class KeysPane(TablePane[KeyView]):
             (Cell("    nexus keys create laptop --rpm 60", "info"),),
             (Cell("From then on every request needs one."),),
         ]
+
+    def story(self, item: KeyView, snapshot: Snapshot, width: int) -> Sequence[Line]:
+        return key_story(item, self.moment)
 
     def detail(self, item: KeyView) -> KeyDetailScreen:
         return KeyDetailScreen(item, self.snapshot)

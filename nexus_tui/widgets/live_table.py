@@ -50,6 +50,7 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         Binding("home,g", "first", "First", show=False, tooltip="To the first row"),
         Binding("end,G", "last", "Last", show=False, tooltip="To the last row"),
         Binding("s", "sort", "Sort", show=False, tooltip="Sort by the next column"),
+        Binding("S", "turn", "Turn", show=False, tooltip="Turn the order round"),
         Binding(
             "enter",
             "open",
@@ -225,6 +226,14 @@ class LiveTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         current = self._sort[0] if self._sort else None
         later = [index for index in sortable if current is None or index > current]
         self._sort_by((later[0], False) if later else None)
+
+    def action_turn(self) -> None:
+        """Sort the other way round by the same column, or by the first that can be sorted by."""
+        if self._sort is None:
+            self.action_sort()
+        else:
+            index, backwards = self._sort
+            self._sort_by((index, not backwards))
 
     def on_click(self, event: events.Click) -> None:
         event.stop()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 
 from nexus_proxy.state import LogLine
-from nexus_tui.format import LEVELS, Cell, Line, clock
+from nexus_tui.format import LEVELS, Cell, Line
 from nexus_tui.safe_text import clean
-from nexus_tui.screens.log_detail import LogDetailScreen
+from nexus_tui.screens.log_detail import LogDetailScreen, log_story
 from nexus_tui.widgets.columns import Column
 from nexus_tui.widgets.table_pane import TablePane
 
@@ -35,8 +35,9 @@ class LogsPane(TablePane[LogLine]):
         self._rows: Sequence[LogLine] = ()
 
     def columns(self) -> Sequence[Column[LogLine]]:
+        title, width = self.moment.column
         return (
-            Column(title="Time", width=8),
+            Column(title=title, width=width, right=True),
             Column(title="Level", width=8),
             Column(title="Component", width=12, priority=1),
             Column(title="Message", width=30, grow=True),
@@ -57,7 +58,7 @@ class LogsPane(TablePane[LogLine]):
         level = item.level.lower()
         tone = LEVELS.get(level, "")
         return (
-            Cell(clock(item.at), "muted"),
+            Cell(self.moment.age(item.at), "muted"),
             Cell(clean(level), tone),
             Cell(clean(item.component), "muted"),
             Cell(clean(item.message), tone),
@@ -71,8 +72,14 @@ class LogsPane(TablePane[LogLine]):
             return [(Cell(f"Nothing at level {self.level} or above. v shows more."),)]
         return [(Cell("Nothing has been logged yet."),)]
 
+    def story(self, item: LogLine, snapshot: Snapshot, width: int) -> Sequence[Line]:
+        return log_story(item, self.moment)
+
+    def copied(self, item: LogLine) -> str:
+        return item.message
+
     def detail(self, item: LogLine) -> LogDetailScreen:
-        return LogDetailScreen(item)
+        return LogDetailScreen(item, self.moment.now)
 
     def action_follow(self) -> None:
         """Jump to the newest line and stay there, or stay here."""

@@ -19,6 +19,7 @@ from nexus_tui.format import (
 )
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.backend_detail import BackendDetailScreen
+from nexus_tui.screens.model_story import model_story
 from nexus_tui.selection import Selection
 from nexus_tui.widgets.columns import Column
 from nexus_tui.widgets.next_up import NextUp
@@ -48,6 +49,7 @@ class ModelsPane(TablePane[Served]):
         self._operations: dict[tuple[str, str], OperationView] = {}
         self._listed: dict[str, tuple[ModelInfo, ...]] = {}
         self._served: dict[str, list[Served]] = {}
+        self._together: dict[str, list[Served]] = {}
         self._rows: Sequence[Served] = ()
         self._backends: dict[str, BackendView] = {}
         self._next = NextUp(self._seen, self.redraw)
@@ -58,7 +60,7 @@ class ModelsPane(TablePane[Served]):
 
     def _seen(self) -> Sequence[str]:
         """The models that somebody sees now."""
-        if self.app.screen is not self.screen or not self.is_on_screen:
+        if not self.is_attached or self.app.screen is not self.screen or not self.is_on_screen:
             return ()
         return tuple(dict.fromkeys(row.model.id for row in self.table.in_view))
 
@@ -112,7 +114,7 @@ class ModelsPane(TablePane[Served]):
     def _by_model(self) -> Sequence[Served]:
         """All rows by model, then backend. Sorting them all would hold the gateway up where there
         are a hundred thousand."""
-        together: dict[str, list[Served]] = {}
+        together = self._together = {}
         for name in sorted(self._served):
             for row in self._served[name]:
                 together.setdefault(row.model.id, []).append(row)
@@ -140,7 +142,7 @@ class ModelsPane(TablePane[Served]):
         running = self._operations.get((item.backend, item.model.id))
         if running is None or self.snapshot is None:
             return loaded(item.model)
-        return operation(running, self.snapshot.taken_at)
+        return operation(running, self.moment)
 
     def _is_pinned(self, item: Served) -> bool:
         pins = {} if self.snapshot is None else self.snapshot.pins
@@ -164,6 +166,18 @@ class ModelsPane(TablePane[Served]):
             (Cell("    ollama pull qwen3:0.6b", "info"),),
             (Cell("then "), Cell("r", "accent"), Cell(" on the backend looks again at once.")),
         ]
+
+    def story(self, item: Served, snapshot: Snapshot, width: int) -> Sequence[Line]:
+        def standing(backend: str) -> Cell:
+            return self._next.mark(backend, item.model.id)
+
+        servers = [
+            (self._backends[row.backend], row.model) for row in self._together[item.model.id]
+        ]
+        return model_story(item.model, servers, snapshot, standing)
+
+    def copied(self, item: Served) -> str:
+        return item.model.id
 
     def detail(self, item: Served) -> BackendDetailScreen:
         return BackendDetailScreen(item.backend, self.snapshot)

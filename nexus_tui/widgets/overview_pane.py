@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -10,10 +10,12 @@ from textual.containers import Vertical
 from nexus_tui.overview.first_run import first_run
 from nexus_tui.overview.layout import Spot, overview
 from nexus_tui.widgets.canvas import Canvas
-from nexus_tui.widgets.steady import Steady
+from nexus_tui.widgets.steady import AROUND_EMPTY, Steady
+from nexus_tui.wrapping import wrapped
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
+    from nexus_tui.app import NexusApp
     from nexus_tui.selection import Selection
 
 
@@ -26,6 +28,7 @@ class OverviewPane(Vertical, can_focus=True):
         self._canvas = Canvas(id="overview")
         self._empty = Steady(classes="empty")
         self._spots: list[Spot] = []
+        self._has_address = True
 
     def compose(self) -> ComposeResult:
         yield self._canvas
@@ -37,12 +40,13 @@ class OverviewPane(Vertical, can_focus=True):
         is_new = not snapshot.backends
         self._canvas.display, self._empty.display = not is_new, is_new
         if is_new:
-            self._empty.say(first_run(snapshot))
+            self._empty.say(wrapped(first_run(snapshot), self.size.width - AROUND_EMPTY))
             return
         width, height = self.size
         if width and height:
-            drawing = overview(snapshot, width, height)
-            self._spots = drawing.spots
+            absolute = cast("NexusApp", self.app).shows_clock
+            drawing = overview(snapshot, width, height, absolute=absolute)
+            self._spots, self._has_address = drawing.spots, drawing.has_address
             self._canvas.say(drawing.lines)
 
     def on_resize(self) -> None:
@@ -51,7 +55,7 @@ class OverviewPane(Vertical, can_focus=True):
 
     async def on_canvas_clicked(self, event: Canvas.Clicked) -> None:
         """To the tab of what was clicked; the address is copied."""
-        if event.y == 0:
+        if event.y == 0 and self._has_address:
             await self.run_action("app.copy_endpoint")
         for spot in self._spots:
             if spot.top <= event.y < spot.bottom and spot.left <= event.x < spot.right:

@@ -10,6 +10,7 @@ from nexus_tui.format import (
     QUALITY_STATES,
     Cell,
     Line,
+    Tone,
     count,
     milliseconds,
     percent,
@@ -18,7 +19,7 @@ from nexus_tui.format import (
     sparkline,
 )
 from nexus_tui.safe_text import clean
-from nexus_tui.screens.quality_detail import QualityDetailScreen
+from nexus_tui.screens.quality_detail import QualityDetailScreen, quality_story
 from nexus_tui.selection import Selection
 from nexus_tui.widgets.columns import Column
 from nexus_tui.widgets.table_pane import TablePane
@@ -62,14 +63,14 @@ class QualityPane(TablePane[QualityView]):
         return f"{item.backend}\0{item.model}"
 
     def cells(self, item: QualityView) -> Sequence[Cell]:
-        bad = item.state is not QualityState.IN_USE
+        tone: Tone = "accent" if item.state is QualityState.IN_USE else "bad"
         return (
             Cell(clean(item.model), "strong"),
             Cell(clean(item.backend)),
             score(item.score),
             QUALITY_STATES[item.state].cell,
             Cell(percent(item.parts.success)),
-            Cell(sparkline(item.success_trend, most=1.0), "bad" if bad else "accent"),
+            Cell(sparkline(item.success_trend, most=1.0), tone),
             Cell(milliseconds(item.hour.first_token_p50_ms)),
             Cell(rate(item.hour.tokens_per_second)),
             Cell(count(item.hour.cuts), "bad" if item.hour.cuts else "muted"),
@@ -87,6 +88,12 @@ class QualityPane(TablePane[QualityView]):
             (Cell("success, cut streams, first token, tokens per second."),),
             (Cell("4", "accent"), Cell("  shows how to send one.")),
         ]
+
+    def story(self, item: QualityView, snapshot: Snapshot, width: int) -> Sequence[Line]:
+        return quality_story(item, self.moment)
+
+    def copied(self, item: QualityView) -> str:
+        return item.model
 
     def detail(self, item: QualityView) -> QualityDetailScreen:
         now = 0.0 if self.snapshot is None else self.snapshot.taken_at

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nexus_proxy.config.model import Priority
-from nexus_proxy.state import WaiterView
-from nexus_tui.format import NONE, Cell, Line, duration
+from nexus_proxy.state import Obstacle, WaiterView
+from nexus_tui.format import NONE, Cell, Line, duration, field
 from nexus_tui.safe_text import clean
-from nexus_tui.screens.request_detail import RequestDetailScreen
+from nexus_tui.screens.request_detail import RequestDetailScreen, request_story
 from nexus_tui.selection import Selection
 from nexus_tui.widgets.columns import Column
 from nexus_tui.widgets.table_pane import TablePane
@@ -23,11 +23,16 @@ def waits_for(view: WaiterView) -> str:
     return "; ".join(f"{clean(one.backend)}: {clean(one.why)}" for one in view.waits_for)
 
 
+def _why(one: Obstacle) -> Line:
+    return Cell(clean(one.backend), "strong"), Cell(f": {clean(one.why)}", "warn")
+
+
 class QueuePane(TablePane[WaiterView]):
     def columns(self) -> Sequence[Column[WaiterView]]:
+        title, width = ("Since", 8) if self.moment.absolute else ("Waiting", 7)
         return (
             Column(title="#", width=3, right=True),
-            Column(title="Waiting", width=7, right=True),
+            Column(title=title, width=width, right=True),
             Column(title="Model", width=16, grow=True),
             Column(title="Priority", width=8, priority=2),
             Column(title="Turn in", width=8, right=True, priority=1),
@@ -42,12 +47,13 @@ class QueuePane(TablePane[WaiterView]):
         return item.id
 
     def cells(self, item: WaiterView) -> Sequence[Cell]:
-        now = item.since if self.snapshot is None else self.snapshot.taken_at
+        moment = self.moment
+        waits = moment.clock(item.since) if moment.absolute else duration(moment.now - item.since)
         eta = NONE if item.eta_seconds is None else f"~{duration(item.eta_seconds)}"
         is_high = item.priority is Priority.HIGH
         return (
             Cell(str(item.position), "muted"),
-            Cell(duration(now - item.since)),
+            Cell(waits),
             Cell(clean(item.model), "strong"),
             Cell("▲ high" if is_high else "normal", "accent" if is_high else "muted"),
             Cell(eta),
@@ -74,6 +80,17 @@ class QueuePane(TablePane[WaiterView]):
                 Cell(" in the"),
             ),
             (Cell("configuration: "), Cell("nexus config show", "info")),
+        ]
+
+    def story(self, item: WaiterView, snapshot: Snapshot, width: int) -> Sequence[Line]:
+        view = next((view for view in snapshot.requests if view.id == item.id), None)
+        turn = NONE if item.eta_seconds is None else f"in about {duration(item.eta_seconds)}"
+        return [
+            (Cell(f"Place {item.position} in the queue", "strong"),),
+            field("turn", Cell(turn)),
+            *(field("waits for", *_why(one)) for one in item.waits_for),
+            (),
+            *(() if view is None else request_story(view, self.moment, width)),
         ]
 
     def detail(self, item: WaiterView) -> RequestDetailScreen | None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, cast
 
-from textual.binding import Binding, BindingType
+import msgspec
 
+from nexus_proxy.errors import NexusError
 from nexus_proxy.state import RequestView
 from nexus_tui.format import (
     NONE,
     PHASES,
     Cell,
     Line,
-    age,
-    clock,
     elapsed_ms,
     example,
     milliseconds,
@@ -22,27 +22,32 @@ from nexus_tui.format import (
 )
 from nexus_tui.request_filter import HINT, everything, understand
 from nexus_tui.safe_text import clean
-from nexus_tui.screens.request_detail import RequestDetailScreen
+from nexus_tui.screens.request_detail import RequestDetailScreen, request_story
 from nexus_tui.selection import Selection
 from nexus_tui.widgets.columns import Column
 from nexus_tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
     from nexus_proxy.state import Snapshot
+    from nexus_tui.app import NexusApp
+
+log = logging.getLogger(__name__)
 
 
 class RequestsPane(TablePane[RequestView]):
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("T", "times", "Times", show=False, tooltip="How long ago, or at what time"),
-    ]
     FOLLOW = "first"
     FILTER_HINT = HINT
-    _shows_clock = False
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._told: RequestView | None = None
+        """The last request of which the decision was asked."""
+        self._asking = False
 
     def columns(self) -> Sequence[Column[RequestView]]:
-        title = "Time" if self._shows_clock else "Age"
+        title, width = self.moment.column
         return (
-            Column(title=title, width=8, right=True, sort=lambda view: -view.started),
+            Column(title=title, width=width, right=True, sort=lambda view: -view.started),
             Column(title="Model", width=16, grow=True),
             Column(title="Backend", width=12, grow=True, most=24),
             Column(title="Phase", width=11),
@@ -61,17 +66,17 @@ class RequestsPane(TablePane[RequestView]):
         return item.id
 
     def cells(self, item: RequestView) -> Sequence[Cell]:
-        now = self._now
+        moment = self.moment
         used = f"{tokens(item.prompt_tokens)} → {tokens(item.completion_tokens)}"
         known = item.prompt_tokens is not None or item.completion_tokens is not None
         return (
-            Cell(clock(item.started) if self._shows_clock else age(item.started, now), "muted"),
+            Cell(moment.age(item.started), "muted"),
             Cell(clean(item.model or item.model_asked), "strong"),
             Cell(clean(item.backend) if item.backend else NONE),
             PHASES[item.phase].cell,
             Cell(used if known else NONE),
             Cell(milliseconds(item.first_token_ms)),
-            Cell(milliseconds(elapsed_ms(item, now))),
+            Cell(milliseconds(elapsed_ms(item, moment.now))),
             Cell(str(item.status or NONE), "bad" if (item.status or 0) >= 400 else "muted"),
             Cell(clean(item.client), "muted"),
             Cell(clean(item.error or ""), "bad"),
@@ -82,17 +87,7 @@ class RequestsPane(TablePane[RequestView]):
 
     def passes(self, words: tuple[str, ...]) -> tuple[Callable[[RequestView], bool], str | None]:
         wanted = understand(words)
-        return (lambda view: wanted.passes(view, self._now)), wanted.problem
-
-    @property
-    def _now(self) -> float:
-        return 0.0 if self.snapshot is None else self.snapshot.taken_at
-
-    def action_times(self) -> None:
-        """Show when requests came, or how long ago."""
-        self._shows_clock = not self._shows_clock
-        self.table.use(self.columns())
-        self.redraw()
+        return (lambda view: wanted.passes(view, self.moment.now)), wanted.problem
 
     def nothing(self, snapshot: Snapshot) -> Sequence[Line]:
         return [
@@ -102,6 +97,31 @@ class RequestsPane(TablePane[RequestView]):
             (Cell("or, in another terminal:"),),
             (Cell(f"    {clean(example(snapshot))}", "info"),),
         ]
+
+    def story(self, item: RequestView, snapshot: Snapshot, width: int) -> Sequence[Line]:
+        if item.decision is None:
+            item = self._decided(item)
+        return request_story(item, self.moment, width)
+
+    def _decided(self, item: RequestView) -> RequestView:
+        """The request with its decision, which snapshots leave out of older ones; without, until
+        it has come."""
+        if self._told is not None and self._told.id == item.id:
+            return msgspec.structs.replace(item, decision=self._told.decision)
+        if not self._asking:
+            self._asking = True
+            self.run_worker(self._fetch(item.id), name="story", exit_on_error=False)
+        return item
+
+    async def _fetch(self, id_: str) -> None:
+        try:
+            self._told = await cast("NexusApp", self.app).source.story(id_)
+        except NexusError as error:
+            log.debug("no story of %s: %s", id_, error)
+        else:
+            self.tell()
+        finally:
+            self._asking = False
 
     def detail(self, item: RequestView) -> RequestDetailScreen:
         now = item.started if self.snapshot is None else self.snapshot.taken_at

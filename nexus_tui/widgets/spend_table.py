@@ -105,6 +105,9 @@ class SpendTable(TablePane[SpendRow]):
             return ()
         return [(Cell("No requests this month.", "muted"),)]
 
+    def story(self, item: SpendRow, snapshot: Snapshot, width: int) -> Sequence[Line]:
+        return ()  # three tables share the width
+
     def detail(self, item: SpendRow) -> SpendDetailScreen:
         return SpendDetailScreen(self.by, item, self.snapshot)
 

@@ -9,6 +9,9 @@ from textual.widgets import Static
 from nexus_tui.format import Line
 from nexus_tui.themes import paint
 
+AROUND_EMPTY = 6
+"""Columns to the left and right of what an empty pane says, as the style sheet has it."""
+
 
 class Steady(Static):
     """Lines of cells, laid out again only when they read differently."""

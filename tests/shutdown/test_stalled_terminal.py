@@ -9,7 +9,7 @@ import time
 import httpx
 
 from tests.shutdown.test_endings import NEXUS, QUIET, ask, on_screen
-from tests.support.scripted import ScriptedBackend
+from tests.support.scripted import Answer, ScriptedBackend
 from tests.support.terminal import in_terminal
 
 STALLED_SECONDS = 15.0
@@ -49,4 +49,17 @@ async def test_a_stalled_terminal_does_not_keep_the_process_alive(config: str) -
         for _ in range(400):
             await ask(url)
         terminal.signal(signal.SIGTERM)
+        assert await terminal.exit_code() == 0
+
+
+async def test_a_terminal_that_vanishes_ends_it_like_a_hang_up(
+    config: str, backend: ScriptedBackend
+) -> None:
+    backend.behave(Answer(hold_before=1))
+    async with in_terminal([*NEXUS, *QUIET, "-c", config]) as terminal:
+        asking = asyncio.get_running_loop().create_task(ask(await on_screen(terminal)))
+        await terminal.shows("1 in flight")
+        terminal.vanish()
+        backend.release()
+        assert (await asking).status_code == 200
         assert await terminal.exit_code() == 0

@@ -414,7 +414,7 @@ def snapshot(**changes: Any) -> Snapshot:
             requests=1_230,
             failures=7,
             cancelled=2,
-            in_flight=3,
+            in_flight=5,  # three of them run, two wait
             requests_per_second=0.8,
             tokens_per_second=129.0,
         ),

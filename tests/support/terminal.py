@@ -70,6 +70,14 @@ class Terminal:
         """Read on."""
         asyncio.get_running_loop().add_reader(self._master, self._read)
 
+    def vanish(self) -> None:
+        """Close the terminal, as an emulator that is killed does. Nobody is sent a signal: it
+        controls no session."""
+        asyncio.get_running_loop().remove_reader(self._master)
+        os.close(self._slave)
+        os.close(self._master)
+        self._master = self._slave = -1
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
         self.process.send_signal(number)
@@ -97,12 +105,11 @@ class Terminal:
 
     def close(self) -> None:
         """End the program if it still runs, and close the terminal."""
-        asyncio.get_running_loop().remove_reader(self._master)
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self._master)
-        os.close(self._slave)
+        if self._master >= 0:
+            self.vanish()
 
     def _last(self, sequence: bytes) -> int:
         return self.output.rfind(sequence)

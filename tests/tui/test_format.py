@@ -95,9 +95,9 @@ def test_each_tone_has_a_style_everywhere() -> None:
         ((), None, ""),
         ((None, None), None, "··"),
         ((0, 0), None, "▁▁"),
-        ((0, 5, 10, None), None, "▁▅█·"),
-        ((0.0, 0.5, 1.0), 1.0, "▁▅█"),
-        ((-3, 99), 1.0, "▁█"),
+        ((0, 5, 10, None), None, "▁▄▇·"),
+        ((0.0, 0.5, 1.0), 1.0, "▁▄▇"),
+        ((-3, 99), 1.0, "▁▇"),
     ],
 )
 def test_sparkline(values: tuple[float | None, ...], most: float | None, shown: str) -> None:

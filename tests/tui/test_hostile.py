@@ -20,10 +20,11 @@ from nexus_proxy.state import (
     RequestView,
     Snapshot,
 )
+from nexus_tui.format import Moment
+from nexus_tui.screens.backend_detail import backend_story
 from nexus_tui.screens.quality_detail import quality_story
 from nexus_tui.screens.request_detail import request_story
-from nexus_tui.themes import paint_wrapped
-from nexus_tui.widgets.backend_detail import backend_story
+from nexus_tui.wrapping import wrapped
 from tests.support.nasty_names import NASTY
 from tests.support.sample_policies import NOW, quality
 from tests.support.sample_snapshot import DECISION, backend, request, snapshot
@@ -181,13 +182,13 @@ async def test_nasty_names_in_questions_and_answers() -> None:
 @pytest.mark.parametrize("name", NASTY)
 def test_nasty_names_in_every_story(name: str) -> None:
     told = [
-        *backend_story(backend(name, url=name, reason=name, tags=(name,)), snapshot()),
-        *request_story(nasty_request(0, name), NOW, 80),
-        *quality_story(quality(name, name, reason=name), NOW),
+        *backend_story(backend(name, url=name, reason=name, tags=(name,)), snapshot(), Moment(NOW)),
+        *request_story(nasty_request(0, name), Moment(NOW), 80),
+        *quality_story(quality(name, name, reason=name), Moment(NOW)),
     ]
     for width in (1, 80):
-        shown = paint_wrapped(told, width).plain
-        assert not [c for c in shown.replace("\n", "") if unicodedata.category(c) in FORBIDDEN]
+        shown = "".join(cell.text for line in wrapped(told, width) for cell in line)
+        assert not [c for c in shown if unicodedata.category(c) in FORBIDDEN]
 
 
 async def test_a_storm_of_resizes() -> None:
@@ -206,7 +207,7 @@ async def test_a_storm_of_resizes() -> None:
         await look.press("escape", "q")
         for size in sizes:
             await look.pilot.resize_terminal(*size)
-        await look.sees("3 requests in flight")
+        await look.sees("5 requests in flight")
 
 
 async def test_keys_and_changes_at_the_same_time() -> None:

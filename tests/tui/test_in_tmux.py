@@ -58,7 +58,7 @@ async def test_a_working_day_by_keys(backend: ScriptedBackend, tmp_path: Path) -
         asking = asyncio.get_running_loop().create_task(ask(url, "m"))
         await tmux.sees("1 in flight")
         await tmux.press("d")
-        await tmux.sees("Drain one? 1 request in flight will finish; nobody else")
+        await tmux.sees("Drain one?", "1 request in flight will finish", "nobody else serves")
         await tmux.press("y")
         await tmux.sees("◐ draining", "u undoes it")
         backend.release()

@@ -152,6 +152,9 @@ async def test_a_click_on_the_header_sorts_and_unknown_values_go_last() -> None:
         await pilot.press("s", "s")
         assert [row.name for row in shown.items] == ["c", "b", "a"]
         assert shown.render_line(0).text.split() == ["Name", "Valu▲"]
+        await pilot.press("S")
+        assert [row.name for row in shown.items] == ["b", "c", "a"]
+        assert shown.render_line(0).text.split() == ["Name", "Valu▼"]
 
 
 async def test_a_click_selects_and_a_second_opens() -> None:

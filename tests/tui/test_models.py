@@ -27,7 +27,7 @@ def marks(look: Looking, model: str) -> dict[str, str]:
     at, after = header.index("Now"), header.index("Context")
     found = {}
     for line in lines:
-        if model in line:
+        if model in line[:at]:
             found[line[:at].split()[-1]] = line[at : after - 2].strip()
     return found
 

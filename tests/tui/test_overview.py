@@ -128,7 +128,7 @@ async def test_the_first_run_says_where_it_looked_and_what_to_type() -> None:
     async with looking(source, size=(80, 24), tab="overview") as look:
         await look.sees(
             "No backends yet",
-            "127.0.0.1:11434 (Ollama)",
+            "this machine     11434 (Ollama)",
             "nexus backends add http://HOST:PORT",
             "nexus --demo",
             "nexus doctor",

@@ -162,7 +162,11 @@ async def test_a_filter_without_a_match_says_so() -> None:
 
 async def test_empty_tabs_say_what_to_do_next() -> None:
     async with looking(ScriptedSource(empty_snapshot())) as look:
-        await look.sees("No backends yet.", "127.0.0.1:1234 (LM Studio)", "nexus backends add")
+        await look.sees(
+            "No backends yet.",
+            "this machine     11434 (Ollama), 1234 (LM Studio)",
+            "nexus backends add",
+        )
         await look.press("3")
         await look.sees("No models, since there are no backends yet.")
         await look.press("4")
@@ -178,14 +182,14 @@ async def test_empty_tabs_say_what_to_do_next() -> None:
 
 
 async def test_the_queue_says_who_waits_for_what_and_for_how_long() -> None:
-    async with looking(size=(150, 36)) as look:
+    async with looking(size=(200, 36)) as look:
         await look.sees("≡ 2 queued")
         await look.press("5")
         rows = look.text.splitlines()
-        first = next(row for row in rows if "req_00" in row)
+        first = next(row for row in rows if "▲ high" in row)
         for words in ("4s", "qwen3:8b", "▲ high", "~12s", "ollama: all 4 slots taken"):
             assert words in first
-        second = next(row for row in rows if "req_99" in row)
+        second = next(row for row in rows if "llava:13b" in row)
         for words in ("9s", "llava:13b", "normal", "–", "ollama: swap: qwen3:8b runs 1 request"):
             assert words in second
         await look.change(snapshot(queue=()))
@@ -236,7 +240,7 @@ async def test_the_story_of_quality_says_why_and_until_when_and_goes_on() -> Non
             "8 of its last 10 requests failed",
             "15:06:58, in 18s: then one request at a time tries it",
             "it serves only what nobody else can serve",
-            "8 faults, 4 of them cut streams",
+            "8 faults, 4 streams cut",
         )
         back = quality(backend="llamacpp-attic", state_since=NOW)
         look.source.change(snapshot(quality=(back,)))
@@ -306,3 +310,50 @@ async def test_keys_show_what_is_left_and_say_how_to_make_one() -> None:
         await look.sees("Revoked.")
         await look.press("escape")
         await look.sees("nexus keys create laptop")
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("2", ("found by", "local port")),
+        ("3 G", ("pinned to", "★ ollama", "Served by")),
+        ("4 j j j j", ("Request req_02", "Candidates, best first")),
+        ("5", ("all 4 slots taken", "Place 1 in the queue")),
+        ("7 G", ("8 of its last 10 requests failed", "Last 24 hours")),
+        ("8", ("component    relay",)),
+        ("9", ("Loopback by default", "enter  changes it")),
+        ("0", ("Left of its limits", "nexus keys revoke ci")),
+    ],
+)
+async def test_a_wide_screen_tells_of_the_selected_row_beside_every_table(
+    keys: str, words: tuple[str, ...]
+) -> None:
+    async with looking(size=(200, 50)) as look:
+        await look.press(*keys.split())
+        await look.sees(*words)
+        await look.resize(100, 50)
+        await look.until(lambda: words[-1] not in look.text)
+
+
+async def test_the_decision_of_an_older_request_is_asked_for_beside_the_table() -> None:
+    source = ScriptedSource(snapshot(requests=(request("req_1", decision=None),)))
+    async with looking(source, size=(160, 50), tab="requests") as look:
+        await look.sees("Request req_1", "Candidates, best first")
+        assert source.told == ["req_1"]
+
+
+@pytest.mark.parametrize(
+    ("tab", "copied"),
+    [
+        ("2", "http://127.0.0.1:11434"),
+        ("3", "gpt-5-mini"),
+        ("4", "req_06"),
+        ("8", "req_04: ollama, qwen3:8b"),
+        ("0", "ci"),
+    ],
+)
+async def test_what_the_row_is_called_is_copied(tab: str, copied: str) -> None:
+    async with looking() as look:
+        await look.press(tab, "Y")
+        await look.told(f"Copied {copied}")
+        assert look.app.clipboard == copied

@@ -82,10 +82,3 @@ async def test_it_is_typed_into_the_bar_which_says_how_many_and_what_is_wrong() 
         await look.until(lambda: look.app.screen is not look.dashboard)
         await look.press("G")
         await look.sees("Filter of the requests", "status:word")
-
-
-async def test_times_are_relative_and_absolute_on_demand() -> None:
-    async with looking(size=(120, 30), tab="requests") as look:
-        await look.sees("Age", "30s")
-        await look.press("T")
-        await look.sees("Time", "15:06:10")

@@ -19,8 +19,9 @@ from textual.widgets import Input
 from nexus_proxy.cli.talk import Answer, Piece
 from nexus_proxy.config.model import Zone
 from nexus_proxy.state import Sighting
-from nexus_tui.screens import add_backend, dashboard
+from nexus_tui.screens import add_backend
 from nexus_tui.screens.dashboard import PANES
+from nexus_tui.widgets import table_pane
 from tests.support.sample_snapshot import empty_snapshot, snapshot
 from tests.tui.looking import Looking, looking
 from tests.tui.scripted import ScriptedSource
@@ -102,7 +103,8 @@ SCENES: dict[str, dict[str, Scene]] = {
 def still(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits for a person, no cursor blinks, and no figure comes from a clock."""
     monkeypatch.setattr(Input, "_toggle_cursor", lambda _input: None)
-    monkeypatch.setattr(dashboard, "_DETAIL_DELAY", SOON)
+    monkeypatch.setattr(table_pane, "REST_SECONDS", SOON)
+    monkeypatch.setattr(table_pane, "PACE_SECONDS", 0.0)
     monkeypatch.setattr(add_backend, "PAUSE", SOON)
     monkeypatch.setattr(Answer, "first_token_ms", 85.0)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_proxy.state import AttemptView, RequestPhase, RequestView
-from nexus_tui.format import Line
+from nexus_tui.format import Line, Moment
 from nexus_tui.overview.drawing import length
 from nexus_tui.screens.request_detail import request_story
 from nexus_tui.waterfall import spans, waterfall
@@ -83,7 +83,7 @@ def test_any_request_fits_any_width_and_has_a_scale_with_units(
 @pytest.mark.parametrize(("backend", "status"), [(None, 404), ("cloud", 402)])
 def test_what_failed_did_not_run_on_your_own_machines(backend: str | None, status: int) -> None:
     failed = request(backend=backend, status=status, phase=RequestPhase.FAILED, cost_source="n/a")
-    told = ["".join(cell.text for cell in line) for line in request_story(failed, NOW, 80)]
+    told = ["".join(cell.text for cell in line) for line in request_story(failed, Moment(NOW), 80)]
     (cost,) = [line for line in told if line.lstrip().startswith("cost")]
     assert cost.split() == ["cost", "nothing"]
 
@@ -91,9 +91,9 @@ def test_what_failed_did_not_run_on_your_own_machines(backend: str | None, statu
 async def test_the_detail_fits_from_the_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     widths = []
 
-    def told(view: RequestView, now: float, width: int) -> Sequence[Line]:
+    def told(view: RequestView, moment: Moment, width: int) -> Sequence[Line]:
         widths.append(width)
-        return request_story(view, now, width)
+        return request_story(view, moment, width)
 
     monkeypatch.setattr("nexus_tui.screens.request_detail.request_story", told)
     source = ScriptedSource(snapshot(requests=(request(),)))

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from nexus_proxy.commands import COMMANDS
 from nexus_proxy.config.load import load
 from nexus_proxy.state import Snapshot
 from tests.contract.api.test_management import message, verb
@@ -59,25 +60,38 @@ async def seen(gateway: RunningGateway) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("backend.remove", {"backend": "one"}),
-        ("backend.drain", {"backend": "one"}),
-        ("backend.disable", {"backend": "one"}),
-        ("backend.zone", {"backend": "one", "zone": "internal"}),
-        ("backend.priority", {"backend": "one", "priority": 7}),
-        ("backend.tags", {"backend": "one", "tags": "fast,gpu"}),
-        ("backend.pin", {"backend": "one", "model": "m"}),
-        ("gateway.airplane", {"state": "on"}),
-        ("alias.set", {"alias": "claude-*", "model": "m"}),
-        ("alias.set", {"alias": "gpt", "model": "n"}),
-        ("alias.remove", {"alias": "gpt"}),
-        ("fallback.set", {"model": "n", "models": ["m"]}),
-        ("fallback.set", {"model": "m", "models": "other"}),
-        ("fallback.remove", {"model": "m"}),
-    ],
-)
+ACTS: list[tuple[str, dict[str, Any]]] = [
+    ("backend.remove", {"backend": "one"}),
+    ("backend.drain", {"backend": "one"}),
+    ("backend.disable", {"backend": "one"}),
+    ("backend.zone", {"backend": "one", "zone": "internal"}),
+    ("backend.priority", {"backend": "one", "priority": 7}),
+    ("backend.tags", {"backend": "one", "tags": "fast,gpu"}),
+    ("backend.pin", {"backend": "one", "model": "m"}),
+    ("gateway.airplane", {"state": "on"}),
+    ("alias.set", {"alias": "claude-*", "model": "m"}),
+    ("alias.set", {"alias": "gpt", "model": "n"}),
+    ("alias.remove", {"alias": "gpt"}),
+    ("fallback.set", {"model": "n", "models": ["m"]}),
+    ("fallback.set", {"model": "m", "models": "other"}),
+    ("fallback.remove", {"model": "m"}),
+]
+"""What is done, so that its inverse undoes it."""
+ELSEWHERE = {
+    *("backend.add", "backend.accept", "backend.restore", "backend.resume", "backend.unpin"),
+    *("model.load", "model.migrate"),
+}
+"""Verbs whose undoing other tests hold."""
+CHANGE_NOTHING = {"backend.check", "config.reload"}
+
+
+def test_every_verb_can_be_undone_or_asks_or_changes_nothing() -> None:
+    undone = {name for name, _ in ACTS} | ELSEWHERE | CHANGE_NOTHING
+    asking = {one.name for one in COMMANDS if one.consequence is not None}
+    assert {one.name for one in COMMANDS} == undone | asking
+
+
+@pytest.mark.parametrize(("name", "arguments"), ACTS)
 async def test_the_inverse_undoes_and_the_inverse_of_that_does_it_again(
     tmp_path: Path, name: str, arguments: dict[str, Any]
 ) -> None:
@@ -193,8 +207,8 @@ async def test_an_alias_works_at_once_keeps_comments_and_warns_of_what_nobody_li
     ("name", "arguments", "said"),
     [
         ("backend.drain", {"backend": "one"}, "nobody else serves n; m goes to two"),
-        ("backend.remove", {"backend": "one"}, "0 requests in flight will finish; nobody else"),
-        ("backend.disable", {"backend": "two"}, "m goes to one"),
+        ("backend.remove", {"backend": "one"}, "Nothing runs there now; nobody else serves n"),
+        ("backend.disable", {"backend": "one"}, "m goes to two"),
     ],
 )
 async def test_the_question_says_where_requests_will_go(
@@ -203,6 +217,16 @@ async def test_the_question_says_where_requests_will_go(
     async with two_backends(tmp_path) as (gateway, _):
         asked = await verb(gateway, f"{name}/consequence", **arguments)
     assert said in asked.json()["question"]
+
+
+@pytest.mark.parametrize("name", ["backend.drain", "backend.disable"])
+async def test_nothing_is_asked_where_nobody_is_affected(tmp_path: Path, name: str) -> None:
+    async with two_backends(tmp_path) as (gateway, _):
+        asked = await verb(gateway, f"{name}/consequence", backend="two")
+        done = await verb(gateway, name, backend="two")
+        again = await verb(gateway, f"{name}/consequence", backend="two")
+    assert (asked.json()["question"], again.json()["question"]) == (None, None)
+    assert "nothing runs there" in done.json()["message"]
 
 
 async def test_who_is_down_or_drained_is_nobody_to_go_to_but_a_fallback_is_told(

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from nexus_proxy.state import BackendState, RequestView, Truncation
+from nexus_tui.format import Moment
 from nexus_tui.screens.request_detail import request_story
 from tests.contract.hot.asking import COMPLETIONS, EMBEDDINGS, post
 from tests.support import fake_backends
@@ -31,7 +32,7 @@ def record(gateway: RunningGateway, answer: httpx.Response) -> RequestView:
 
 
 def story(view: RequestView) -> str:
-    lines = request_story(view, 0.0, 100)
+    lines = request_story(view, Moment(0.0), 100)
     return "\n".join("".join(cell.text for cell in line) for line in lines)
 
 
