@@ -62,7 +62,8 @@ def asked_model(body: bytes | str) -> str:
 
 def merged(name: str, offers: Sequence[Offer]) -> ModelInfo:
     """What the backends of a model say of it, as one: the largest context, what at least one of
-    them can do, loaded where one has it loaded, and the first that tells anything else."""
+    them can do, loaded where one has it loaded, remote where none has it on its own machine, and
+    the first that tells anything else."""
     infos = [info for _, info in offers]
     contexts = [info.context_length for info in infos if info.context_length is not None]
     trained = [info.max_context for info in infos if info.max_context is not None]
@@ -72,6 +73,7 @@ def merged(name: str, offers: Sequence[Offer]) -> ModelInfo:
         max_context=max(trained, default=None),
         can=frozenset[Any]().union(*(info.can for info in infos)),
         loaded=any(info.loaded for info in infos),
+        remote=all(info.remote or backend.traits.is_cloud for backend, info in offers),
         quantization=next((i.quantization for i in infos if i.quantization), None),
         parameters=next((i.parameters for i in infos if i.parameters), None),
         size_bytes=next((i.size_bytes for i in infos if i.size_bytes), None),

@@ -1,7 +1,9 @@
 """What Ollama's clients are told of models: lists, details, what is loaded, the version.
 
 What Nexus does not know is left out, never made up: the architecture is `nexus`, since clients look
-the context length up under its name; sizes, families and times of expiry may be missing.
+the context length up under its name; families and times of expiry may be missing, and a size that
+nobody tells (vLLM does not) is 0. What runs on a cloud is told to be remote, for which
+`ollama list` shows `-`.
 """
 
 from __future__ import annotations
@@ -40,7 +42,12 @@ def tags(models: Iterable[Named]) -> Json:
     """`GET /api/tags`."""
     return {
         "models": [
-            {**_entry(name, info), "modified_at": UNTIMED, "capabilities": _capabilities(info)}
+            {
+                **_entry(name, info),
+                **({"remote_model": name} if info.remote else {}),
+                "modified_at": UNTIMED,
+                "capabilities": _capabilities(info),
+            }
             for name, info in models
         ]
     }

@@ -17,7 +17,16 @@ from datetime import date, tzinfo
 from msgspec import Struct
 
 from nexus_proxy.config.model import FleetConfig
-from nexus_proxy.fleet.profile import EVERY_DAY, HOURS, Peak, by_day, mean_at, peaks, trend
+from nexus_proxy.fleet.profile import (
+    EVERY_DAY,
+    HOURS,
+    WEEKENDS,
+    Peak,
+    by_day,
+    mean_at,
+    peaks,
+    trend,
+)
 
 NOTABLE_TREND = 0.2
 NUDGE = 0.1
@@ -226,7 +235,7 @@ class _Model:
         )
         yield f"so on {peak.steady:.0%} of {self._span(peak)} days"
         if self._trend is not None and abs(self._trend) >= NOTABLE_TREND:
-            yield f"{abs(self._trend):.0%} {'more' if self._trend > 0 else 'less'} than a week ago"
+            yield f"{_change(self._trend)} the week before"
         if (seconds := best.seconds.get(self._name)) is not None:
             yield f"loading it takes {best.backend} {seconds:.0f} s"
         if best.sizes[self._name] is None:
@@ -235,8 +244,10 @@ class _Model:
             yield f"there is room beside {', '.join(hot)}, used then"
 
     def _span(self, peak: Peak) -> int:
-        everyday = peak.days == EVERY_DAY
-        return len(self._days) if everyday else sum(day.weekday() < 5 for day in self._days)
+        if peak.days == EVERY_DAY:
+            return len(self._days)
+        on_weekends = peak.days == WEEKENDS
+        return sum((day.weekday() >= 5) is on_weekends for day in self._days)
 
     def _confidence(self, peak: Peak, size: int | None) -> float:
         config = self._config
@@ -262,6 +273,12 @@ def _added(all_days: Sequence[Mapping[date, Sequence[int]]]) -> dict[date, list[
             before = added.get(day, [0] * HOURS)
             added[day] = [a + b for a, b in zip(before, counts, strict=True)]
     return added
+
+
+def _change(trend: float) -> str:
+    if trend >= 1.0:
+        return f"{trend + 1.0:.0f} times as much as"
+    return f"{abs(trend):.0%} {'more' if trend > 0 else 'less'} than"
 
 
 def _clock(hour: int) -> str:

@@ -127,6 +127,9 @@ class Billing:
             record.notes = (*record.notes, GUESSED_TIER)
         came_to = cost(price, usage)
         record.cost_usd, record.cost_source = came_to.usd, came_to.provenance.value
+        if record.prompt_tokens is None and usage.prompt is not None:
+            # So that history and metrics have the tokens that are paid for.
+            record.prompt_tokens, record.usage_source = usage.prompt, usage.source.value
         if not interrupted and usage.completion is not None:
             self._lengths.note(bill.backend.type.value, bill.entry.model, usage.completion)
         self._ledger.settle(

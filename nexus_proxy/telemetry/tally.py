@@ -26,10 +26,16 @@ UNKNOWN = "unknown"
 ANSWERED = "ok"
 
 # Bounds in seconds: those that OpenTelemetry's conventions for generative AI advise, with more at
-# the end, since a prompt may be read for minutes on a laptop.
+# both ends: a prompt may be read for minutes on a laptop, and an answer may come from a cache.
 # https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/
-DURATION = (0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 300.0)
-FIRST_TOKEN = (0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+DURATION = (
+    *(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12),
+    *(10.24, 20.48, 40.96, 81.92, 300.0, 600.0, 1800.0),
+)
+FIRST_TOKEN = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0),
+)
 TOKEN_GAP = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5)
 QUEUE_WAIT = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 300.0)
 STAGE = (1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 1e-2)

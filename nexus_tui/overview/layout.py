@@ -96,7 +96,8 @@ class _Sheet:
             shown = shortened(
                 wrong, _MOST_TROUBLES if height >= _LOW else _FEWEST_TROUBLES, "8 is the log"
             )
-            self.section(_Panel("logs", "What is wrong", lambda *_: shown), len(shown) + 1)
+            title = "What is wrong" if snapshot.problems else "Worth a look"
+            self.section(_Panel("logs", title, lambda *_: shown), len(shown) + 1)
 
     @property
     def left(self) -> int:

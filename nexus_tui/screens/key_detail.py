@@ -32,7 +32,7 @@ def key_story(view: KeyView, moment: Moment) -> Sequence[Line]:
         field("tokens", Cell(count(view.tokens))),
         field("last", Cell(moment.ago(view.last_used))),
         (),
-        field("revoked by", Cell(f"nexus keys revoke {clean(view.name)}", "info")),
+        field("revoke with", Cell(f"nexus keys revoke {clean(view.name)}", "info")),
     ]
 
 

@@ -95,7 +95,7 @@ def _verdict(snapshot: Snapshot) -> Cell:
         return Cell("a adds a backend", "accent")
     if snapshot.problems:
         return Cell(f"▲ {plural(len(snapshot.problems), 'problem')}", "bad")
-    return Cell("✓ nothing wrong", "good")
+    return Cell("✓ no problems", "good")
 
 
 def _spread(left: Sequence[Line], right: Line, width: int) -> Line:

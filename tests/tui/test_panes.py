@@ -277,7 +277,7 @@ async def test_a_problem_is_told_while_it_lasts() -> None:
         await look.change(snapshot(problems=("the disk is full", "vllm-b is down")))
         await look.sees("the disk is full", "(and 1 more)", "2 problems")
         await look.change(snapshot(problems=()))
-        await look.sees("nothing wrong")
+        await look.sees("no problems")
         await look.until(lambda: "the disk is full" not in look.text)
 
 

@@ -64,6 +64,24 @@ async def test_ps_has_what_is_loaded(client: ollama.AsyncClient) -> None:
     assert "idle:1b" not in loaded
 
 
+async def test_sizes_are_those_that_backends_tell_and_clouds_are_remote() -> None:
+    async with AsyncExitStack() as stack:
+        ollamas = await stack.enter_async_context(fake_backends.ollama([IDLE]))
+        cloud = await stack.enter_async_context(ScriptedBackend(["gpt-4o"]))
+        entries = [
+            backend_entry("box", ollamas.url, type="ollama"),
+            backend_entry("cloud", cloud.url, type="openai", api_key_env="KEY"),
+        ]
+        gateway = await stack.enter_async_context(
+            running_gateway(entries, environ={"KEY": "sk-0123456789"})
+        )
+        told = (await gateway.client.get("/api/tags")).json()["models"]
+    assert {m["name"]: (m["size"], m.get("remote_model")) for m in told} == {
+        "idle:1b": (IDLE["size"], None),
+        "gpt-4o": (0, "gpt-4o"),
+    }
+
+
 async def test_the_version_is_one_that_vs_code_takes(gateway: RunningGateway) -> None:
     told = (await gateway.client.get("/api/version")).json()["version"]
     assert tuple(map(int, told.split("."))) >= (0, 6, 4)

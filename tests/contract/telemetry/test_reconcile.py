@@ -72,8 +72,8 @@ async def test_all_three_agree_after_a_mixed_load() -> None:
     for name in ("prompt_tokens", "completion_tokens"):
         count = sum(view[name] or 0 for view in views)
         assert total[name] == summed(series, f"nexus_{name}_total") == count > 0
-    booked = sum(row["completion_tokens"] for row in report["rows"])
-    assert booked == total["completion_tokens"], "also of those who left"
+        booked = sum(row[name] for row in report["rows"])
+        assert booked == total[name], "also of those who left, and of what was cut"
     costs = sum(view["cost_usd"] or 0.0 for view in views)
     assert summed(series, "nexus_cost_usd_total") == pytest.approx(costs)
     assert total["cost_measured_usd"] + total["cost_estimated_usd"] == pytest.approx(costs)

@@ -40,6 +40,26 @@ def test_a_peak_of_working_days_is_told_as_such() -> None:
     assert (found.load_at, found.days) == ("08:55", "Monday to Friday")
 
 
+def test_a_peak_of_weekends_is_told_as_such_and_two_are_none() -> None:
+    def rate(moment: datetime) -> float:
+        return 20.0 if moment.weekday() >= 5 and moment.hour == 20 else 0.3
+
+    (found,) = advised({("box", "a"): month(rate)}).recommendations
+    assert (found.load_at, found.days) == ("19:55", "Saturday and Sunday")
+    assert "so on 100% of 8 days" in found.reasoning
+    once = {("box", "a"): month(rate, days=14)}
+    assert advised(once, min_request_count=10).recommendations == ()
+
+
+def test_what_is_many_times_as_much_is_not_told_in_percent() -> None:
+    def rate(moment: datetime) -> float:
+        return 0.0 if 8 <= (NOW - moment).days <= 16 else at_nine(moment)
+
+    (found,) = advised({("box", "a"): month(rate)}).recommendations
+    assert "times as much as the week before" in found.reasoning
+    assert "% more" not in found.reasoning
+
+
 def test_working_hours_begin_once() -> None:
     def office(moment: datetime) -> float:
         return 8.0 if 9 <= moment.hour < 17 else 0.2
@@ -152,7 +172,7 @@ def test_the_trend_moves_the_confidence() -> None:
         advised({("box", "a"): by_week(factor)}).recommendations[0] for factor in (1.6, 1.0, 0.5)
     )
     assert up.confidence_score > same.confidence_score > down.confidence_score
-    assert any("more than a week ago" in reason for reason in up.reasons)
+    assert any("the week before" in reason for reason in up.reasons)
     gone = advised({("box", "a"): by_week(0.0)})
     assert gone.recommendations == ()
     assert "nobody has asked for it in the last week" in gone.left_out[0]
