@@ -32,11 +32,11 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 def new_loop() -> uvloop.Loop:
     """A loop whose tests end when their time is over."""
     loop = uvloop.new_event_loop()
-    loop.set_exception_handler(_end_if_out_of_time)
+    loop.set_exception_handler(end_if_out_of_time)
     return loop
 
 
-def _end_if_out_of_time(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def end_if_out_of_time(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Fail a test that hangs, at the `await` where it does.
 
     pytest-timeout raises from the handler of a signal. A uvloop that waits runs that handler as one
