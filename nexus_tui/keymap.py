@@ -139,7 +139,7 @@ def makes_sense(name: str, view: BackendView) -> bool:
 def offer(name: str, selection: Selection, snapshot: Snapshot) -> tuple[str, bool]:
     """What the key of a verb is called now, and whether it would change anything."""
     if name == "request.cancel":
-        return label(BY_NAME[name]), selection.request in named("request", snapshot)
+        return label(BY_NAME[name]), _is_running(selection.request, snapshot)
     view = next((one for one in snapshot.backends if one.name == selection.backend), None)
     if view is None:
         return label(BY_NAME[name]), bool(snapshot.backends) or not needs_selection(name)
@@ -148,6 +148,14 @@ def offer(name: str, selection: Selection, snapshot: Snapshot) -> tuple[str, boo
     other = UNDONE_BY.get(name)
     can = makes_sense(means, view) or (other is not None and makes_sense(other, view))
     return label(BY_NAME[means]), can
+
+
+def _is_running(request: str | None, snapshot: Snapshot) -> bool:
+    """Looks no further than the request, of which there may be 10,000."""
+    if request is None:
+        return False
+    view = next((one for one in snapshot.requests if one.id == request), None)
+    return view is not None and view.phase in RUNNING
 
 
 def _is_loaded(model: str, backend: str, snapshot: Snapshot) -> bool:

@@ -8,13 +8,10 @@ so that there is spend to see.
 from __future__ import annotations
 
 import asyncio
-import sys
 
 from make import CONFIG, FOLDER, busy_gateway
 
 from nexus_proxy.runtime import Runtime
-
-sys.path.append(str(FOLDER.parent))
 from tests.support.browser import Connection, chromium, driven
 
 SCENES = {

@@ -2,14 +2,16 @@
 
 Everything in them is real: a gateway with the demo's llama.cpp server and model behind it, asked
 by several clients at once over HTTP while the pictures are taken, and one backend that is not
-there. PNGs are made of the SVGs where `cairosvg` and the font DejaVu Sans Mono are installed.
+there. PNGs are photographs of the SVGs in a real Chromium (`apt-get install chromium`, and
+`fonts-dejavu-core` for the letters).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
+import math
+import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -32,8 +34,12 @@ from nexus_tui.screens.dashboard import Dashboard
 from nexus_tui.source.base import Source
 from nexus_tui.source.in_process import RuntimeSource
 
+sys.path.append(str(Path(__file__).parents[1]))
+from tests.support.browser import Connection, chromium, driven
+
 FOLDER = Path(__file__).parent
-FONT = "DejaVu Sans Mono"
+PATIENCE = 20.0
+"""Seconds until what a scene wants to see is there."""
 
 CONFIG = """\
 [discovery]
@@ -65,10 +71,12 @@ WARM_REQUESTS = 16
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture: what is pressed before it is taken, and how large the terminal is."""
+    """One picture: what is pressed before it is taken, what must be seen then, and how large the
+    terminal is."""
 
     name: str
     keys: Sequence[str] = ()
+    sees: str = ""
     size: tuple[int, int] = (120, 32)
     theme: str = "nexus-dark"
 
@@ -76,7 +84,7 @@ class Scene:
 SCENES = (
     Scene("overview"),
     Scene("backends", ("2",)),
-    Scene("models", ("3",)),
+    Scene("models", ("3",), sees="▶"),
     Scene("requests", ("4",)),
     Scene("request", ("4", "slash", *"gpt", "enter", "enter"), size=(120, 40)),
     Scene("logs", ("8",)),
@@ -85,33 +93,39 @@ SCENES = (
 )
 
 
-async def take(source: Source, scenes: Sequence[Scene], folder: Path) -> None:
-    """Play each scene over `source` and write `<name>.svg` and, if possible, `<name>.png`."""
+async def take(source: Source, scenes: Sequence[Scene]) -> None:
+    """Play each scene over `source` and write `<name>.svg`."""
     for scene in scenes:
         app = NexusApp(source, theme=scene.theme)
         async with app.run_test(size=scene.size) as pilot:
             await _play(pilot, app, scene)
             svg = app.export_screenshot(title="nexus")
-        (folder / f"{scene.name}.svg").write_text(svg, encoding="utf-8")
-        _write_png(svg, folder / f"{scene.name}.png")
+        (FOLDER / f"{scene.name}.svg").write_text(svg, encoding="utf-8")
         print(f"took {scene.name}")
 
 
 async def _play(pilot: Pilot[Any], app: NexusApp, scene: Scene) -> None:
     dashboard = app.screen_stack[0]
     assert isinstance(dashboard, Dashboard)
-    while dashboard.snapshot is None:
-        await pilot.pause(0.05)
-    await pilot.press(*scene.keys)
-    await pilot.pause(0.6)
+    async with asyncio.timeout(PATIENCE):
+        while dashboard.snapshot is None:
+            await pilot.pause(0.05)
+        await pilot.press(*scene.keys)
+        await pilot.pause(0.6)
+        while scene.sees not in app.export_screenshot():
+            await pilot.pause(0.1)
 
 
-def _write_png(svg: str, path: Path) -> None:
-    try:
-        cairosvg: Any = importlib.import_module("cairosvg")
-    except ImportError:
-        return
-    cairosvg.svg2png(bytestring=svg.replace("Fira Code", FONT).encode(), write_to=str(path))
+async def photograph(browser: Connection, scenes: Sequence[Scene]) -> None:
+    """Write `<name>.png` of each `<name>.svg`."""
+    page = await browser.page()
+    for scene in scenes:
+        svg = FOLDER / f"{scene.name}.svg"
+        found = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg.read_text(encoding="utf-8"))
+        assert found is not None, f"{svg} does not say how large it is"
+        await page.resize(*(math.ceil(float(length)) for length in found.groups()), scale=1.0)
+        await page.open(svg.as_uri())
+        await page.picture(svg.with_suffix(".png"))
 
 
 @asynccontextmanager
@@ -175,11 +189,14 @@ async def _ask(
             pass
 
 
-async def main(wanted: Sequence[str]) -> None:
+async def main(wanted: Sequence[str], address: str) -> None:
     scenes = [scene for scene in SCENES if not wanted or scene.name in wanted]
     async with busy_gateway() as runtime:
-        await take(RuntimeSource(runtime), scenes, FOLDER)
+        await take(RuntimeSource(runtime), scenes)
+    async with driven(address) as browser:
+        await photograph(browser, scenes)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    with chromium() as devtools:
+        asyncio.run(main(sys.argv[1:], devtools))

@@ -32,11 +32,11 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 def new_loop() -> uvloop.Loop:
     """A loop whose tests end when their time is over."""
     loop = uvloop.new_event_loop()
-    loop.set_exception_handler(_end_if_out_of_time)
+    loop.set_exception_handler(end_if_out_of_time)
     return loop
 
 
-def _end_if_out_of_time(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def end_if_out_of_time(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Fail a test that hangs, at the `await` where it does.
 
     pytest-timeout raises from the handler of a signal. A uvloop that waits runs that handler as one
@@ -59,5 +59,7 @@ def _no_surprises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in tuple(os.environ):
         if name.startswith(("NEXUS_", "OLLAMA_")) or name.upper().endswith(("_API_KEY", "_PROXY")):
             monkeypatch.delenv(name)
+    # A program that a test starts need not compile the gateway again: half a second each time.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))

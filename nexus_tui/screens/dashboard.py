@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static, TabbedContent, TabPane, Tabs
 
+from nexus_tui.screens.fitting import fit
 from nexus_tui.selection import Selection
 from nexus_tui.widgets.backends_pane import BackendsPane
 from nexus_tui.widgets.banner import Banner
@@ -108,6 +109,7 @@ class Dashboard(Screen[None]):
         self.pane.focus_table()
 
     def on_resize(self, event: Resize) -> None:
+        fit(self, event)
         for name in PANES:
             self._tabs.get_tab(name).label = _title(name, roomy=event.size.width >= ROOMY)
 

@@ -10,12 +10,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
+from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from nexus_tui.format import Cell, Line
 from nexus_tui.safe_text import clean
+from nexus_tui.screens.fitting import fit
 from nexus_tui.themes import paint
 
 R = TypeVar("R")
@@ -31,6 +33,9 @@ class Question(ModalScreen[R | None]):
     def __init__(self, question: str) -> None:
         super().__init__()
         self._question = question
+
+    def on_resize(self, event: Resize) -> None:
+        fit(self, event)
 
     def asked(self) -> Static:
         """The question, and below it, line by line, what it comes to; its words may be foreign."""

@@ -10,10 +10,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Static
 
 from nexus_tui.format import Line, Moment
+from nexus_tui.screens.fitting import fit
 from nexus_tui.themes import paint
 from nexus_tui.widgets.key_line import KeyLine
 from nexus_tui.wrapping import wrapped
@@ -69,7 +71,8 @@ class StoryScreen(Screen[None]):
     def on_mount(self) -> None:
         self.redraw()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
+        fit(self, event)
         self.call_after_refresh(self.redraw)
 
     def show(self, snapshot: Snapshot) -> None:

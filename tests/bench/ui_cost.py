@@ -17,6 +17,7 @@ import time
 import click
 import msgspec
 
+from nexus_proxy.cli.run import settle_memory
 from nexus_proxy.state import BackendView, RequestPhase, RequestView, Snapshot
 from nexus_tui.app import NexusApp
 from nexus_tui.screens.dashboard import PANES, Dashboard
@@ -108,6 +109,7 @@ async def main(seconds: float) -> None:
     async with app.run_test(size=SIZE) as pilot:
         dashboard = app.screen_stack[0]
         assert isinstance(dashboard, Dashboard)
+        settle_memory()
         for name in PANES:
             dashboard.action_pane(name)
             await pilot.pause(1.0)

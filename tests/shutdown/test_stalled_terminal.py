@@ -12,9 +12,9 @@ from tests.shutdown.test_endings import NEXUS, QUIET, ask, on_screen
 from tests.support.scripted import Answer, ScriptedBackend
 from tests.support.terminal import in_terminal
 
-STALLED_SECONDS = 15.0
+STALLED_SECONDS = 9.0
 """Long enough to fill the pseudo-terminal and a queue of thirty writes at four frames a second
-several times over: without the driver the gateway stood still after five."""
+nearly twice over: without the driver the gateway stood still after five."""
 PATIENT = 5.0
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from textual.events import Resize
+from textual.geometry import Size
 
 from nexus_proxy.commands import Result
 from nexus_proxy.state import (
@@ -22,6 +24,7 @@ from nexus_proxy.state import (
 )
 from nexus_tui.format import Moment
 from nexus_tui.screens.backend_detail import backend_story
+from nexus_tui.screens.dashboard import TOO_SMALL
 from nexus_tui.screens.quality_detail import quality_story
 from nexus_tui.screens.request_detail import request_story
 from nexus_tui.wrapping import wrapped
@@ -208,6 +211,15 @@ async def test_a_storm_of_resizes() -> None:
         for size in sizes:
             await look.pilot.resize_terminal(*size)
         await look.sees("5 requests in flight")
+
+
+async def test_word_of_an_older_size_that_comes_last_changes_nothing() -> None:
+    async with looking() as look:
+        await look.resize(50, 10)
+        await look.sees(TOO_SMALL)
+        look.dashboard.post_message(Resize(Size(111, 48), Size(111, 48)))
+        await look.pilot.pause()
+        await look.sees(TOO_SMALL)
 
 
 async def test_keys_and_changes_at_the_same_time() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import uvloop
 
+from tests.conftest import end_if_out_of_time
+
 Answer = list[tuple[str, int]] | OSError
 """Addresses with their ports (which a real resolver would not change), or why there are none."""
 SILENCE: Answer = []
@@ -58,7 +60,9 @@ class Scripted:
 
 
 class UvloopLoop(Scripted, uvloop.Loop):  # type: ignore[misc]
-    pass
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_exception_handler(end_if_out_of_time)
 
 
 class AsyncioLoop(Scripted, asyncio.SelectorEventLoop):
