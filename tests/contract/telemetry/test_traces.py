@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +34,10 @@ class Collector:
     async def __call__(self, exchange: Exchange) -> None:
         self.raw.append(exchange.request.body)
         await exchange.respond(self.status, b"", "application/x-protobuf")
+
+    def has(self, number: int) -> bool:
+        """Whether so many batches came."""
+        return len(self.raw) >= number
 
     def spans(self) -> Iterator[dict[str, Any]]:
         """All that came, with ids as hex and attributes as values."""
@@ -216,8 +221,7 @@ async def test_a_collector_that_takes_nothing_is_told_of_once_and_once_when_it_d
         for collected, status in enumerate((400, 400, 200), 1):
             collector.status = status
             assert (await post(gateway, body_for(CHAT))).status_code == 200
-            while len(collector.server.requests) < collected:
-                await asyncio.sleep(0.01)
+            await collector.server.until(partial(collector.has, collected))
     lines = list(gateway.runtime.logs.ring.lines)
     lost, found = [line for line in lines if line.message.startswith("traces ")]
     assert lost.message.startswith("traces do not arrive, and are lost until they do: ")
