@@ -98,7 +98,8 @@ def add_routes(app: Quart, runtime: Runtime) -> None:
             and (not is_code or str(view.status) == status)
             and _matches(view, wanted)
         ]
-        return json_answer({"requests": views[:limit], "matching": len(views)})
+        started = (await runtime.siblings.snapshot()).started_at
+        return json_answer({"since": started, "matching": len(views), "requests": views[:limit]})
 
 
 # -- what is asked for -----------------------------------------------------------------------------

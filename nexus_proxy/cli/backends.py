@@ -23,6 +23,25 @@ from nexus_proxy.state import BackendView, Snapshot
 PREFIX = "backend."
 VERBS = "/nexus/v1/commands"
 
+_SAMPLES = {
+    "backend": "gpubox",
+    "destination": "laptop",
+    "url": "http://gpubox:8080",
+    "model": "qwen3:8b",
+    "target": "qwen3:8b",
+    "fallback": "qwen3:8b",
+    "alias": "gpt-4o",
+    "zone": "internal",
+    "int": "10",
+    "switch": "on",
+    "key": "laptop",
+    "tags": "fast,vision",
+    "request": "req-84f7b959ef17acbc",
+    "models": "llama3.2",
+    "setting": "queue.max_wait_seconds",
+    "value": "60",
+}
+"""What may stand in an example for an argument, by its kind or else its name."""
 _METAVARS = {
     "backend": "NAME",
     "target": "TARGET",
@@ -33,6 +52,28 @@ _METAVARS = {
     "request": "ID",
     "switch": "on|off",
 }
+
+
+class Verb(click.Command):
+    """A command for one row of the verbs table, whose help tells what its arguments are."""
+
+    def __init__(self, *args: Any, of: Command, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.needed = [argument for argument in of.arguments if argument.required]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """click: the arguments, then the options."""
+        if self.needed:
+            with formatter.section("Arguments"):
+                formatter.write_dl([(_metavar(one), one.help) for one in self.needed])
+        super().format_options(ctx, formatter)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """click: what comes last, which is an example."""
+        given = [_SAMPLES.get(one.kind) or _SAMPLES[one.name] for one in self.needed]
+        if given:
+            with formatter.section("Example"):
+                formatter.write_text(" ".join((ctx.command_path, *given)))
 
 
 class Question(Struct, frozen=True):
@@ -108,7 +149,7 @@ def verb(
         run = _parameter(argument)(run)
     if command.danger is not Danger.NONE:
         run = click.option("--yes", "-y", is_flag=True, help="Do not ask.")(run)
-    return click.command(name, help=command.help)(run)
+    return click.command(name, cls=Verb, of=command, help=command.help)(run)
 
 
 def _parameter(argument: Argument) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -116,13 +157,16 @@ def _parameter(argument: Argument) -> Callable[[Callable[..., None]], Callable[.
         return click.option(f"--{argument.name}", type=_type(argument), help=argument.help)
     if argument.kind == "words":
         return click.argument(argument.name, nargs=-1, metavar=f"[{argument.name.upper()}]...")
-    metavar = _METAVARS.get(argument.kind, argument.name.upper())
     return click.argument(
         argument.name,
         type=_type(argument),
-        metavar=metavar,
+        metavar=_metavar(argument),
         shell_complete=completing(argument.kind),
     )
+
+
+def _metavar(argument: Argument) -> str:
+    return _METAVARS.get(argument.kind, argument.name.upper())
 
 
 def _type(argument: Argument) -> click.ParamType[Any] | None:

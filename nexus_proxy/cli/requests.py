@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from nexus_proxy.cli.backends import verb
 from nexus_proxy.cli.client import Client, gateway_url, url_option
-from nexus_proxy.cli.completing import completing
+from nexus_proxy.cli.completing import completing, words
 from nexus_proxy.cli.options import RunOptions
 from nexus_proxy.cli.output import (
     json_option,
@@ -102,6 +102,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 @click.option(
     "--status",
     metavar="STATUS",
+    shell_complete=words(*_STATUSES),
     help="Only those that are running, done, failed or cancelled, or ended with this HTTP status.",
 )
 @json_option
@@ -140,7 +141,8 @@ def _list(client: Client, wanted: Wanted, limit: int, as_json: bool) -> None:
     elif views:
         show_table([name for name, _ in _COLUMNS], [_row(view) for view in views])
     else:
-        remark("No requests yet." if wanted.is_all else "None of the kept requests is so.")
+        none = "No requests yet since the gateway started; earlier ones are in its log."
+        remark(none if wanted.is_all else "None of the kept requests is so.")
 
 
 def _follow(client: Client, wanted: Wanted, limit: int, as_json: bool) -> NoReturn:

@@ -93,9 +93,26 @@ def run_options(function: Decorated) -> Decorated:
     """The options of the two run modes."""
     for option in reversed(
         (
-            click.option("--config", "-c", metavar="PATH", help="Configuration file to use."),
-            click.option("--host", "-H", help="Address to listen on."),
-            click.option("--port", "-p", type=click.IntRange(0, 65535), help="Port to listen on."),
+            click.option(
+                "--config",
+                "-c",
+                type=click.Path(),
+                metavar="PATH",
+                help="Configuration file to use. Default: as `nexus config path` says.",
+            ),
+            click.option(
+                "--host",
+                "-H",
+                metavar="HOST",
+                help="Address to listen on. Default: as configured, or else 127.0.0.1.",
+            ),
+            click.option(
+                "--port",
+                "-p",
+                type=click.IntRange(0, 65535),
+                metavar="PORT",
+                help="Port to listen on; 0: any free one. Default: as configured, or else 8000.",
+            ),
             click.option(
                 "--log-level",
                 "-l",

@@ -10,6 +10,7 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
@@ -18,8 +19,8 @@ from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import (
@@ -61,6 +62,8 @@ _OPERATION = {
 _ROUTE = {endpoint.value: path for endpoint, path in PATHS.items()}
 Attributes = dict[str, AttributeValue]
 
+_log = logging.getLogger(__name__)
+
 
 class Tracer:
     """Begins traces, and is a reader of `History` that ends them."""
@@ -73,7 +76,7 @@ class Tracer:
         self._provider = TracerProvider(
             id_generator=self._ids, resource=_resource(environ), shutdown_on_exit=False
         )
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider.add_span_processor(BatchSpanProcessor(_Watched(exporter)))
         self._tracer = self._provider.get_tracer(SERVICE, __version__)
         self._propagator = TraceContextTextMapPropagator()
 
@@ -137,7 +140,15 @@ class Tracer:
             code = None if attempt.code in ENDED_FROM_OUTSIDE else attempt.code
             _end(span, attempt.started, attempt.total_ms, code, attempt.error)
         failed = record.phase is RequestPhase.FAILED
-        _end(server, record.started, record.total_ms, record.code if failed else None, record.error)
+        _end(
+            server,
+            record.started,
+            record.total_ms,
+            record.code if failed else None,
+            record.error,
+            # Of a server's span, the conventions for HTTP take the caller's mistakes for no error.
+            is_error=record.status is None or record.status >= 500,
+        )
 
     def _span(
         self,
@@ -191,6 +202,51 @@ class _Planned(IdGenerator):
         return new_id() << 64 | new_id()
 
 
+class _Watched(SpanExporter):
+    """An exporter that tells once that nothing arrives, and once that it does again, in place of
+    OpenTelemetry's line for each try. Called on a thread of OpenTelemetry."""
+
+    def __init__(self, inner: SpanExporter) -> None:
+        self._inner, self._is_lost = inner, False
+        self._ear = _Ear()
+        self._lines = logging.getLogger("opentelemetry.exporter")
+        self._lines.addHandler(self._ear)
+        self._lines.propagate = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """OpenTelemetry: send a batch."""
+        self._ear.heard = ""
+        result = self._inner.export(spans)
+        is_lost = result is not SpanExportResult.SUCCESS
+        if is_lost and not self._is_lost:
+            why = self._ear.heard or "it does not say why"
+            _log.warning("traces do not arrive, and are lost until they do: %s", why)
+        elif self._is_lost and not is_lost:
+            _log.info("traces arrive again")
+        self._is_lost = is_lost
+        return result
+
+    def shutdown(self) -> None:
+        """OpenTelemetry: the end."""
+        self._inner.shutdown()
+        self._lines.removeHandler(self._ear)
+        self._lines.propagate = True
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """OpenTelemetry: send what is left."""
+        return self._inner.force_flush(timeout_millis)
+
+
+class _Ear(logging.Handler):
+    """Keeps the first thing that an exporter says of a batch."""
+
+    heard = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """logging: one record."""
+        self.heard = self.heard or record.getMessage()
+
+
 def exporter_for(environ: Mapping[str, str]) -> SpanExporter:
     """What `OTEL_TRACES_EXPORTER` and `OTEL_EXPORTER_OTLP_PROTOCOL` name; else OTLP over HTTP.
 
@@ -224,13 +280,17 @@ def _of_the_request(record: Record) -> Attributes:
     told: Attributes = {
         "http.request.method": "POST",
         "http.route": _ROUTE[record.endpoint],
+        "url.path": _ROUTE[record.endpoint],
+        "url.scheme": "http",
         "client.address": record.client,
         "gen_ai.operation.name": _OPERATION.get(record.endpoint, _CHAT),
         "gen_ai.request.model": record.model_asked[:200],
         "nexus.request.id": record.id,
         "nexus.outcome": record.phase.value,
     }
-    if record.status is not None:
+    if record.stream and record.first_token_ms is not None:
+        told["http.response.status_code"] = 200  # which had left, however it ended
+    elif record.status is not None:
         told["http.response.status_code"] = record.status
     for name, value in (
         ("nexus.key", record.key),
@@ -260,9 +320,16 @@ def _usage(record: Record) -> Attributes:
 
 
 def _end(
-    span: Span, started: float, total_ms: float | None, code: str | None, error: str | None
+    span: Span,
+    started: float,
+    total_ms: float | None,
+    code: str | None,
+    error: str | None,
+    *,
+    is_error: bool = True,
 ) -> None:
     if code is not None:
         span.set_attribute("error.type", code)
-        span.set_status(Status(StatusCode.ERROR, error))
+        if is_error:
+            span.set_status(Status(StatusCode.ERROR, error))
     span.end(int(started * 1e9) + int((total_ms or 0.0) * 1e6))

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from nexus_proxy.api.paths import HOT, STEERING, TELLING
+from nexus_proxy.cli.backends import Verb
 from nexus_proxy.cli.root import build
 from nexus_proxy.commands import COMMANDS as VERBS
 
@@ -78,6 +79,21 @@ def test_every_command_and_option_explains_itself(name: str, command: click.Comm
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{name} {parameter.opts}"
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [(n, c) for n, c in commands(ROOT_COMMAND) if isinstance(c, Verb) and c.needed],
+    ids=lambda v: str(v),
+)
+def test_every_verb_tells_its_arguments_and_has_an_example_that_holds(
+    name: str, command: Verb
+) -> None:
+    told = command.get_help(click.Context(command, info_name=name, terminal_width=80))
+    assert all(argument.help in " ".join(told.split()) for argument in command.needed)
+    example = told.rpartition("Example:")[2].split()
+    assert " ".join(example).startswith(f"{name} ")
+    command.make_context(name, example[len(name.split()) :])
 
 
 def test_every_key_of_a_verb_is_in_the_readme() -> None:

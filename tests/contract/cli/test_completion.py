@@ -43,6 +43,8 @@ async def test_names_are_offered_of_what_is_there(tmp_path: Path) -> None:
         ("models", "load", "qw"): ["qwen3"],
         ("airplane", ""): ["on", "off"],
         ("requests", "--backend", "o"): ["one"],
+        ("requests", "--status", "r"): ["running"],
+        ("config", "set", "lifecycle.t"): ["lifecycle.timeout_ms"],
     }
     async with scene(tmp_path, ["qwen3"], ["llama"]) as here:
         found = {words: (await completed(here, *words))[0] for words in offered}

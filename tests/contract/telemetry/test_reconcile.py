@@ -50,10 +50,11 @@ async def test_all_three_agree_after_a_mixed_load() -> None:
         # In this order, without a pause: the last request must be in all of them.
         series = await scraped(load)
         stats = await told(load, "/v1/stats")
-        views = (await told(load, "/v1/history", limit="1000"))["requests"]
+        history = await told(load, "/v1/history", limit="1000")
         spent = load.gateway.runtime.ledger.standing.spent_usd
         report = await told(load, "/nexus/v1/spend", by="model")
-    total = stats["total"]
+    assert history["since"] == stats["since"] > 0
+    views, total = history["requests"], stats["total"]
     assert (total["requests"], total["done"], total["failed"], total["cancelled"]) == (13, 8, 3, 2)
     assert len(views) == summed(series, "nexus_requests_total") == 13
     for outcome, count in by(views, "phase").items():

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -27,10 +28,16 @@ class Collector:
 
     def __init__(self) -> None:
         self.raw: list[bytes] = []
+        self.status = 200
+        self.server = ScriptedBackend(routes={"/v1/traces": self})
 
     async def __call__(self, exchange: Exchange) -> None:
         self.raw.append(exchange.request.body)
-        await exchange.respond(200, b"", "application/x-protobuf")
+        await exchange.respond(self.status, b"", "application/x-protobuf")
+
+    def has(self, number: int) -> bool:
+        """Whether so many batches came."""
+        return len(self.raw) >= number
 
     def spans(self) -> Iterator[dict[str, Any]]:
         """All that came, with ids as hex and attributes as values."""
@@ -66,7 +73,7 @@ def attributes(pairs: Any) -> dict[str, Any]:
 @pytest.fixture
 async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
     collector = Collector()
-    async with ScriptedBackend(routes={"/v1/traces": collector}) as server:
+    async with collector.server as server:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.url)
         yield collector
         assert server.requests
@@ -154,7 +161,16 @@ async def test_all_of_a_mixed_load_is_traced_and_nothing_that_was_said(
     assert sorted(s["nexus.request.id"] for s in servers) == sorted(v.id for v in views)
     assert len({span["trace"] for span in servers}) == len(views)
     assert len(spans) - len(servers) == sum(len(view.attempts) for view in views)
-    assert sum(s["is_error"] for s in servers) == 3
+    # A stream that was cut had begun with 200; a server's span is not in error for a 4xx.
+    assert sorted(
+        (s["http.response.status_code"], s["error.type"], s["is_error"])
+        for s in servers
+        if "error.type" in s
+    ) == [
+        (200, "upstream_cut", True),
+        (400, "upstream_error", False),
+        (404, "model_not_found", False),
+    ]
     whole = b"".join(collector.raw)
     for canary in (PROMPT, ANSWER, SECRET, PROVIDER):
         assert canary.encode() not in whole
@@ -192,6 +208,26 @@ async def test_a_collector_that_hangs_holds_up_no_request_and_no_end(
             async with running_gateway(entries, environ=environ()) as gateway:
                 assert (await post(gateway, body_for(CHAT))).status_code == 200
         await dead.until(lambda: len(dead.requests) > 0)
+
+
+async def test_a_collector_that_takes_nothing_is_told_of_once_and_once_when_it_does(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+    async with (
+        ScriptedBackend(["m"], name="one") as one,
+        running_gateway([backend_entry("one", one.url)], environ=environ()) as gateway,
+    ):
+        for collected, status in enumerate((400, 400, 200), 1):
+            collector.status = status
+            assert (await post(gateway, body_for(CHAT))).status_code == 200
+            await collector.server.until(partial(collector.has, collected))
+    lines = list(gateway.runtime.logs.ring.lines)
+    lost, found = [line for line in lines if line.message.startswith("traces ")]
+    assert lost.message.startswith("traces do not arrive, and are lost until they do: ")
+    assert "400" in lost.message
+    assert (found.level, found.message) == ("info", "traces arrive again")
+    assert not [line for line in lines if line.component == "opentelemetry"]
 
 
 async def test_an_exporter_that_is_not_there_is_a_problem_in_words() -> None:
