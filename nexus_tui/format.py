@@ -316,6 +316,12 @@ def field(label: str, *cells: Cell) -> Line:
     return (Cell(f"  {label:<{_LABEL_WIDTH}}", "muted"), *cells)
 
 
+def when(label: str, at: float, moment: Moment) -> Line:
+    """A line of a story for a time: by the clock, and how long ago unless times are absolute."""
+    told = "" if moment.absolute else f", {moment.ago(at)}"
+    return field(label, Cell(moment.clock(at)), Cell(told, "muted"))
+
+
 def heading(text: str) -> Sequence[Line]:
     """The beginning of a part, set off by an empty line."""
     return ((), (Cell(text, "accent"),))

@@ -206,7 +206,7 @@ class Relay:
     async def _queue(
         self, call: Call, facts: RequestFacts, busy: Decision, failed: dict[str, Failure]
     ) -> NexusError | None:
-        """Wait for a slot of those that serve the busy decision's model and have not failed, and
+        """Wait for a slot of those that may serve up to the busy decision and have not failed, and
         try again with it. Returns None once the request is answered, else why it was in vain."""
         record, key = call.record, call.envelope.key
         decide = partial(self._offers, facts, key, busy, failed)

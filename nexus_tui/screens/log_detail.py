@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nexus_tui.format import LEVELS, Cell, Line, Moment, field
+from nexus_tui.format import LEVELS, Cell, Line, Moment, field, when
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.story import StoryScreen
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 def log_story(line: LogLine, moment: Moment) -> Sequence[Line]:
     """A log line; a message of several lines (a traceback) is shown as such."""
     tone = LEVELS.get(line.level.lower(), "")
-    told = "" if moment.absolute else f", {moment.ago(line.at)}"
     return [
-        field("time", Cell(moment.clock(line.at)), Cell(told, "muted")),
+        when("time", line.at, moment),
         field("level", Cell(clean(line.level), tone)),
         field("component", Cell(clean(line.component))),
         (),

@@ -21,6 +21,7 @@ from nexus_tui.format import (
     field,
     heading,
     milliseconds,
+    when,
 )
 from nexus_tui.safe_text import clean
 from nexus_tui.screens.story import StoryScreen
@@ -48,8 +49,7 @@ def _summary(view: RequestView, moment: Moment) -> Iterator[Line]:
     yield field("phase", phase.cell, Cell(where + status))
     if view.error:
         yield field("error", Cell(clean(view.error), "bad"))
-    told = "" if moment.absolute else f", {moment.ago(view.started)}"
-    yield field("started", Cell(moment.clock(view.started)), Cell(told, "muted"))
+    yield when("started", view.started, moment)
     streamed = "streamed" if view.stream else "in one piece"
     yield field("endpoint", Cell(clean(view.endpoint)), Cell(f", {streamed}", "muted"))
     yield field("client", Cell(clean(view.client)))

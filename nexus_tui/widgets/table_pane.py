@@ -154,7 +154,12 @@ class TablePane(Vertical, Generic[T]):
             self._resting = self.set_timer(REST_SECONDS, self.tell)
 
     def on_resize(self) -> None:
-        self.call_after_refresh(self.tell)
+        self.call_after_refresh(self._refit)
+
+    def _refit(self) -> None:
+        """Break what is said beside the table, or in place of its rows, to the width it has now."""
+        self._stale_at = 0.0
+        self.redraw()
 
     @property
     def moment(self) -> Moment:

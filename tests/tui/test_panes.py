@@ -357,3 +357,14 @@ async def test_what_the_row_is_called_is_copied(tab: str, copied: str) -> None:
         await look.press(tab, "Y")
         await look.told(f"Copied {copied}")
         assert look.app.clipboard == copied
+
+
+@pytest.mark.parametrize(("key", "said"), [("5", "Nobody waits."), ("0", "No API keys: every")])
+async def test_an_empty_tab_says_so_in_whole_lines_before_another_moment_comes(
+    key: str, said: str
+) -> None:
+    source = ScriptedSource(snapshot(queue=(), keys=()))
+    async with looking(source, size=(150, 42)) as look:
+        await look.press(key)
+        await look.pilot.pause()
+        assert said in look.text
